@@ -1,0 +1,480 @@
+/*
+ * calypte.h - the one public header of libcalypte, and its manual.
+ *
+ * The library owns everything that happens in microseconds: the GPU context, the gate, critical
+ * tasks and background jobs. The caller owns everything at 10 ms and up: it loads work, sets a plan
+ * with a lease, and reads results, events and snapshots. The library never calls back, never prints,
+ * never exits.
+ *
+ * Conventions
+ *   - Every call returns a value >= 0, or a negative CALYPTE_E_* code. The text that goes with the
+ *     last error of the calling thread is read with calypte_last_error().
+ *   - An engine is a small positive integer. A closed or unknown engine gives CALYPTE_E_CLOSED;
+ *     it never crashes. The same holds for the ids of modules, kernels, buffers, frames and work.
+ *   - Times are nanoseconds of the monotonic clock (calypte_now_ns), or of virtual time if the
+ *     engine was opened with CALYPTE_CLOCK_VIRTUAL. 0 means "none" unless a field says otherwise.
+ *   - Thread rule: all calls on one engine come from one thread. Different engines are independent.
+ *     calypte_now_ns, calypte_last_error, calypte_abi_version and calypte_layout are free-threaded.
+ *   - Structs are flat and versioned by CALYPTE_ABI_VERSION: no pointers, little-endian, natural
+ *     alignment, padding written out. They could as well lie in shared memory between processes.
+ *   - Names are NUL-terminated UTF-8 in fixed arrays; a longer name gives CALYPTE_E_INVALID.
+ *
+ * Order of calls
+ *   open -> modules, kernels, buffers, frames -> work -> [run_once] -> ready -> plan / submit / take -> close
+ *   Loading calls after `ready` give CALYPTE_E_STATE.
+ */
+#ifndef CALYPTE_H
+#define CALYPTE_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CALYPTE_ABI_VERSION 1
+
+/* Fixed limits. They bound memory and time on the microsecond path. */
+#define CALYPTE_MAX_TASKS 7            /* critical tasks: the gate line holds one word for each, and hold */
+#define CALYPTE_MAX_JOBS 24            /* background jobs */
+#define CALYPTE_MAX_STEPS 1024         /* steps of one unit or request */
+#define CALYPTE_MAX_IO 16              /* input buffers, and output buffers, of one work */
+#define CALYPTE_MAX_ENTRIES_AHEAD 16   /* background entries queued and not yet done, per engine */
+#define CALYPTE_NAME_BYTES 64          /* including the final NUL */
+#define CALYPTE_TEXT_BYTES 160         /* including the final NUL */
+#define CALYPTE_LEVELS 4
+#define CALYPTE_HISTOGRAM_BUCKETS 1024 /* see calypte_histogram */
+
+/* Errors. */
+#define CALYPTE_OK 0
+#define CALYPTE_E_INVALID -1     /* an argument breaks a rule; the text names it */
+#define CALYPTE_E_CLOSED -2      /* no such engine: never opened, or closed */
+#define CALYPTE_E_STATE -3       /* the call does not fit the engine's state, such as loading after ready */
+#define CALYPTE_E_NO_DEVICE -4   /* no CUDA driver, no device, or built without the CUDA backend */
+#define CALYPTE_E_NO_MEMORY -5   /* host or GPU memory exhausted */
+#define CALYPTE_E_MODULE -6      /* the driver refused the module; the text carries its log */
+#define CALYPTE_E_NOT_FOUND -7   /* no such kernel in the module, or no such id */
+#define CALYPTE_E_LIMIT -8       /* one of the CALYPTE_MAX_* limits */
+#define CALYPTE_E_BUSY -9        /* no free slot now: the request is counted as dropped */
+#define CALYPTE_E_TIMEOUT -10    /* the work did not end, or the engine did not answer, in time */
+#define CALYPTE_E_FAULT -11      /* a CUDA error ended the engine; only close is left (a new process is needed) */
+#define CALYPTE_E_CUDA -12       /* another CUDA error; the text names call and code */
+#define CALYPTE_E_BUFFER -13     /* the caller's buffer is too small; the text says how much it takes */
+
+/* Backends and clocks. */
+#define CALYPTE_BACKEND_SIM 1
+#define CALYPTE_BACKEND_CUDA 2
+#define CALYPTE_CLOCK_REAL 1
+#define CALYPTE_CLOCK_VIRTUAL 2 /* sim only: time moves only inside calypte_sim_advance */
+
+/* Levels of preemptibility, cheapest claim first. */
+#define CALYPTE_LEVEL_WHOLE 0
+#define CALYPTE_LEVEL_SLICE 1
+#define CALYPTE_LEVEL_BLOCK 2
+#define CALYPTE_LEVEL_LOOP 3
+
+/* Features, probed at open and self-tested at ready; see calypte_feature. */
+#define CALYPTE_FEATURE_STREAM_MEMOPS 0  /* the gate is closed and opened by stream memory operations */
+#define CALYPTE_FEATURE_GRAPH_MEMOPS 1   /* ... also inside the critical graph */
+#define CALYPTE_FEATURE_PARKED_RESUME 2  /* background resumes without the host, from a parked stream */
+#define CALYPTE_FEATURE_STREAM_PRIORITY 3
+#define CALYPTE_FEATURE_MAPPED_HOST 4    /* host memory mapped into the device's address space */
+#define CALYPTE_FEATURE_INTEGRATED 5     /* CPU and GPU share memory */
+#define CALYPTE_FEATURE_IPC 6            /* device memory can be shared between processes */
+#define CALYPTE_FEATURE_REALTIME 7       /* the critical thread runs under SCHED_FIFO */
+#define CALYPTE_FEATURE_LOCKED_MEMORY 8  /* mlockall succeeded */
+#define CALYPTE_FEATURES 9
+
+/* Bits that switch a feature off, to test the fall-back: 1 << CALYPTE_FEATURE_*. */
+
+/* Why background is held (calypte_snapshot.hold_bits). */
+#define CALYPTE_HOLD_NO_PLAN 1   /* no plan was set yet */
+#define CALYPTE_HOLD_LEASE 2     /* the plan's lease ended */
+#define CALYPTE_HOLD_CALLER 4    /* calypte_hold */
+#define CALYPTE_HOLD_SHUTDOWN 8
+#define CALYPTE_HOLD_FAULT 16    /* watchdog or CUDA error */
+#define CALYPTE_HOLD_SAFE_MODE 32
+
+/* Kinds of kernel argument. */
+#define CALYPTE_ARG_SCALAR 1       /* value: the bytes, little-endian; size_bytes 1..8 */
+#define CALYPTE_ARG_BUFFER 2       /* value: buffer id; offset in bytes; passed as a 64-bit address */
+#define CALYPTE_ARG_CONTROL 3      /* address of this job's control block (background only) */
+#define CALYPTE_ARG_INPUT_SLOTS 4  /* address of a table of input slot addresses (background only) */
+#define CALYPTE_ARG_OUTPUT_SLOTS 5 /* address of a table of output slot addresses (background only) */
+#define CALYPTE_ARG_SLOT_COUNT 6   /* u32: entries in either table; unit u uses entry u % count */
+
+/* Kinds of work, queue, deadline, miss handling and source. */
+#define CALYPTE_WORK_CRITICAL 1
+#define CALYPTE_WORK_BACKGROUND 2
+#define CALYPTE_QUEUE_LATEST 1 /* a newer request replaces the one that waits; that one counts as dropped */
+#define CALYPTE_QUEUE_FIFO 2   /* at most queue_depth wait; a newer one beyond that is dropped */
+#define CALYPTE_FROM_ARRIVAL 1
+#define CALYPTE_FROM_SENSOR 2
+#define CALYPTE_ON_MISS_PUBLISH_LATE 1
+#define CALYPTE_ON_MISS_DROP 2
+#define CALYPTE_SOURCE_NONE 0   /* background: units without input, as many as the plan allows */
+#define CALYPTE_SOURCE_FRAMES 1 /* frames_id, period_ns; background with period_ns 0: back to back */
+#define CALYPTE_SOURCE_API 2    /* calypte_submit */
+
+/* Flags of a result. */
+#define CALYPTE_RESULT_COMPLETE 1  /* the payload is the whole output */
+#define CALYPTE_RESULT_LATE 2      /* a request that ended after its deadline */
+#define CALYPTE_RESULT_DROPPED 4   /* a request that never ran; no payload */
+#define CALYPTE_RESULT_SIMULATED 8 /* timing is simulated; the payload is absent and is the caller's to compute */
+#define CALYPTE_RESULT_FAILED 16   /* the request was lost to a fault; no payload */
+
+/* Kinds of event. */
+#define CALYPTE_EVENT_READY 1
+#define CALYPTE_EVENT_FEATURE 2       /* a feature was lowered; text says why; a: feature */
+#define CALYPTE_EVENT_LEASE_EXPIRED 3 /* a: plan id */
+#define CALYPTE_EVENT_PLAN 4          /* a new plan is in force after a hold; a: plan id */
+#define CALYPTE_EVENT_MISS 5          /* source: task; a: request number; b: lateness in ns */
+#define CALYPTE_EVENT_FAULT 6         /* text says what; the engine holds */
+#define CALYPTE_EVENT_WATCHDOG 7      /* source: task; a: request number; b: running for, in ns */
+#define CALYPTE_EVENT_INPUT_LATE 8    /* source: task or job; a: number; the input was not staged in time */
+#define CALYPTE_EVENT_RESULTS_LOST 9  /* source; a: how many critical results were overwritten before they were taken */
+#define CALYPTE_EVENT_WHOLE_REFUSED 10 /* source: job; a: step; b: estimate in ns; no window is long enough */
+#define CALYPTE_EVENT_HOLD 11         /* a: bits before; b: bits after */
+#define CALYPTE_EVENT_EVENTS_LOST 12  /* a: how many events were overwritten before they were taken */
+
+/* States of an engine. */
+#define CALYPTE_STATE_LOADING 1
+#define CALYPTE_STATE_READY 2
+#define CALYPTE_STATE_FAULT 3
+
+/* How the device is asked to open. */
+typedef struct calypte_options {
+  uint32_t abi_version;      /* CALYPTE_ABI_VERSION */
+  uint32_t size_bytes;       /* sizeof(calypte_options) */
+  uint32_t backend;          /* CALYPTE_BACKEND_* */
+  uint32_t clock;            /* CALYPTE_CLOCK_*; virtual only with sim */
+  uint32_t device_index;     /* 0 is the first */
+  uint32_t disable_features; /* bits 1 << CALYPTE_FEATURE_*; 0 in production */
+  uint64_t seed;             /* sim: of all its randomness */
+  uint32_t sim_sms;          /* sim: SMs of the virtual GPU; 0 means 16 */
+  uint32_t results_bytes;    /* results kept until taken; 0 means 16 MiB; at most 1 GiB */
+  uint32_t reserved[4];
+} calypte_options;
+
+/* What the device is. Attributes are read, never guessed from the name. */
+typedef struct calypte_device {
+  char name[64];
+  char driver[64];            /* such as "CUDA 13.0"; empty for sim */
+  uint32_t backend;
+  uint32_t sms;
+  uint32_t compute_major;
+  uint32_t compute_minor;
+  uint64_t memory_bytes;
+  uint64_t memory_free_bytes;
+  uint32_t threads_per_sm;
+  uint32_t shared_per_block_optin_bytes;
+  uint32_t clock_khz;         /* 0: unknown */
+  uint32_t copy_engines;
+  uint32_t ptx_version;       /* newest PTX the driver takes, 85 for 8.5; 0: unknown */
+  uint32_t reserved;
+} calypte_device;
+
+/* One probed feature. A feature that is off says why. */
+typedef struct calypte_feature {
+  uint32_t feature; /* CALYPTE_FEATURE_* */
+  uint32_t on;      /* 1 or 0 */
+  char reason[160];
+} calypte_feature;
+
+/* What the driver says of a kernel for one launch shape. sim: occupancy from the block size alone. */
+typedef struct calypte_kernel_info {
+  uint32_t registers;
+  uint32_t local_bytes;
+  uint32_t static_shared_bytes;
+  uint32_t max_threads_per_block;
+  uint32_t blocks_per_sm; /* resident blocks at the block and sharedBytes asked for; 0: does not fit */
+  uint32_t param_count;   /* 0xffffffff: the driver cannot tell */
+  uint32_t reserved[2];
+} calypte_kernel_info;
+
+/* One kernel argument. */
+typedef struct calypte_arg {
+  uint32_t kind; /* CALYPTE_ARG_* */
+  uint32_t size_bytes;
+  uint64_t value;
+  uint64_t offset;
+} calypte_arg;
+
+/*
+ * One step: one kernel launch. For CALYPTE_LEVEL_BLOCK the kernel was rewritten by the checkpoint
+ * compiler and takes the parameters of docs/PREEMPTION.md behind its own; the library adds them.
+ */
+typedef struct calypte_step {
+  uint32_t kernel;  /* id from calypte_kernel */
+  uint32_t level;   /* CALYPTE_LEVEL_*; critical work: WHOLE */
+  uint32_t grid[3]; /* virtual blocks, each >= 1; product < 2^31 */
+  uint32_t block[3];
+  uint32_t shared_bytes; /* dynamic */
+  uint32_t workers;      /* BLOCK: resident blocks N, at most 65535; 0: SMs x blocks_per_sm, at most the grid */
+  uint32_t first_arg;    /* index into the args of the work */
+  uint32_t arg_count;
+  uint64_t estimate_ns;       /* time of this step alone; 0: unknown (measured at ready on cuda) */
+  uint64_t block_estimate_ns; /* time of one of its blocks; 0: unknown */
+} calypte_step;
+
+/* One input or output buffer of a work, in the order in which they lie in the input or output blob. */
+typedef struct calypte_io {
+  uint32_t buffer; /* id */
+  uint32_t reserved;
+  uint64_t offset;     /* in the blob, a multiple of 256 */
+  uint64_t size_bytes; /* > 0 */
+} calypte_io;
+
+/*
+ * A critical task or a background job. Behind this struct, in the same block of memory, lie
+ * step_count calypte_step, arg_count calypte_arg, input_count and output_count calypte_io, in this
+ * order and without gaps.
+ */
+typedef struct calypte_work {
+  uint32_t abi_version;
+  uint32_t size_bytes; /* of this struct with all that lies behind it */
+  char name[64];
+  uint8_t digest[32];  /* SHA-256 of the bundle; carried into results' consumers by the caller */
+  uint32_t kind;       /* CALYPTE_WORK_* */
+  uint32_t step_count;
+  uint32_t arg_count;
+  uint32_t input_count;
+  uint32_t output_count;
+  uint32_t source;      /* CALYPTE_SOURCE_* */
+  uint32_t frames;      /* id from calypte_frames; SOURCE_FRAMES only */
+  uint32_t queue;       /* critical: CALYPTE_QUEUE_* */
+  uint32_t queue_depth; /* FIFO: 1..16; LATEST: 1 */
+  uint32_t from;        /* critical: CALYPTE_FROM_* */
+  uint32_t on_miss;     /* critical: CALYPTE_ON_MISS_* */
+  uint32_t keep_output; /* 1: results carry the payload; 0: header and digest only */
+  uint64_t input_bytes;  /* of the input blob; 0: no input */
+  uint64_t output_bytes; /* of the output blob; 0: no output */
+  uint64_t period_ns;    /* SOURCE_FRAMES: critical > 0; background 0 for back to back */
+  uint64_t phase_ns;     /* first arrival after ready */
+  uint64_t deadline_ns;  /* critical: > 0 */
+  uint64_t max_blocking_ns; /* critical: how long a `whole` kernel may delay it; 0: not at all */
+  uint64_t estimate_ns;  /* of one request or unit alone; 0: sum of the steps */
+} calypte_work;
+
+/* One entry of a plan. */
+typedef struct calypte_plan_entry {
+  uint32_t job;     /* id */
+  uint32_t weight;  /* 1..1000000: share of background GPU time among the entries */
+  uint64_t max_units; /* more units than this are not started under this plan; 0: no limit */
+} calypte_plan_entry;
+
+/* What background may do, until when. Jobs that it does not name are paused. */
+typedef struct calypte_plan {
+  uint32_t abi_version;
+  uint32_t size_bytes; /* sizeof(calypte_plan) */
+  uint64_t id;         /* the caller's; larger than the one before */
+  uint64_t lease_ns;   /* from now; > 0, at most 3600 s */
+  uint32_t entry_count; /* 0: nothing runs */
+  uint32_t flags;       /* 0 */
+  calypte_plan_entry entries[24];
+} calypte_plan;
+
+/*
+ * Log-linear histogram of durations: bucket 32 * (e - 9) + m for 2^e <= ns < 2^(e+1), e in 10..40,
+ * m the five bits behind the leading one; everything below 1024 ns falls into bucket ns / 32.
+ * The relative width of a bucket is at most 1/32. Minimum and maximum are exact.
+ */
+typedef struct calypte_histogram {
+  uint64_t count;
+  uint64_t sum_ns;
+  uint64_t min_ns;
+  uint64_t max_ns;
+  uint32_t buckets[1024];
+} calypte_histogram;
+
+typedef struct calypte_task_stats {
+  uint64_t requests; /* arrivals so far, in whatever way they ended */
+  uint64_t on_time;
+  uint64_t late;
+  uint64_t dropped; /* replaced or refused before they ran */
+  uint64_t failed;
+  uint64_t waiting;   /* now */
+  uint64_t in_flight; /* now: 0 or 1 */
+  uint64_t miss_run;         /* misses in a row, now */
+  uint64_t longest_miss_run;
+  uint64_t busy_ns;          /* launch to completion, summed */
+  uint64_t next_arrival_ns;  /* 0: not known */
+  uint64_t worst_execution_ns; /* launch to completion */
+  calypte_histogram response; /* arrival to completion, requests that completed */
+} calypte_task_stats;
+
+typedef struct calypte_job_stats {
+  uint64_t units;        /* completed */
+  uint64_t ready_units;  /* input staged, not completed */
+  uint64_t step;         /* the next step to complete, within the unit */
+  uint64_t entries;      /* done */
+  uint64_t preemptions;  /* entries in which a worker left */
+  uint64_t leaves;       /* workers that left with work undone, counted on the device */
+  uint64_t skipped_entries; /* entries that found nothing to do */
+  uint64_t whole_launches;
+  uint64_t results_waiting; /* not yet taken; a full store stops the job */
+  uint64_t gpu_ns[4];    /* by level */
+  uint64_t unit_ns;      /* latest estimate of a unit's GPU time */
+} calypte_job_stats;
+
+/* The whole state at one moment. */
+typedef struct calypte_snapshot {
+  uint32_t abi_version;
+  uint32_t size_bytes;
+  uint64_t now_ns;
+  uint64_t ready_ns; /* when the engine became ready; 0: not yet */
+  uint32_t state;    /* CALYPTE_STATE_* */
+  uint32_t backend;
+  uint32_t task_count;
+  uint32_t job_count;
+  uint64_t plan_id;
+  uint64_t lease_end_ns;
+  uint32_t hold_bits; /* 0: background may run */
+  uint32_t entries_ahead;
+  uint64_t lease_expired;  /* how often */
+  uint64_t safe_mode;      /* how often entered */
+  uint64_t critical_busy_ns;
+  uint64_t background_busy_ns;
+  uint64_t events_lost;
+  uint64_t dispatcher_steps;
+  uint64_t dispatcher_worst_ns; /* longest scheduler step */
+  calypte_task_stats tasks[7];
+  calypte_job_stats jobs[24];
+} calypte_snapshot;
+
+/* One result; payload_bytes of payload lie behind it, then padding to a multiple of 8. */
+typedef struct calypte_result {
+  uint32_t size_bytes; /* header + payload + padding: where the next one begins */
+  uint32_t kind;       /* CALYPTE_WORK_* */
+  uint32_t work;       /* id of the task or job */
+  uint32_t flags;      /* CALYPTE_RESULT_* */
+  uint64_t number;     /* request number or unit id, from 0 */
+  uint64_t frame_seq;  /* sequence number of the input frame, from 0 */
+  uint64_t frame_index; /* frame_seq modulo the number of frames */
+  uint64_t sensor_ns;
+  uint64_t arrival_ns; /* critical: scheduled arrival; background: when the input was staged */
+  uint64_t start_ns;   /* critical: launch; background: 0 */
+  uint64_t done_ns;    /* output complete in host memory */
+  uint64_t deadline_ns; /* absolute; 0 for background */
+  uint64_t digest;     /* FNV-1a 64 of the output blob; 0 if none */
+  uint32_t payload_bytes;
+  uint32_t reserved;
+} calypte_result;
+
+typedef struct calypte_event {
+  uint64_t sequence; /* from 1, no gaps unless EVENTS_LOST says so */
+  uint64_t time_ns;
+  uint32_t kind;   /* CALYPTE_EVENT_* */
+  uint32_t source; /* task or job id, 0xffffffff: none */
+  int64_t a;
+  int64_t b;
+  char text[160];
+} calypte_event;
+
+/* ---- Library ---- */
+
+/* The ABI of the library: compare with CALYPTE_ABI_VERSION before any other call. */
+int32_t calypte_abi_version(void);
+
+/* sizeof of the named struct, or CALYPTE_E_NOT_FOUND. `name` without the prefix, such as "snapshot". */
+int32_t calypte_layout(const char *name);
+
+/* Version text such as "0.1.0 (cuda+sim)". Copies at most capacity bytes with the NUL; returns the length. */
+int32_t calypte_version(uint8_t *text, uint32_t capacity);
+
+/* Text of this thread's last error. Copies at most capacity bytes with the NUL; returns the length. */
+int32_t calypte_last_error(uint8_t *text, uint32_t capacity);
+
+/* Monotonic time in ns (CLOCK_MONOTONIC). */
+uint64_t calypte_now_ns(void);
+
+/* Fills `device` for a backend without opening an engine. E_NO_DEVICE: the text says why. */
+int32_t calypte_probe(uint32_t backend, uint32_t device_index, calypte_device *device);
+
+/* ---- Engine: open and load ---- */
+
+/* Opens an engine and returns its id. Takes up to a second with cuda. */
+int32_t calypte_open(const calypte_options *options);
+
+/* Ends background, waits for critical work in flight (at most 2 s), frees everything. */
+int32_t calypte_close(int32_t engine);
+
+int32_t calypte_device_of(int32_t engine, calypte_device *device);
+
+/* Copies all features; `capacity` counts structs and must be >= CALYPTE_FEATURES. Returns how many. */
+int32_t calypte_features(int32_t engine, calypte_feature *features, uint32_t capacity);
+
+/* Compiles PTX (text, size_bytes without a NUL). Returns a module id. sim: keeps the names of its entries only. */
+int32_t calypte_module(int32_t engine, const uint8_t *ptx, uint32_t size_bytes);
+
+/* Finds a kernel. Returns a kernel id. */
+int32_t calypte_kernel(int32_t engine, int32_t module, const char *name);
+
+/* Resources of a kernel for blocks of `threads` threads with `shared_bytes` dynamic shared memory. */
+int32_t calypte_kernel_info_of(int32_t engine, int32_t kernel, uint32_t threads, uint32_t shared_bytes, calypte_kernel_info *info);
+
+/* Allocates GPU memory, filled with zero bytes, 256-byte aligned. Returns a buffer id. */
+int32_t calypte_buffer(int32_t engine, uint64_t size_bytes);
+
+/* Copies into a buffer; returns when done. */
+int32_t calypte_buffer_write(int32_t engine, int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes);
+
+/* Copies out of a buffer; returns when done. Also allowed after `ready`; slow. */
+int32_t calypte_buffer_read(int32_t engine, int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes);
+
+/* Keeps a copy of `count` frames of `frame_bytes` each. Returns a frames id. */
+int32_t calypte_frames(int32_t engine, const uint8_t *data, uint64_t frame_bytes, uint32_t count);
+
+/* Adds a critical task or a background job. Returns its id, from 0 for each kind. */
+int32_t calypte_add(int32_t engine, const uint8_t *work, uint32_t size_bytes);
+
+/*
+ * Runs one request or unit by itself, without the scheduler, before `ready`: copies `input` in, runs
+ * all steps, copies the output out. For verification and for measuring. `duration_ns` gets the GPU
+ * time of the steps (0 on sim, where `output` is left as it is). timeout_ns 0 means 10 s.
+ */
+int32_t calypte_run_once(int32_t engine, uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint8_t *output, uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns);
+
+/*
+ * Self-tests the gate and the parked stream, runs every kernel once, uploads the graphs, starts the
+ * threads (real clock). From here on critical tasks with a source receive requests; background waits
+ * for a plan. What a self-test lowers is reported by calypte_features and as events.
+ */
+int32_t calypte_ready(int32_t engine);
+
+/* ---- Engine: run ---- */
+
+/* Puts a plan in force. It replaces the one before; its lease begins now. */
+int32_t calypte_set_plan(int32_t engine, const calypte_plan *plan);
+
+/* Sets (on = 1) or clears (on = 0) CALYPTE_HOLD_CALLER or CALYPTE_HOLD_SAFE_MODE. */
+int32_t calypte_hold(int32_t engine, uint32_t bits, uint32_t on);
+
+/*
+ * Submits one request of a critical task, or one unit of a background job, whose source is API.
+ * Copies the input. Returns the low 31 bits of its number. E_BUSY: no free slot; counted as dropped for a task.
+ */
+int32_t calypte_submit(int32_t engine, uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint64_t sensor_ns);
+
+/*
+ * Moves whole results into `data`, oldest first, as many as fit. Returns the bytes used (0: none
+ * waits). E_BUFFER: the first one does not fit.
+ */
+int32_t calypte_take_results(int32_t engine, uint8_t *data, uint32_t capacity);
+
+/* Moves events, oldest first. Returns how many. */
+int32_t calypte_take_events(int32_t engine, calypte_event *events, uint32_t capacity);
+
+/* Copies the state. size_bytes must be sizeof(calypte_snapshot). E_TIMEOUT: the dispatcher did not answer within 200 ms. */
+int32_t calypte_take_snapshot(int32_t engine, calypte_snapshot *snapshot, uint32_t size_bytes);
+
+/*
+ * Virtual time only: runs until `until_ns` and returns. Time starts at 0. Results and events that
+ * arise are kept until taken; background stops where the results store is full, as in real time.
+ */
+int32_t calypte_sim_advance(int32_t engine, uint64_t until_ns);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
