@@ -1,0 +1,30 @@
+# `make run` and `make test` are all that a fresh Debian or Ubuntu machine needs; tools/setup.sh fetches what is missing.
+.DEFAULT_GOAL := help
+.PHONY: help run test build gpu-test clean setup
+
+FOR ?= 30s
+MISSION ?= examples/missions/survey.yaml
+DENO := .tools/deno
+
+help: ## this list
+	@echo 'make TARGET, where TARGET is one of:'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1\t/p' Makefile | expand -t 12
+
+run: setup build ## fly the example mission for 30 s; FOR=2m another time, FOR=0 until Ctrl-C, MISSION=file.yaml another one
+	@./calypte run '$(MISSION)' --for '$(FOR)'
+
+test: setup ## run every test that needs no GPU; ends with "N passed, N failed"
+	@tools/setup.sh library tests $(if $(CALYPTE_TEST_OLD_DENO),old-deno)
+	@$(DENO) run -A tools/run_tests.ts
+
+build: ## build/libcalypte.so
+	@tools/setup.sh library
+
+gpu-test: setup build ## run the tests and measurements that need an NVIDIA GPU; results go to bench/results/local
+	@$(DENO) run -A bench/gpu_test.ts --out bench/results/local
+
+clean: ## remove what was built; .tools/ stays, so that nothing is fetched again
+	rm -rf build dist out
+
+setup:
+	@tools/setup.sh modules

@@ -1,0 +1,66 @@
+/**
+ * What does the agent ask of the checkpoint compiler?
+ *
+ * The narrow side of `ptx/` that loading needs, as an interface, so that tests can do without PTX.
+ */
+import { kernelParams, PtxError, rewriteModule } from "../ptx/mod.ts";
+import type { ParamInfo } from "./bundle.ts";
+import { InputError } from "./errors.ts";
+
+/** Occupancy of the untouched kernel, to be kept by the rewritten one. */
+export interface Pin {
+  minBlocksPerSm: number;
+  /** Threads of its largest block. */
+  maxThreads: number;
+}
+
+export interface RewriteResult {
+  text: string;
+  /** By name; `reasons` say why a kernel stayed `whole`. */
+  kernels: ReadonlyMap<string, { level: "whole" | "block"; reasons: readonly string[] }>;
+}
+
+export interface CheckpointCompiler {
+  /** The parameters of each entry of a module, by its name. Throws `InputError` for text that is not PTX. */
+  params(ptx: string, file: string): ReadonlyMap<string, readonly ParamInfo[]>;
+  /** Rewrites those of `kernels` that are proven safe to level `block`. */
+  rewrite(
+    ptx: string,
+    file: string,
+    kernels: readonly string[],
+    pins: ReadonlyMap<string, Pin>,
+  ): RewriteResult;
+}
+
+/** The compiler of `ptx/`. */
+export const checkpointCompiler: CheckpointCompiler = {
+  params: (ptx, file) => asInputError(() => kernelParams(ptx, file)),
+  rewrite: (ptx, file, kernels, pins) => {
+    const minBlocksPerSm = new Map([...pins].map(([name, pin]) => [name, pin.minBlocksPerSm]));
+    const maxThreads = new Map([...pins].map(([name, pin]) => [name, pin.maxThreads]));
+    const { text, kernels: reports } = asInputError(() =>
+      rewriteModule(ptx, { file, minBlocksPerSm, maxThreads })
+    );
+    const wanted = reports.filter(({ kernel }) => kernels.includes(kernel));
+    return {
+      text,
+      kernels: new Map(wanted.map(({ kernel, level, reason, line }) => [
+        kernel,
+        { level, reasons: reason === "" ? [] : [`${reason} (line ${line})`] },
+      ])),
+    };
+  },
+};
+
+/** PTX comes from the user's bundle or command line, so what is wrong with it is the user's to mend. */
+export function asInputError<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof PtxError)) throw error;
+    const { file, position, rule, remedy } = error;
+    throw new InputError({ file, field: `line ${position.line}, column ${position.column}`, rule, remedy }, {
+      cause: error,
+    });
+  }
+}

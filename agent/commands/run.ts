@@ -1,0 +1,125 @@
+/** `calypte run`: runs a mission until it is stopped. */
+import { checkpointCompiler } from "../checkpoint.ts";
+import { loadMission } from "../config.ts";
+import { stderrLogger, wallClock } from "../log.ts";
+import { type PreparedMission, readMissionFiles } from "../prepare.ts";
+import { parseDurationNs } from "../quantity.ts";
+import { summaryText } from "../summary.ts";
+import { supervise, type Timers } from "../supervisor.ts";
+import { VERSION } from "../version.ts";
+import { type Command, parseCommand, parseSeed, type Terminal } from "./command.ts";
+import { chooseBackend, openEngine, parseBackend, simulatedNotice } from "./engines.ts";
+
+const HELP = `Usage: calypte run MISSION [options]
+
+Runs the mission: critical tasks at top priority, background jobs in every idle slice. Ends on Ctrl-C, on
+SIGTERM, or after --for, with a summary on standard output.
+
+Options:
+  --backend auto|cuda|sim  where to run; default: the mission's device.backend. auto takes the GPU if there is
+                           one and simulates otherwise
+  --for DURATION           how long, such as 20s; 0 or nothing: until stopped
+  --seed N                 seed of the simulator; default 1
+  --json                   end with one JSON object on standard output instead of a table
+
+Example:
+  calypte run examples/missions/survey.yaml --for 20s
+`;
+
+export const runCommand: Command = {
+  name: "run",
+  summary: "run a mission",
+  help: HELP,
+  async run(args, terminal) {
+    const { flags, values, positional: [file = ""] } = parseCommand("run", args, {
+      boolean: ["json"],
+      string: ["backend", "for", "seed"],
+      positional: ["MISSION"],
+    });
+    const wanted = parseBackend(values.backend);
+    const forNs = parseFor(values.for);
+    const seed = parseSeed(values.seed);
+    const mission = await loadMission(file);
+    const { backend, reason } = chooseBackend(wanted ?? mission.backend);
+    if (reason !== undefined) terminal.err(simulatedNotice(reason));
+    const files = await readMissionFiles(mission);
+    const engine = openEngine({ backend, seed });
+    const stop = stopSignals(forNs);
+    try {
+      const { summary, fault } = await supervise({
+        engine,
+        checkpoint: checkpointCompiler,
+        files,
+        log: stderrLogger(wallClock),
+        version: VERSION,
+        seed: backend === "sim" ? seed : undefined,
+        timers: realTimers,
+        stop: stop.reason,
+        onReady: (prepared, url) => announce(terminal, backend, prepared, url),
+      });
+      terminal.out(flags.json ? JSON.stringify(summary) + "\n" : "\n" + summaryText(summary));
+      return fault === undefined ? 0 : 1;
+    } finally {
+      stop.cancel();
+    }
+  },
+};
+
+/** 0: until stopped. */
+function parseFor(text: string | undefined): number {
+  if (text === undefined || text === "0") return 0;
+  return parseDurationNs(text, { where: { file: "", field: "--for" }, allowZero: true });
+}
+
+function announce(terminal: Terminal, backend: string, prepared: PreparedMission, url: string | undefined): void {
+  const where = url === undefined ? "" : `, status on ${url}/v1/status`;
+  terminal.err(
+    `running on ${backend}: ${prepared.tasks.length} critical, ${prepared.jobs.length} background${where}\n`,
+  );
+  for (const { name, steps } of prepared.jobs) {
+    const whole = steps.filter((step) => step.level === "whole");
+    if (whole.length > 0) {
+      const [first] = whole;
+      const why = first?.notes[0] ?? "";
+      terminal.err(`${name}: ${whole.length} of ${steps.length} steps cannot be preempted; ${first?.kernel}: ${why}\n`);
+    }
+  }
+}
+
+const realTimers: Timers = {
+  every(periodMs, tick) {
+    const id = setInterval(tick, periodMs);
+    return () => clearInterval(id);
+  },
+  pause: (ms) => new Promise((done) => setTimeout(done, ms)),
+};
+
+/** The first signal ends the run in order; the listeners are gone then, so that a second one ends the process. */
+function stopSignals(forNs: number): { reason: Promise<string>; cancel: () => void } {
+  const signals: Deno.Signal[] = ["SIGINT", "SIGTERM"];
+  const listeners = new Map<Deno.Signal, () => void>();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const cancel = () => {
+    clearTimeout(timer);
+    for (const [signal, listener] of listeners) Deno.removeSignalListener(signal, listener);
+    listeners.clear();
+  };
+  const reason = new Promise<string>((resolve) => {
+    const stop = (why: string) => {
+      cancel();
+      resolve(why);
+    };
+    for (const signal of signals) {
+      const listener = () => stop(signal);
+      listeners.set(signal, listener);
+      Deno.addSignalListener(signal, listener);
+    }
+    if (forNs > 0) timer = later(forNs / 1e6, () => stop("its time is over"));
+  });
+  return { reason, cancel };
+}
+
+/** `setTimeout` ends at once beyond 2^31 ms (25 days): longer runs are as good as endless. */
+function later(ms: number, call: () => void): ReturnType<typeof setTimeout> | undefined {
+  return ms < 2 ** 31 ? setTimeout(call, ms) : undefined;
+}

@@ -1,0 +1,274 @@
+/**
+ * What does the mission file ask for?
+ *
+ * Reads the YAML into plain data: units converted once, paths resolved, defaults applied, every rule checked that
+ * needs no device. Whether the policy exists and whether frames fit is for those who know policies and frames.
+ */
+import { type Bundle, inputLayout, loadBundle } from "./bundle.ts";
+import { MAX_BACKGROUND, MAX_CRITICAL, missionSchema, type RawMission } from "./config_schema.ts";
+import { decodeText } from "./bundle_reader.ts";
+import { InputError, type Problem, problemsOf, reasonOf, throwIfAny } from "./errors.ts";
+import { formatDurationNs } from "./quantity.ts";
+import { parseWith } from "./schema.ts";
+import { path, yaml } from "./std/mod.ts";
+
+export { missionJsonSchema } from "./config_schema.ts";
+
+export type MissionSource =
+  /** A folder of frames. `periodNs` 0, background only: back to back. */
+  | { kind: "frames"; dir: string; periodNs: number }
+  /** Requests come by HTTP. Critical only. */
+  | { kind: "api" }
+  /** No input. Background only. */
+  | { kind: "none" };
+
+export type MissionOutput = { kind: "jsonl"; file: string } | { kind: "dir"; dir: string } | { kind: "drop" };
+
+export interface CriticalTask {
+  /** Kebab-case, unique among all work of the mission. */
+  name: string;
+  bundleDir: string;
+  source: Exclude<MissionSource, { kind: "none" }>;
+  deadlineNs: number;
+  /** What the deadline counts from. */
+  from: "arrival" | "sensor";
+  queue: "latest" | "fifo";
+  /** 1 for `latest`; 1..16 for `fifo`. */
+  queueDepth: number;
+  onMiss: "publish-late" | "drop";
+  /** How long a `whole` background kernel may delay it; 0: not at all. */
+  maxBlockingNs: number;
+  /** The deadline may be longer than the period. */
+  overlap: boolean;
+  output: MissionOutput;
+}
+
+export interface BackgroundJob {
+  /** Kebab-case, unique among all work of the mission. */
+  name: string;
+  bundleDir: string;
+  source: Exclude<MissionSource, { kind: "api" }>;
+  /** 1..1000000. */
+  weight: number;
+  isolation: "shared";
+  output: MissionOutput;
+}
+
+/** Plain data. Paths are relative to the working directory or absolute. */
+export interface Mission {
+  /** As given to `loadMission`. */
+  file: string;
+  backend: "auto" | "cuda" | "sim";
+  /** `undefined`: no HTTP. Port 0: any free port. */
+  http: { hostname: string; port: number } | undefined;
+  /** How long background may keep the GPU after the gate has closed. */
+  preemptionBoundNs: number;
+  /** In the order of the file; 0..7. There is at least one task or job. */
+  critical: readonly CriticalTask[];
+  /** In the order of the file; 0..24. */
+  background: readonly BackgroundJob[];
+  policy: { name: string; leaseNs: number };
+}
+
+const MAX_MISSION_BYTES = 2 ** 20;
+
+/** Reads and checks a mission file. Throws one `InputError` with every problem found. */
+export async function loadMission(file: string): Promise<Mission> {
+  const whole = { file, field: "" };
+  let bytes: Uint8Array;
+  try {
+    const info = await Deno.stat(file);
+    if (!info.isFile) throw new InputError({ ...whole, rule: "must be a plain file" });
+    if (info.size > MAX_MISSION_BYTES) throw new InputError({ ...whole, rule: "must be at most 1 MiB" });
+    bytes = await Deno.readFile(file);
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    throw new InputError({ ...whole, rule: reasonOf(error) }, { cause: error });
+  }
+  return parseMission(decodeText(bytes, whole), file);
+}
+
+/** Parses the text of a mission file. Paths in it are taken relative to `file`. Throws like `loadMission`. */
+export function parseMission(text: string, file: string): Mission {
+  const mission = missionOf(parseWith(missionSchema, parseYaml(text, file), file), file);
+  throwIfAny(checkMission(mission));
+  return mission;
+}
+
+function parseYaml(text: string, file: string): unknown {
+  try {
+    return yaml.parse(text, { schema: "core", allowDuplicateKeys: false });
+  } catch (error) {
+    // "Cannot store mapping pair: duplicated key at line 2, column 1:", and the lines themselves below.
+    const why = error instanceof Error
+      ? error.message.split("\n")[0]?.replace(/:$/, "").slice(0, 160)
+      : "unreadable";
+    throw new InputError({ file, field: "", rule: `must be YAML: ${why}` }, { cause: error });
+  }
+}
+
+function missionOf(raw: RawMission, file: string): Mission {
+  const folder = path.dirname(file);
+  const resolve = (text: string) => path.isAbsolute(text) ? path.normalize(text) : path.join(folder, text);
+  const output = (out: RawMission["critical"][string]["output"]): MissionOutput => {
+    if (out === "drop") return { kind: "drop" };
+    return "jsonl" in out
+      ? { kind: "jsonl", file: resolve(out.jsonl) }
+      : { kind: "dir", dir: resolve(out.dir) };
+  };
+  const critical = Object.entries(raw.critical).map(([name, task]): CriticalTask => ({
+    name,
+    bundleDir: resolve(task.bundle),
+    source: "api" in task.source
+      ? { kind: "api" }
+      : { kind: "frames", dir: resolve(task.source.frames), periodNs: task.source.rate },
+    deadlineNs: typeof task.deadline === "number" ? task.deadline : task.deadline.within,
+    from: typeof task.deadline === "number" ? "arrival" : task.deadline.from,
+    queue: task.queue.kind,
+    queueDepth: task.queue.depth,
+    onMiss: task.onMiss,
+    maxBlockingNs: task.maxBlocking,
+    overlap: task.overlap,
+    output: output(task.output),
+  }));
+  const background = Object.entries(raw.background).map(([name, job]): BackgroundJob => ({
+    name,
+    bundleDir: resolve(job.bundle),
+    source: "none" in job.source
+      ? { kind: "none" }
+      : { kind: "frames", dir: resolve(job.source.frames), periodNs: job.source.rate ?? 0 },
+    weight: job.weight,
+    isolation: job.isolation,
+    output: output(job.output),
+  }));
+  const listen = raw.http === false ? false : raw.http.listen;
+  return {
+    file,
+    backend: raw.device.backend,
+    http: listen === false ? undefined : listen,
+    preemptionBoundNs: raw.preemptionBound,
+    critical,
+    background,
+    policy: { name: raw.policy.name, leaseNs: raw.policy.lease },
+  };
+}
+
+/** The rules that join several fields. */
+function checkMission(mission: Mission): Problem[] {
+  const { file, critical, background } = mission;
+  const problems: Problem[] = [];
+  if (critical.length + background.length === 0) {
+    problems.push({ file, field: "", rule: "must have at least one critical task or background job" });
+  }
+  if (critical.length > MAX_CRITICAL) {
+    problems.push({
+      file,
+      field: "critical",
+      rule: `must have at most ${MAX_CRITICAL} tasks, not ${critical.length}`,
+    });
+  }
+  if (background.length > MAX_BACKGROUND) {
+    const rule = `must have at most ${MAX_BACKGROUND} jobs, not ${background.length}`;
+    problems.push({ file, field: "background", rule });
+  }
+  const names = new Set(critical.map((task) => task.name));
+  for (const { name } of background) {
+    if (!names.has(name)) continue;
+    problems.push({ file, field: `background.${name}`, rule: "must not have the name of a critical task" });
+  }
+  return [...problems, ...critical.flatMap((task) => checkDeadline(task, file)), ...checkOutputs(mission)];
+}
+
+function checkDeadline(task: CriticalTask, file: string): Problem[] {
+  const { name, source, deadlineNs, overlap } = task;
+  if (overlap || source.kind !== "frames" || deadlineNs <= source.periodNs) return [];
+  return [{
+    file,
+    field: `critical.${name}.deadline`,
+    rule: `must not be longer than the period (${formatDurationNs(source.periodNs)})`,
+    remedy: "shorten it or set `overlap: true`",
+  }];
+}
+
+/** Two works never write to one file or folder, nor any into a folder that frames come from. */
+function checkOutputs(mission: Mission): Problem[] {
+  const problems: Problem[] = [];
+  const works = worksOf(mission);
+  const writers = new Map<string, string>();
+  const frameDirs = new Set(
+    works.flatMap(({ work }) => work.source.kind === "frames" ? [key(work.source.dir)] : []),
+  );
+  for (const { field, work } of works) {
+    if (work.output.kind === "drop") continue;
+    const target = work.output.kind === "jsonl" ? work.output.file : work.output.dir;
+    const place = { file: mission.file, field: `${field}.output` };
+    const earlier = writers.get(key(target));
+    if (earlier !== undefined) problems.push({ ...place, rule: `must not be where ${earlier} writes` });
+    if (frameDirs.has(key(target))) {
+      problems.push({ ...place, rule: "must not be a folder that frames come from" });
+    }
+    writers.set(key(target), field);
+  }
+  return problems;
+}
+
+/** One text for all ways to write a path. */
+function key(target: string): string {
+  return path.resolve(target);
+}
+
+function worksOf(mission: Mission): { field: string; work: CriticalTask | BackgroundJob }[] {
+  return [
+    ...mission.critical.map((work) => ({ field: `critical.${work.name}`, work })),
+    ...mission.background.map((work) => ({ field: `background.${work.name}`, work })),
+  ];
+}
+
+/**
+ * Loads the bundles of all tasks and jobs, each folder once; returns them by the name of the task or job. Checks
+ * that each has the input that its bundle wants. Throws one `InputError` with every problem of all of them.
+ */
+export async function loadMissionBundles(mission: Mission): Promise<Map<string, Bundle>> {
+  const problems: Problem[] = [];
+  const byDir = new Map<string, Promise<Bundle | undefined>>();
+  const bundles = new Map<string, Bundle>();
+  for (const { field, work } of worksOf(mission)) {
+    const known = byDir.get(key(work.bundleDir));
+    const loading = known ?? loadBundle(work.bundleDir).catch((error) => {
+      problems.push(
+        ...problemsOf(error).map((problem) => named(problem, work.bundleDir, mission.file, field)),
+      );
+      return undefined;
+    });
+    byDir.set(key(work.bundleDir), loading);
+    const bundle = await loading;
+    if (bundle === undefined) continue;
+    bundles.set(work.name, bundle);
+    problems.push(...checkSource(work, bundle, mission.file, field));
+  }
+  throwIfAny(problems);
+  return bundles;
+}
+
+/** A bundle that is not there at all is a fault of the mission; one that is broken is its own. */
+function named(problem: Problem, bundleDir: string, file: string, field: string): Problem {
+  return problem.file === bundleDir ? { ...problem, file, field: `${field}.bundle` } : problem;
+}
+
+function checkSource(
+  work: CriticalTask | BackgroundJob,
+  bundle: Bundle,
+  file: string,
+  field: string,
+): Problem[] {
+  const wantsInput = inputLayout(bundle.manifest).sizeBytes > 0;
+  const { name } = bundle.manifest;
+  if (wantsInput && work.source.kind === "none") {
+    const rule = `must be given: bundle ${name} has inputs`;
+    return [{ file, field: `${field}.source`, rule, remedy: "give it {frames: <folder>}" }];
+  }
+  if (!wantsInput && work.source.kind === "frames") {
+    return [{ file, field: `${field}.source`, rule: `must not have frames: bundle ${name} has no inputs` }];
+  }
+  return [];
+}

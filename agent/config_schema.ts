@@ -1,0 +1,115 @@
+/**
+ * Which texts are a mission file, field by field?
+ *
+ * The shape only: types, ranges, units, names. Rules that join several fields are in config.ts.
+ */
+import { z } from "zod";
+import { durationSchema, frequencySchema, nameSchema, strictObject } from "./schema.ts";
+
+/** CALYPTE_MAX_TASKS in calypte.h. */
+export const MAX_CRITICAL = 7;
+/** CALYPTE_MAX_JOBS in calypte.h. */
+export const MAX_BACKGROUND = 24;
+export const DEFAULT_LISTEN = "127.0.0.1:8717";
+
+const PATH_RULE = "must be a path";
+const filePath = z.string({ error: PATH_RULE }).min(1, PATH_RULE).max(4096).refine(
+  (text) => !text.includes("\0"),
+  PATH_RULE,
+);
+
+const LISTEN_RULE = 'must be "host:port" such as "127.0.0.1:8717", or false';
+const address = z.string({ error: LISTEN_RULE }).transform((text, context) => {
+  const match = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253}):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[2]);
+  const hostname = match?.[1]?.replace(/^\[|\]$/g, "");
+  if (hostname !== undefined && port <= 65535) return { hostname, port };
+  context.addIssue({ code: "custom", message: LISTEN_RULE });
+  return z.NEVER;
+});
+const off = z.literal(false);
+const http = z.union([off, strictObject({ listen: z.union([off, address], { error: LISTEN_RULE }) })], {
+  error: "must be {listen} or false",
+});
+
+const framesSource = strictObject({ frames: filePath, rate: frequencySchema() });
+const apiSource = strictObject({ api: z.literal(true) });
+const criticalSource = z.union([framesSource, apiSource], { error: "must be {frames, rate} or {api: true}" });
+
+const backgroundFrames = strictObject({ frames: filePath, rate: frequencySchema().optional() });
+const noSource = strictObject({ none: z.literal(true) });
+const backgroundSource = z.union([backgroundFrames, noSource], { error: "must be {frames} or {none: true}" });
+
+const output = z.union([
+  z.literal("drop"),
+  strictObject({ jsonl: filePath }),
+  strictObject({ dir: filePath }),
+], {
+  error: "must be {jsonl}, {dir} or drop",
+});
+
+const deadline = z.union([
+  durationSchema(),
+  strictObject({
+    within: durationSchema(),
+    from: z.enum(["arrival", "sensor"], { error: "must be arrival or sensor" }).default("arrival"),
+  }),
+], { error: 'must be a duration with its unit such as "15ms", or {within, from}' });
+
+const QUEUE_RULE = "must be latest, or fifo:N with N from 1 to 16";
+const queue = z.string({ error: QUEUE_RULE }).regex(/^(latest|fifo:([1-9]|1[0-6]))$/, QUEUE_RULE).transform((
+  text,
+) =>
+  text === "latest"
+    ? { kind: "latest" as const, depth: 1 }
+    : { kind: "fifo" as const, depth: Number(text.slice("fifo:".length)) }
+);
+
+const isolation = z.enum(["shared"], {
+  error: (issue) =>
+    issue.input === "process" ? "must be shared; process is not available yet" : "must be shared",
+});
+
+const criticalTask = strictObject({
+  bundle: filePath,
+  source: criticalSource,
+  deadline,
+  queue: queue.prefault("latest"),
+  onMiss: z.enum(["publish-late", "drop"], { error: "must be publish-late or drop" }).default("publish-late"),
+  maxBlocking: durationSchema({ allowZero: true }).prefault("0us"),
+  overlap: z.boolean().default(false),
+  output: output.default("drop"),
+}, ["yield", "plugin", "external"]);
+
+const backgroundJob = strictObject({
+  bundle: filePath,
+  weight: z.int().min(1).max(1_000_000).default(1),
+  source: backgroundSource.default({ none: true }),
+  isolation: isolation.default("shared"),
+  output: output.default("drop"),
+}, ["memory", "when", "plugin"]);
+
+const MIN_LEASE_NS = 10e6;
+const MAX_LEASE_NS = 60e9;
+
+export const missionSchema = strictObject({
+  device: strictObject({
+    backend: z.enum(["auto", "cuda", "sim"], { error: "must be auto, cuda or sim" }).default("auto"),
+  }).prefault({}),
+  http: http.prefault({ listen: DEFAULT_LISTEN }),
+  preemptionBound: durationSchema().prefault("30us"),
+  critical: z.record(nameSchema, criticalTask).default({}),
+  background: z.record(nameSchema, backgroundJob).default({}),
+  policy: strictObject({
+    name: nameSchema.default("weighted-fair"),
+    lease: durationSchema({ min: MIN_LEASE_NS, max: MAX_LEASE_NS }).prefault("500ms"),
+  }).prefault({}),
+}, ["stopBackgroundAbove"]);
+
+/** A mission whose shape is right: durations in nanoseconds, rates as periods in nanoseconds, defaults applied. */
+export type RawMission = z.infer<typeof missionSchema>;
+
+/** The JSON Schema of a mission file; it states shapes and ranges, not the rules that join fields. */
+export function missionJsonSchema(): Record<string, unknown> {
+  return z.toJSONSchema(missionSchema, { io: "input" }) as Record<string, unknown>;
+}

@@ -1,0 +1,52 @@
+/**
+ * What does the agent itself count?
+ *
+ * Plain numbers, written by planner, sinks and supervisor, read by metrics and summary. What the engine counts
+ * stands in its snapshot and is not repeated here.
+ */
+import type { EventKind } from "../ffi/engine.ts";
+
+export interface Counters {
+  /** Plans not set because the policy failed. */
+  policyFaults: number;
+  plansSet: number;
+  /** Results taken from the engine. */
+  resultsTaken: number;
+  /** Writes that failed, such as on a full disk. */
+  sinkErrors: number;
+  /** Results that never reached their file: a write failed, or too much was waiting. */
+  resultsLost: number;
+  /** Simulated results whose output was not computed: no reference, or it could not keep up. */
+  outputsSkipped: number;
+  /** Calls of the engine that failed while it ran. */
+  engineErrors: number;
+  events: Record<EventKind, number>;
+}
+
+export const EVENT_KINDS: readonly EventKind[] = [
+  "ready",
+  "feature",
+  "lease-expired",
+  "plan",
+  "miss",
+  "fault",
+  "watchdog",
+  "input-late",
+  "results-lost",
+  "whole-refused",
+  "hold",
+  "events-lost",
+];
+
+export function createCounters(): Counters {
+  return {
+    policyFaults: 0,
+    plansSet: 0,
+    resultsTaken: 0,
+    sinkErrors: 0,
+    resultsLost: 0,
+    outputsSkipped: 0,
+    engineErrors: 0,
+    events: Object.fromEntries(EVENT_KINDS.map((kind) => [kind, 0])) as Record<EventKind, number>,
+  };
+}

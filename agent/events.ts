@@ -1,0 +1,104 @@
+/**
+ * What does the engine report, and how often does that reach the log?
+ *
+ * Counts every event; logs each kind from each source at most once per second of engine time, with the number that
+ * was left out in between, so that a task that misses at 1 kHz does not fill the disk.
+ */
+import type { EngineEvent, EventKind } from "../ffi/engine.ts";
+import type { Counters } from "./counters.ts";
+import type { LogFields, Logger } from "./log.ts";
+
+const QUIET_NS = 1_000_000_000;
+
+type Loudness = "info" | "warn" | "error";
+
+const LOUDNESS: Record<EventKind, Loudness> = {
+  "ready": "info",
+  "feature": "warn",
+  "lease-expired": "warn",
+  "plan": "info",
+  "miss": "warn",
+  "fault": "error",
+  "watchdog": "error",
+  "input-late": "warn",
+  "results-lost": "warn",
+  "whole-refused": "warn",
+  "hold": "info",
+  "events-lost": "warn",
+};
+
+/** Kinds whose source is a task; "input-late" and "results-lost" may be either, and say so in their text. */
+const OF_TASK: readonly EventKind[] = ["miss", "watchdog"];
+const OF_JOB: readonly EventKind[] = ["whole-refused"];
+
+export interface EventLogOptions {
+  log: Logger;
+  counters: Counters;
+  /** Names by id. */
+  tasks: readonly string[];
+  jobs: readonly string[];
+}
+
+export class EventLog {
+  readonly #options: EventLogOptions;
+  /** By kind and source: when it was logged, and how many were not since. */
+  readonly #quiet = new Map<string, { sinceNs: number; leftOut: number }>();
+
+  constructor(options: EventLogOptions) {
+    this.#options = options;
+  }
+
+  add(events: readonly EngineEvent[]): void {
+    for (const event of events) {
+      this.#options.counters.events[event.kind]++;
+      this.#log(event);
+    }
+  }
+
+  #log(event: EngineEvent): void {
+    const key = `${event.kind}/${event.source ?? ""}`;
+    const last = this.#quiet.get(key);
+    if (last !== undefined && event.timeNs < last.sinceNs + QUIET_NS) {
+      last.leftOut++;
+      return;
+    }
+    this.#quiet.set(key, { sinceNs: event.timeNs, leftOut: 0 });
+    const fields: LogFields = {
+      event: event.kind,
+      ...this.#sourceOf(event),
+      ...details(event),
+      ...(last === undefined || last.leftOut === 0 ? {} : { leftOut: last.leftOut }),
+    };
+    this.#options.log[LOUDNESS[event.kind]](event.text === "" ? event.kind : event.text, fields);
+  }
+
+  #sourceOf({ kind, source }: EngineEvent): LogFields {
+    if (source === undefined) return {};
+    const { tasks, jobs } = this.#options;
+    if (OF_TASK.includes(kind)) return { task: tasks[source] ?? source };
+    if (OF_JOB.includes(kind)) return { job: jobs[source] ?? source };
+    return { source };
+  }
+}
+
+/** What `a` and `b` mean, by kind (calypte.h). */
+function details({ kind, a, b }: EngineEvent): LogFields {
+  switch (kind) {
+    case "miss":
+      return { request: a, lateUs: b / 1000 };
+    case "watchdog":
+      return { request: a, runningUs: b / 1000 };
+    case "lease-expired":
+    case "plan":
+      return { plan: a };
+    case "whole-refused":
+      return { step: a, estimateUs: b / 1000 };
+    case "input-late":
+      return { number: a };
+    case "results-lost":
+    case "events-lost":
+      return { lost: a };
+    default:
+      return {};
+  }
+}

@@ -1,0 +1,316 @@
+/**
+ * How does a bundle become work of the engine?
+ *
+ * The only place that knows: picks the module for the device, allocates and fills buffers, has background kernels
+ * rewritten to level `block` where that is proven safe, and turns copies, memsets, uploads and downloads into kernels. It
+ * reads no files and starts nothing: all of it happens before `engine.ready()`.
+ */
+import type {
+  ArgSpec,
+  CriticalSpec,
+  Engine,
+  IoSpec,
+  SourceSpec,
+  StepSpec,
+  WorkKind,
+  WorkSpec,
+} from "../ffi/engine.ts";
+import {
+  BUILTIN_KERNELS,
+  builtinPtx,
+  type BuiltinStep,
+  copyStep,
+  downloadStep,
+  fillStep,
+  uploadStep,
+} from "./builtin.ts";
+import {
+  type BlobLayout,
+  type Bundle,
+  checkKernels,
+  inputLayout,
+  type KernelStep,
+  outputLayout,
+  pickModule,
+} from "./bundle.ts";
+import type { CheckpointCompiler } from "./checkpoint.ts";
+import { InputError } from "./errors.ts";
+import type { Frames } from "./frames.ts";
+import { KernelLoader, type LoadedKernel, type Shape } from "./kernels.ts";
+import { formatDurationNs } from "./quantity.ts";
+
+/** CALYPTE_MAX_STEPS in calypte.h. */
+const MAX_STEPS = 1024;
+
+/** One step as it was loaded, for the status and for people. */
+export interface StepReport {
+  kernel: string;
+  level: "whole" | "block";
+  /** Why not at a higher level, or what to know about it; empty: nothing. */
+  notes: readonly string[];
+  /** Resident blocks per SM, as loaded and before rewriting. */
+  blocksPerSm: number;
+  blocksPerSmUntouched: number;
+}
+
+export interface LoadedWork {
+  kind: WorkKind;
+  /** From 0 for each kind. */
+  id: number;
+  name: string;
+  bundle: Bundle;
+  inputBytes: number;
+  outputBytes: number;
+  frames: Frames | undefined;
+  steps: readonly StepReport[];
+}
+
+/** What the mission says about a work, beside its bundle. */
+export type WorkSettings =
+  & {
+    name: string;
+    source: { kind: "none" } | { kind: "api" } | { kind: "frames"; periodNs: number };
+    keepOutput: boolean;
+  }
+  & (
+    | { kind: "background" }
+    | Pick<CriticalSpec, "kind" | "deadlineNs" | "from" | "queue" | "queueDepth" | "onMiss" | "maxBlockingNs">
+  );
+
+export interface LoaderOptions {
+  engine: Engine;
+  checkpoint: CheckpointCompiler;
+  /** How long background may keep the GPU after the gate has closed; blocks known to be longer are noted. */
+  preemptionBoundNs: number;
+}
+
+export class Loader {
+  readonly #engine: Engine;
+  readonly #options: LoaderOptions;
+  readonly #kernels: KernelLoader;
+  readonly #frameIds = new Map<Frames, number>();
+
+  constructor(options: LoaderOptions) {
+    this.#engine = options.engine;
+    this.#options = options;
+    this.#kernels = new KernelLoader(options.engine, options.checkpoint);
+  }
+
+  /** Adds one task or job. Throws `InputError` for what the bundle asks in vain, `EngineError` for the rest. */
+  add(settings: WorkSettings, bundle: Bundle, frames: Frames | undefined): LoadedWork {
+    const { manifest, digest } = bundle;
+    const inputs = inputLayout(manifest);
+    const outputs = outputLayout(manifest);
+    const kernels = this.#loadKernels(settings.kind, bundle);
+    const buffers = this.#createBuffers(bundle);
+    const planned = planSteps(settings.kind, bundle, buffers, inputs, outputs);
+    if (planned.length > MAX_STEPS) {
+      const rule = `must be at most ${MAX_STEPS} with uploads and downloads, not ${planned.length}`;
+      throw new InputError({ file: bundle.file, field: "steps", rule });
+    }
+    const loaded = planned.map((step) => this.#finish(step, settings.kind, kernels));
+    const common = {
+      name: settings.name,
+      digest,
+      steps: loaded.map(({ spec }) => spec),
+      inputs: ioSpecs(inputs, buffers),
+      outputs: ioSpecs(outputs, buffers),
+      inputBytes: inputs.sizeBytes,
+      outputBytes: outputs.sizeBytes,
+      source: this.#source(settings, frames),
+      keepOutput: settings.keepOutput,
+      estimateNs: 0,
+    };
+    const spec: WorkSpec = settings.kind === "background" ? { ...common, kind: "background" } : {
+      ...common,
+      kind: "critical",
+      deadlineNs: settings.deadlineNs,
+      from: settings.from,
+      queue: settings.queue,
+      queueDepth: settings.queueDepth,
+      onMiss: settings.onMiss,
+      maxBlockingNs: settings.maxBlockingNs,
+    };
+    return {
+      kind: settings.kind,
+      id: this.#engine.addWork(spec),
+      name: settings.name,
+      bundle,
+      inputBytes: inputs.sizeBytes,
+      outputBytes: outputs.sizeBytes,
+      frames,
+      steps: loaded.map(({ report }) => report),
+    };
+  }
+
+  #loadKernels(kind: WorkKind, bundle: Bundle): ReadonlyMap<string, LoadedKernel> {
+    const { computeMajor, computeMinor } = this.#engine.device();
+    const module = pickModule(bundle, computeMajor, computeMinor);
+    const file = `${bundle.dir}/${module.file}`;
+    checkKernels(bundle, this.#options.checkpoint.params(module.text, file));
+    const shapes = new Map<string, Shape[]>();
+    for (const step of bundle.manifest.steps) {
+      if (step.kind === "kernel") shapes.set(step.kernel, [...shapes.get(step.kernel) ?? [], shapeOf(step)]);
+    }
+    const kernels = this.#kernels.load(module.text, file, shapes, kind === "background");
+    for (const [i, step] of bundle.manifest.steps.entries()) {
+      if (step.kind === "kernel") this.#checkFits(bundle, `steps[${i}]`, step, kernels);
+    }
+    return kernels;
+  }
+
+  #checkFits(
+    bundle: Bundle,
+    field: string,
+    step: KernelStep,
+    kernels: ReadonlyMap<string, LoadedKernel>,
+  ): void {
+    const kernel = kernels.get(step.kernel);
+    const { threads, sharedBytes } = shapeOf(step);
+    if (kernel === undefined || this.#kernels.untouchedBlocksPerSm(kernel, { threads, sharedBytes }) > 0) {
+      return;
+    }
+    const rule =
+      `must fit the device: a block of ${threads} threads with ${sharedBytes} bytes of shared memory does not`;
+    throw new InputError({
+      file: bundle.file,
+      field,
+      rule,
+      remedy: "use smaller blocks or less shared memory",
+    });
+  }
+
+  #createBuffers(bundle: Bundle): Map<string, number> {
+    const ids = new Map<string, number>();
+    for (const { name, sizeBytes } of bundle.manifest.buffers) {
+      const id = this.#engine.createBuffer(sizeBytes);
+      ids.set(name, id);
+      const weight = bundle.weights.get(name);
+      if (weight !== undefined) this.#engine.writeBuffer(id, 0, weight);
+    }
+    return ids;
+  }
+
+  #finish(
+    step: PlannedStep,
+    kind: WorkKind,
+    kernels: ReadonlyMap<string, LoadedKernel>,
+  ): { spec: StepSpec; report: StepReport } {
+    const builtin = "builtin" in step;
+    const name = builtin ? step.builtin : step.kernelName;
+    const kernel = builtin ? this.#builtins(kind).get(name) : kernels.get(name);
+    if (kernel === undefined) throw new Error(`kernel ${name} was not loaded`);
+    const { grid, block, sharedBytes, workers, args, estimateNs, blockEstimateNs } = step;
+    const { level } = kernel;
+    const shape = { threads: block[0] * block[1] * block[2], sharedBytes };
+    const notes = [...kernel.notes];
+    const blocksPerSm = this.#kernels.blocksPerSm(kernel, shape);
+    const blocksPerSmUntouched = this.#kernels.untouchedBlocksPerSm(kernel, shape);
+    if (blocksPerSm < blocksPerSmUntouched) {
+      notes.push(
+        `rewriting cost occupancy: ${blocksPerSm} instead of ${blocksPerSmUntouched} resident blocks per SM`,
+      );
+    }
+    const { preemptionBoundNs } = this.#options;
+    if (level === "block" && blockEstimateNs > preemptionBoundNs) {
+      const [takes, bound] = [formatDurationNs(blockEstimateNs), formatDurationNs(preemptionBoundNs)];
+      notes.push(`one block is declared to take ${takes}, longer than preemptionBound ${bound}`);
+    }
+    return {
+      spec: {
+        kernel: kernel.id,
+        level,
+        grid,
+        block,
+        sharedBytes,
+        workers,
+        args,
+        estimateNs,
+        blockEstimateNs,
+      },
+      report: { kernel: name, level, notes, blocksPerSm, blocksPerSmUntouched },
+    };
+  }
+
+  #builtins(kind: WorkKind): ReadonlyMap<string, LoadedKernel> {
+    const shapes = new Map(BUILTIN_KERNELS.map((name) => [name, [{ threads: 256, sharedBytes: 0 }]]));
+    return this.#kernels.load(builtinPtx(), "builtin.ptx", shapes, kind === "background");
+  }
+
+  #source(settings: WorkSettings, frames: Frames | undefined): SourceSpec {
+    const { source } = settings;
+    if (source.kind !== "frames") return source;
+    if (frames === undefined) throw new Error(`${settings.name} has no frames`);
+    let id = this.#frameIds.get(frames);
+    if (id === undefined) {
+      id = this.#engine.addFrames(frames.data, frames.frameBytes, frames.count);
+      this.#frameIds.set(frames, id);
+    }
+    return { kind: "frames", frames: id, periodNs: source.periodNs, phaseNs: 0 };
+  }
+}
+
+type PlannedStep = BuiltinStep | (Omit<StepSpec, "kernel" | "level"> & { kernelName: string });
+
+/** The launches of one request or unit, in order. The engine itself moves the input and output of critical work. */
+function planSteps(
+  kind: WorkKind,
+  bundle: Bundle,
+  buffers: ReadonlyMap<string, number>,
+  inputs: BlobLayout,
+  outputs: BlobLayout,
+): PlannedStep[] {
+  const place = (name: string, offsetBytes = 0) => ({ buffer: idOf(buffers, name), offsetBytes });
+  const steps = bundle.manifest.steps.map((step): PlannedStep => {
+    switch (step.kind) {
+      case "memset":
+        return fillStep(place(step.buffer, step.offsetBytes), step.value, step.sizeBytes);
+      case "copy": {
+        const { from, to, sizeBytes } = step;
+        return copyStep(place(to.buffer, to.offsetBytes), place(from.buffer, from.offsetBytes), sizeBytes);
+      }
+      case "kernel": {
+        const { kernel, grid, block, sharedBytes, estimateNs, blockEstimateNs } = step;
+        const args = step.args.map((arg): ArgSpec =>
+          arg.kind === "buffer"
+            ? { kind: "buffer", buffer: idOf(buffers, arg.buffer), offset: arg.offsetBytes }
+            : { kind: "scalar", bytes: arg.bytes }
+        );
+        return {
+          kernelName: kernel,
+          grid,
+          block,
+          sharedBytes,
+          workers: 0,
+          args,
+          estimateNs,
+          blockEstimateNs,
+        };
+      }
+    }
+  });
+  if (kind === "critical") return steps;
+  return [
+    ...inputs.entries.map(({ name, offset, sizeBytes }) => uploadStep(place(name), offset, sizeBytes)),
+    ...steps,
+    ...outputs.entries.map(({ name, offset, sizeBytes }) => downloadStep(place(name), offset, sizeBytes)),
+  ];
+}
+
+function ioSpecs(layout: BlobLayout, buffers: ReadonlyMap<string, number>): IoSpec[] {
+  return layout.entries.map(({ name, offset, sizeBytes }) => ({
+    buffer: idOf(buffers, name),
+    offset,
+    sizeBytes,
+  }));
+}
+
+function idOf(buffers: ReadonlyMap<string, number>, name: string): number {
+  const id = buffers.get(name);
+  if (id === undefined) throw new Error(`buffer ${name} was not created`);
+  return id;
+}
+
+function shapeOf({ block, sharedBytes }: KernelStep): Shape {
+  return { threads: block[0] * block[1] * block[2], sharedBytes };
+}

@@ -1,0 +1,423 @@
+/**
+ * What can be measured, and how is it called?
+ *
+ * Each metric is declared once, in one of the three tables below: name, unit, kind, help and how it is read. The
+ * Prometheus text, the numbers of `/v1/status` and the table for the docs all come from here. Nothing is stored:
+ * the engine's snapshot and the agent's counters are the only state.
+ */
+import { type EngineSnapshot, type Histogram, type JobStats, LEVELS, type TaskStats } from "../ffi/engine.ts";
+import { quantileNs } from "../ffi/histogram.ts";
+import type { Counters } from "./counters.ts";
+
+export type MetricKind = "counter" | "gauge" | "histogram";
+
+export interface Metric<T> {
+  /** In Prometheus, behind `calypte_`; base units, as is the custom there. */
+  name: string;
+  /** In JSON; the unit ends the name. */
+  key: string;
+  unit: "1" | "seconds" | "bytes";
+  kind: MetricKind;
+  help: string;
+  /** Second label beside the work's name, for a reader that returns a record. */
+  label?: string;
+  /** In the unit of `key`. */
+  read: (from: T) => number | Readonly<Record<string, number>> | Histogram;
+  /** How many units of `key` make one of `name`. Default 1. */
+  scale?: number;
+}
+
+/** What all metrics are read from. */
+export interface MetricsView {
+  snapshot: EngineSnapshot;
+  counters: Counters;
+  /** Names by id. */
+  tasks: readonly string[];
+  jobs: readonly string[];
+}
+
+const NS = 1e9;
+
+export const CRITICAL_METRICS: readonly Metric<TaskStats>[] = [
+  {
+    name: "critical_requests_total",
+    key: "requests",
+    unit: "1",
+    kind: "counter",
+    help: "Arrivals, in whatever way they ended.",
+    read: (task) => task.requests,
+  },
+  {
+    name: "critical_misses_total",
+    key: "misses",
+    unit: "1",
+    kind: "counter",
+    label: "why",
+    help:
+      "Requests that ended after their deadline (late), never ran (dropped) or were lost to a fault (failed).",
+    read: (task) => ({ late: task.late, dropped: task.dropped, failed: task.failed }),
+  },
+  {
+    name: "critical_miss_run",
+    key: "missRun",
+    unit: "1",
+    kind: "gauge",
+    help: "Misses in a row, now.",
+    read: (task) => task.missRun,
+  },
+  {
+    name: "critical_longest_miss_run",
+    key: "longestMissRun",
+    unit: "1",
+    kind: "gauge",
+    help: "Longest run of misses so far.",
+    read: (task) => task.longestMissRun,
+  },
+  {
+    name: "critical_waiting",
+    key: "waiting",
+    unit: "1",
+    kind: "gauge",
+    help: "Requests that wait, now.",
+    read: (task) => task.waiting,
+  },
+  {
+    name: "critical_busy_seconds_total",
+    key: "busyNs",
+    unit: "seconds",
+    kind: "counter",
+    help: "Launch to completion, summed.",
+    scale: NS,
+    read: (task) => task.busyNs,
+  },
+  {
+    name: "critical_worst_execution_seconds",
+    key: "worstExecutionNs",
+    unit: "seconds",
+    kind: "gauge",
+    help: "Longest time from launch to completion.",
+    scale: NS,
+    read: (task) => task.worstExecutionNs,
+  },
+  {
+    name: "critical_response_seconds",
+    key: "response",
+    unit: "seconds",
+    kind: "histogram",
+    help: "Arrival to completion, of requests that completed.",
+    scale: NS,
+    read: (task) => task.response,
+  },
+];
+
+export const BACKGROUND_METRICS: readonly Metric<JobStats>[] = [
+  {
+    name: "background_units_total",
+    key: "units",
+    unit: "1",
+    kind: "counter",
+    help: "Units completed.",
+    read: (job) => job.units,
+  },
+  {
+    name: "background_ready_units",
+    key: "readyUnits",
+    unit: "1",
+    kind: "gauge",
+    help: "Units whose input is staged and that are not completed.",
+    read: (job) => job.readyUnits,
+  },
+  {
+    name: "background_preemptions_total",
+    key: "preemptions",
+    unit: "1",
+    kind: "counter",
+    help: "Entries in which the gate made a worker leave.",
+    read: (job) => job.preemptions,
+  },
+  {
+    name: "background_leaves_total",
+    key: "leaves",
+    unit: "1",
+    kind: "counter",
+    help: "Workers that left with work undone, counted on the device.",
+    read: (job) => job.leaves,
+  },
+  {
+    name: "background_gpu_seconds_total",
+    key: "gpuNs",
+    unit: "seconds",
+    kind: "counter",
+    label: "level",
+    help: "GPU time by level of preemptibility.",
+    scale: NS,
+    read: (job) => Object.fromEntries(LEVELS.map((level) => [level, job.gpuNs[level]])),
+  },
+  {
+    name: "background_unit_seconds",
+    key: "unitNs",
+    unit: "seconds",
+    kind: "gauge",
+    help: "Latest estimate of a unit's GPU time.",
+    scale: NS,
+    read: (job) => job.unitNs,
+  },
+  {
+    name: "background_results_waiting",
+    key: "resultsWaiting",
+    unit: "1",
+    kind: "gauge",
+    help: "Results not yet taken; a full store stops the job.",
+    read: (job) => job.resultsWaiting,
+  },
+];
+
+export const AGENT_METRICS: readonly Metric<MetricsView>[] = [
+  {
+    name: "ready",
+    key: "ready",
+    unit: "1",
+    kind: "gauge",
+    help: "1: critical tasks receive requests.",
+    read: ({ snapshot }) => snapshot.state === "ready" ? 1 : 0,
+  },
+  {
+    name: "uptime_seconds",
+    key: "uptimeNs",
+    unit: "seconds",
+    kind: "gauge",
+    help: "Since the engine became ready.",
+    scale: NS,
+    read: ({ snapshot }) => snapshot.state === "loading" ? 0 : snapshot.nowNs - snapshot.readyNs,
+  },
+  {
+    name: "lease_remaining_seconds",
+    key: "leaseRemainingNs",
+    unit: "seconds",
+    kind: "gauge",
+    help: "Until background stops, unless a new plan comes.",
+    scale: NS,
+    read: ({ snapshot }) => Math.max(0, snapshot.leaseEndNs - snapshot.nowNs),
+  },
+  {
+    name: "lease_expired_total",
+    key: "leaseExpired",
+    unit: "1",
+    kind: "counter",
+    help: "Leases that ended without a new plan.",
+    read: ({ snapshot }) => snapshot.leaseExpired,
+  },
+  {
+    name: "safe_mode_total",
+    key: "safeMode",
+    unit: "1",
+    kind: "counter",
+    help: "How often safe mode was entered.",
+    read: ({ snapshot }) => snapshot.safeMode,
+  },
+  {
+    name: "held",
+    key: "held",
+    unit: "1",
+    kind: "gauge",
+    help: "1: background is held, whatever the reason.",
+    read: ({ snapshot }) => snapshot.holds.length > 0 ? 1 : 0,
+  },
+  {
+    name: "gpu_busy_seconds_total",
+    key: "gpuBusyNs",
+    unit: "seconds",
+    kind: "counter",
+    label: "kind",
+    help: "GPU time by kind of work.",
+    scale: NS,
+    read: ({ snapshot }) => ({
+      critical: snapshot.criticalBusyNs,
+      background: snapshot.backgroundBusyNs,
+    }),
+  },
+  {
+    name: "dispatcher_worst_seconds",
+    key: "dispatcherWorstNs",
+    unit: "seconds",
+    kind: "gauge",
+    help: "Longest step of the scheduler.",
+    scale: NS,
+    read: ({ snapshot }) => snapshot.dispatcherWorstNs,
+  },
+  {
+    name: "events_total",
+    key: "events",
+    unit: "1",
+    kind: "counter",
+    label: "event",
+    help: "Events of the engine.",
+    read: ({ counters }) => counters.events,
+  },
+  {
+    name: "plans_total",
+    key: "plansSet",
+    unit: "1",
+    kind: "counter",
+    help: "Plans put in force.",
+    read: ({ counters }) => counters.plansSet,
+  },
+  {
+    name: "policy_faults_total",
+    key: "policyFaults",
+    unit: "1",
+    kind: "counter",
+    help: "Times that the policy threw or answered nonsense, so that no plan was set.",
+    read: ({ counters }) => counters.policyFaults,
+  },
+  {
+    name: "results_total",
+    key: "resultsTaken",
+    unit: "1",
+    kind: "counter",
+    help: "Results taken from the engine.",
+    read: ({ counters }) => counters.resultsTaken,
+  },
+  {
+    name: "results_lost_total",
+    key: "resultsLost",
+    unit: "1",
+    kind: "counter",
+    help: "Results that never reached their file.",
+    read: ({ counters }) => counters.resultsLost,
+  },
+  {
+    name: "sink_errors_total",
+    key: "sinkErrors",
+    unit: "1",
+    kind: "counter",
+    help: "Writes that failed.",
+    read: ({ counters }) => counters.sinkErrors,
+  },
+  {
+    name: "outputs_skipped_total",
+    key: "outputsSkipped",
+    unit: "1",
+    kind: "counter",
+    help: "Simulated results whose output was not computed by the bundle's CPU reference.",
+    read: ({ counters }) => counters.outputsSkipped,
+  },
+  {
+    name: "engine_errors_total",
+    key: "engineErrors",
+    unit: "1",
+    kind: "counter",
+    help: "Calls of the engine that failed while it ran.",
+    read: ({ counters }) => counters.engineErrors,
+  },
+];
+
+/** The numbers of one table as plain data, keyed for JSON; a histogram becomes its quantiles in microseconds. */
+export function readAll<T>(metrics: readonly Metric<T>[], from: T): Record<string, unknown> {
+  return Object.fromEntries(metrics.map(({ key, read }) => {
+    const value = read(from);
+    return [key, isHistogram(value) ? responseUs(value) : value];
+  }));
+}
+
+export interface ResponseUs {
+  p50Us: number;
+  p99Us: number;
+  p999Us: number;
+  maxUs: number;
+}
+
+/** Quantiles of a histogram, in microseconds with one decimal; all 0 if it is empty. */
+export function responseUs(histogram: Histogram): ResponseUs {
+  const us = (ns: number) => Math.round(ns / 100) / 10;
+  const at = (q: number) => histogram.count === 0 ? 0 : us(quantileNs(histogram, q));
+  return {
+    p50Us: at(0.5),
+    p99Us: at(0.99),
+    p999Us: at(0.999),
+    maxUs: histogram.count === 0 ? 0 : us(histogram.maxNs),
+  };
+}
+
+/** The Prometheus text exposition format, version 0.0.4. */
+export function prometheusText(view: MetricsView): string {
+  const lines: string[] = [];
+  const { snapshot } = view;
+  for (const metric of AGENT_METRICS) write(lines, metric, [{ labels: {}, from: view }]);
+  for (const metric of CRITICAL_METRICS) {
+    write(
+      lines,
+      metric,
+      snapshot.tasks.map((from, id) => ({ labels: { task: view.tasks[id] ?? `${id}` }, from })),
+    );
+  }
+  for (const metric of BACKGROUND_METRICS) {
+    write(
+      lines,
+      metric,
+      snapshot.jobs.map((from, id) => ({ labels: { job: view.jobs[id] ?? `${id}` }, from })),
+    );
+  }
+  return lines.join("\n") + "\n";
+}
+
+/** A Markdown table of all metrics, for the docs. */
+export function metricsMarkdown(): string {
+  const row = (labels: string) => <T>({ name, unit, kind, help, label }: Metric<T>) =>
+    `| \`calypte_${name}\` | ${kind} | ${unit} | ${
+      [labels, label ?? ""].filter(Boolean).join(", ")
+    } | ${help} |`;
+  return [
+    "| metric | kind | unit | labels | meaning |",
+    "|---|---|---|---|---|",
+    ...AGENT_METRICS.map(row("")),
+    ...CRITICAL_METRICS.map(row("task")),
+    ...BACKGROUND_METRICS.map(row("job")),
+  ].join("\n") + "\n";
+}
+
+type Labels = Readonly<Record<string, string>>;
+
+function write<T>(lines: string[], metric: Metric<T>, series: readonly { labels: Labels; from: T }[]): void {
+  const name = `calypte_${metric.name}`;
+  const scale = metric.scale ?? 1;
+  lines.push(`# HELP ${name} ${metric.help}`, `# TYPE ${name} ${metric.kind}`);
+  for (const { labels, from } of series) {
+    const value = metric.read(from);
+    if (isHistogram(value)) lines.push(...histogramLines(name, labels, value, scale));
+    else if (typeof value === "number") lines.push(`${name}${formatLabels(labels)} ${value / scale}`);
+    else {
+      for (const [key, each] of Object.entries(value)) {
+        lines.push(`${name}${formatLabels({ ...labels, [metric.label ?? "key"]: key })} ${each / scale}`);
+      }
+    }
+  }
+}
+
+/** Without interpolation: the edges shown, 2^10..2^34 ns (about 1 us to 17 s), are edges of the engine's own buckets. */
+function histogramLines(name: string, labels: Labels, histogram: Histogram, scale: number): string[] {
+  const lines: string[] = [];
+  let below = 0;
+  let bucket = 0;
+  for (let exponent = 10; exponent <= 34; exponent++) {
+    for (const end = 32 * (exponent - 9); bucket < end; bucket++) below += histogram.buckets[bucket] ?? 0;
+    lines.push(`${name}_bucket${formatLabels({ ...labels, le: String(2 ** exponent / scale) })} ${below}`);
+  }
+  lines.push(`${name}_bucket${formatLabels({ ...labels, le: "+Inf" })} ${histogram.count}`);
+  lines.push(`${name}_sum${formatLabels(labels)} ${histogram.sumNs / scale}`);
+  lines.push(`${name}_count${formatLabels(labels)} ${histogram.count}`);
+  return lines;
+}
+
+function formatLabels(labels: Labels): string {
+  const pairs = Object.entries(labels).map(([key, value]) => `${key}="${escapeLabel(value)}"`);
+  return pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
+}
+
+function escapeLabel(value: string): string {
+  return value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+}
+
+function isHistogram(value: number | object): value is Histogram {
+  return typeof value === "object" && "buckets" in value;
+}

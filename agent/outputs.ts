@@ -1,0 +1,100 @@
+/**
+ * From a result to the right sink, with its output.
+ *
+ * One route for each task and job: results from a GPU carry their output and go straight to the sink; simulated ones
+ * pass through the bundle's CPU reference first. What is skipped or lost is counted and logged once per cause.
+ */
+import type { Result } from "../ffi/engine.ts";
+import type { MissionOutput } from "./config.ts";
+import type { Counters } from "./counters.ts";
+import type { LoadedWork } from "./load.ts";
+import type { Logger } from "./log.ts";
+import { isStateful, OutputComputer, type Reference } from "./reference.ts";
+import { openSink, type Sink } from "./sinks.ts";
+import { outputFields } from "./values.ts";
+
+export interface RouteOptions {
+  work: LoadedWork;
+  sink: Sink;
+  /** Only for the simulator; `undefined`: the bundle has none. */
+  reference: Reference | undefined;
+  /** Simulated outputs are wanted: computed, or counted as skipped. False: results go nowhere anyway. */
+  computes: boolean;
+  counters: Counters;
+  log: Logger;
+}
+
+export class Route {
+  readonly #options: RouteOptions;
+  readonly #computer: OutputComputer;
+  readonly #put: (result: Result, payload: Uint8Array | undefined) => void;
+
+  constructor(options: RouteOptions) {
+    this.#options = options;
+    const { work, sink, reference, counters } = options;
+    const { bundle, frames } = work;
+    const fields = outputFields(bundle.manifest);
+    this.#put = (result, payload) =>
+      sink.put({ work: work.name, bundle: bundle.digestHex, fields, result, payload });
+    this.#computer = new OutputComputer({
+      reference,
+      stateful: isStateful(bundle),
+      outputBytes: work.outputBytes,
+      frame: (index) =>
+        frames === undefined
+          ? undefined
+          : frames.data.subarray(index * frames.frameBytes, (index + 1) * frames.frameBytes),
+      emit: this.#put,
+      onSkip: onceEach((reason) => {
+        options.log.warn("outputs are left out", { work: work.name, why: reason });
+      }, () => counters.outputsSkipped++),
+    });
+  }
+
+  take(result: Result): void {
+    const { complete, dropped, failed, simulated } = result;
+    if (simulated && this.#options.computes) this.#computer.push(result);
+    else this.#put(result, complete && !dropped && !failed && !simulated ? result.payload : undefined);
+  }
+
+  /** Waits until all that was taken is computed and written. */
+  async settle(): Promise<void> {
+    await this.#computer.finish();
+    await this.#options.sink.flush();
+  }
+
+  /** Computes what is left until `expired` resolves, then flushes and closes the sink. */
+  async close(expired?: Promise<void>): Promise<void> {
+    await this.#computer.finish(expired);
+    await this.#options.sink.close();
+  }
+}
+
+/** Calls `first` for a reason that is new, `always` for every one. */
+function onceEach(first: (reason: string) => void, always: () => void): (reason: string) => void {
+  const seen = new Set<string>();
+  return (reason) => {
+    always();
+    if (seen.has(reason) || seen.size >= 16) return;
+    seen.add(reason);
+    first(reason);
+  };
+}
+
+/** Opens the sink of one work; failed writes are counted, and logged once per cause. */
+export function openCountedSink(
+  target: MissionOutput,
+  field: string,
+  { counters, log }: { counters: Counters; log: Logger },
+): Promise<Sink> {
+  const seen = new Set<string>();
+  return openSink(target, field, {
+    onLost: (reason, results) => {
+      counters.sinkErrors++;
+      counters.resultsLost += results;
+      if (seen.has(reason)) return;
+      seen.add(reason);
+      log.error("results cannot be written", { output: field, why: reason, results });
+    },
+  });
+}

@@ -1,0 +1,34 @@
+/**
+ * Who takes what the engine has kept?
+ *
+ * Moves results to the routes of their tasks and jobs and events to the log, all that wait at the moment. It
+ * decides nothing and knows no time: the supervisor and the simulation call it.
+ */
+import type { Engine } from "../ffi/engine.ts";
+import type { Counters } from "./counters.ts";
+import type { EventLog } from "./events.ts";
+import type { PreparedMission } from "./prepare.ts";
+
+/** Rounds of one drain: a background job that is faster than the agent must not hold the loop for ever. */
+const MAX_ROUNDS = 16;
+
+export interface PumpOptions {
+  engine: Engine;
+  prepared: Pick<PreparedMission, "taskRoutes" | "jobRoutes">;
+  counters: Counters;
+  events: EventLog;
+}
+
+/** Takes all results and events that wait. Throws `EngineError`. */
+export function drain({ engine, prepared, counters, events }: PumpOptions): void {
+  events.add(engine.takeEvents());
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const results = engine.takeResults();
+    if (results.length === 0) return;
+    counters.resultsTaken += results.length;
+    for (const result of results) {
+      const routes = result.kind === "critical" ? prepared.taskRoutes : prepared.jobRoutes;
+      routes[result.work]?.take(result);
+    }
+  }
+}

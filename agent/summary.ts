@@ -1,0 +1,174 @@
+/**
+ * How did the run go?
+ *
+ * One object for machines (the end of `run --json` and `simulate --json`) and one table for people, both from the
+ * engine's last snapshot and the agent's counters. A miss is a request that was late, dropped or failed.
+ */
+import {
+  type Backend,
+  type EngineSnapshot,
+  type JobStats,
+  type Level,
+  LEVELS,
+  type TaskStats,
+} from "../ffi/engine.ts";
+import type { Counters } from "./counters.ts";
+import { type ResponseUs, responseUs } from "./metrics.ts";
+import { totalGpuNs } from "./planner.ts";
+import { formatDurationNs } from "./quantity.ts";
+
+export interface TaskSummary {
+  requests: number;
+  misses: number;
+  longestMissRun: number;
+  response: ResponseUs;
+}
+
+export interface JobSummary {
+  units: number;
+  preemptions: number;
+  gpuSeconds: number;
+  /** Parts of the job's GPU time, 0..1; all 0 if it had none. */
+  levelShare: Record<Level, number>;
+}
+
+export interface RunSummary {
+  backend: Backend;
+  /** Of the simulator; `null` on a GPU, which has none. */
+  seed: number | null;
+  durationS: number;
+  critical: Record<string, TaskSummary>;
+  background: Record<string, JobSummary>;
+  /** Background GPU time as a part of the time in which no critical work ran, 0..1. */
+  idleFill: number;
+  events: {
+    leaseExpired: number;
+    safeMode: number;
+    policyFaults: number;
+    /** Results whose output was not computed (simulator only). */
+    outputsSkipped: number;
+    /** Results that never reached their file. */
+    resultsLost: number;
+  };
+}
+
+export interface SummaryInput {
+  snapshot: EngineSnapshot;
+  counters: Counters;
+  seed: number | undefined;
+  /** Names by id. */
+  tasks: readonly string[];
+  jobs: readonly string[];
+}
+
+export function summarize({ snapshot, counters, seed, tasks, jobs }: SummaryInput): RunSummary {
+  const durationNs = snapshot.state === "loading" ? 0 : snapshot.nowNs - snapshot.readyNs;
+  const idleNs = durationNs - snapshot.criticalBusyNs;
+  return {
+    backend: snapshot.backend,
+    seed: seed ?? null,
+    durationS: round(durationNs / 1e9, 3),
+    critical: Object.fromEntries(snapshot.tasks.map((task, id) => [tasks[id] ?? `${id}`, ofTask(task)])),
+    background: Object.fromEntries(snapshot.jobs.map((job, id) => [jobs[id] ?? `${id}`, ofJob(job)])),
+    idleFill: idleNs <= 0 ? 0 : round(Math.min(1, snapshot.backgroundBusyNs / idleNs), 4),
+    events: {
+      leaseExpired: snapshot.leaseExpired,
+      safeMode: snapshot.safeMode,
+      policyFaults: counters.policyFaults,
+      outputsSkipped: counters.outputsSkipped,
+      resultsLost: counters.resultsLost,
+    },
+  };
+}
+
+function ofTask(task: TaskStats): TaskSummary {
+  return {
+    requests: task.requests,
+    misses: task.late + task.dropped + task.failed,
+    longestMissRun: task.longestMissRun,
+    response: responseUs(task.response),
+  };
+}
+
+function ofJob(job: JobStats): JobSummary {
+  const totalNs = totalGpuNs(job);
+  const share = (level: Level) => totalNs === 0 ? 0 : round(job.gpuNs[level] / totalNs, 4);
+  return {
+    units: job.units,
+    preemptions: job.preemptions,
+    gpuSeconds: round(totalNs / 1e9, 6),
+    levelShare: { loop: share("loop"), block: share("block"), slice: share("slice"), whole: share("whole") },
+  };
+}
+
+function round(value: number, decimals: number): number {
+  return Number(value.toFixed(decimals));
+}
+
+/** For a terminal of 100 columns; ends with a newline. */
+export function summaryText(summary: RunSummary): string {
+  const { critical, background, idleFill, events, durationS, backend, seed } = summary;
+  const simulated = backend === "sim" ? `, simulated (seed ${seed})` : "";
+  const lines = [`${formatDurationNs(durationS * 1e9)} on ${backend}${simulated}`];
+  const us = (value: number) => formatDurationNs(value * 1000);
+  if (Object.keys(critical).length > 0) {
+    lines.push(
+      "",
+      ...table(
+        ["critical", "requests", "misses", "longest run", "p50", "p99", "max"],
+        Object.entries(critical).map(([name, { requests, misses, longestMissRun, response }]) => [
+          name,
+          `${requests}`,
+          `${misses}`,
+          `${longestMissRun}`,
+          us(response.p50Us),
+          us(response.p99Us),
+          us(response.maxUs),
+        ]),
+      ),
+    );
+  }
+  if (Object.keys(background).length > 0) {
+    const levels = [...LEVELS].reverse();
+    lines.push(
+      "",
+      ...table(
+        ["background", "units", "preemptions", "GPU time", ...levels],
+        Object.entries(background).map(([name, { units, preemptions, gpuSeconds, levelShare }]) => [
+          name,
+          `${units}`,
+          `${preemptions}`,
+          formatDurationNs(gpuSeconds * 1e9),
+          ...levels.map((level) => percent(levelShare[level])),
+        ]),
+      ),
+      "",
+      `idle fill ${percent(idleFill)}`,
+    );
+  }
+  const odd = [
+    [events.leaseExpired, "leases ended without a new plan"],
+    [events.safeMode, "times in safe mode"],
+    [events.policyFaults, "plans not set because the policy failed"],
+    [events.outputsSkipped, "outputs not computed by the CPU reference"],
+    [events.resultsLost, "results that never reached their file"],
+  ] as const;
+  for (const [count, what] of odd) if (count > 0) lines.push(`${count} ${what}`);
+  return lines.join("\n") + "\n";
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
+}
+
+/** Columns two spaces apart; the first to the left, the others to the right. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const all = [head, ...rows];
+  const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? "").length)));
+  return all.map((row) =>
+    row.map((cell, column) => {
+      const width = widths[column] ?? 0;
+      return column === 0 ? cell.padEnd(width) : cell.padStart(width);
+    }).join("  ").trimEnd()
+  );
+}

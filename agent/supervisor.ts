@@ -1,0 +1,216 @@
+/**
+ * How does a mission run, from the first check to the last result?
+ *
+ * Load everything, bind the port, make the engine ready, then three loops: plan, drain, serve. On a stop: hold background,
+ * take what is left, close the engine, write what waits, sum up. On an error before `ready` all is undone in
+ * reverse. The loops own nothing that is critical: if this process stalls, critical work goes on and background stops
+ * when the lease ends. Time comes from `Timers`, so that tests need no clock.
+ */
+import type { Engine, EngineSnapshot } from "../ffi/engine.ts";
+import { EngineError } from "../ffi/errors.ts";
+import type { CheckpointCompiler } from "./checkpoint.ts";
+import { type Counters, createCounters } from "./counters.ts";
+import { EventLog } from "./events.ts";
+import type { Logger } from "./log.ts";
+import type { MetricsView } from "./metrics.ts";
+import { Planner, tickNs } from "./planner.ts";
+import { type MissionFiles, type PreparedMission, prepareMission } from "./prepare.ts";
+import { drain } from "./pump.ts";
+import { createStatusApp, serveStatus, type SubmitOutcome } from "./status.ts";
+import { type RunSummary, summarize } from "./summary.ts";
+
+export interface Timers {
+  /** Calls `tick` every `periodMs`; returns how to end that. */
+  every(periodMs: number, tick: () => void): () => void;
+  pause(ms: number): Promise<void>;
+}
+
+export interface SuperviseOptions {
+  /** Open, not ready; closed here in every case. */
+  engine: Engine;
+  checkpoint: CheckpointCompiler;
+  files: MissionFiles;
+  log: Logger;
+  version: string;
+  /** Of the simulator; `undefined` on a GPU. */
+  seed: number | undefined;
+  timers: Timers;
+  /** Resolves, with the reason, when the run is to end. */
+  stop: Promise<string>;
+  /** Called once critical tasks receive requests. `url` is the address of the status, if there is one. */
+  onReady?: (prepared: PreparedMission, url: string | undefined) => void;
+  /** Opens the status server. Default: a real socket. */
+  serve?: typeof serveStatus;
+}
+
+export interface Outcome {
+  summary: RunSummary;
+  /** Why the run ended by itself; `undefined`: it was stopped. */
+  fault: string | undefined;
+}
+
+/** Results are taken this often; the engine keeps those that come in between. */
+const DRAIN_MS = 10;
+/** Critical work in flight at the end gets this long to deliver. */
+const LAST_RESULTS_MS = 50;
+/** How long the CPU references may go on computing outputs after the run (simulator only). */
+const REFERENCE_GRACE_MS = 2000;
+const SERVER_GRACE_MS = 500;
+/** CALYPTE_E_TIMEOUT and CALYPTE_E_BUSY: the next try may succeed. */
+const PASSING: readonly number[] = [-9, -10];
+
+/** Runs a mission until `stop` or a fault of the engine. Throws `InputError` or `EngineError` if it cannot start. */
+export async function supervise(options: SuperviseOptions): Promise<Outcome> {
+  const { engine, files, log, timers } = options;
+  const counters = createCounters();
+  const undo: (() => Promise<void> | void)[] = [() => engine.close()];
+  try {
+    const prepared = await prepareMission({ ...options, counters, output: true });
+    undo.push(() => prepared.close(Promise.resolve()));
+    const run = new Run(options, prepared, counters);
+    const { http, file } = files.mission;
+    const server = http === undefined ? undefined : (options.serve ?? serveStatus)(run.fetch, http, file);
+    if (server !== undefined) undo.push(() => Promise.race([server.close(), timers.pause(SERVER_GRACE_MS)]));
+    engine.ready();
+    run.start();
+    options.onReady?.(prepared, server?.url);
+
+    const reason = await Promise.race([options.stop, run.faulted]);
+    log.info(`stopping: ${reason}`);
+    const snapshot = await run.finish();
+    engine.close();
+    await prepared.close(timers.pause(REFERENCE_GRACE_MS));
+    undo.splice(1, 1);
+    const names = namesOf(prepared);
+    const summary = summarize({ snapshot, counters, seed: options.seed, ...names });
+    return { summary, fault: run.fault };
+  } finally {
+    for (const close of undo.reverse()) await close();
+  }
+}
+
+function namesOf(prepared: PreparedMission): { tasks: string[]; jobs: string[] } {
+  return { tasks: prepared.tasks.map(({ name }) => name), jobs: prepared.jobs.map(({ name }) => name) };
+}
+
+/** The loops of one run. */
+class Run {
+  /** Resolves, with the reason, if the engine cannot go on. */
+  readonly faulted: Promise<string>;
+  fault: string | undefined;
+  readonly fetch: (request: Request) => Response | Promise<Response>;
+  readonly #options: SuperviseOptions;
+  readonly #prepared: PreparedMission;
+  readonly #counters: Counters;
+  readonly #planner: Planner;
+  readonly #events: EventLog;
+  readonly #names: { tasks: string[]; jobs: string[] };
+  #fail: (reason: string) => void = () => {};
+  #last: EngineSnapshot | undefined;
+  #timers: (() => void)[] = [];
+
+  constructor(options: SuperviseOptions, prepared: PreparedMission, counters: Counters) {
+    const { engine, files, log } = options;
+    this.#options = options;
+    this.#prepared = prepared;
+    this.#counters = counters;
+    this.#names = namesOf(prepared);
+    this.faulted = new Promise((resolve) => {
+      this.#fail = (reason) => {
+        this.fault ??= reason;
+        resolve(reason);
+      };
+    });
+    this.#planner = new Planner({
+      engine,
+      policy: files.policy,
+      leaseNs: files.mission.policy.leaseNs,
+      tasks: this.#names.tasks,
+      jobs: prepared.plannedJobs,
+      log,
+    });
+    this.#events = new EventLog({ log, counters, ...this.#names });
+    const app = createStatusApp({
+      version: options.version,
+      mission: files.mission.file,
+      loaded: () => ({ device: engine.device(), features: engine.features(), ...this.#works() }),
+      view: () => this.#view(),
+      submit: (task, input) => this.#submit(task, input),
+    });
+    this.fetch = (request) => app.fetch(request);
+  }
+
+  start(): void {
+    const { timers, files } = this.#options;
+    this.#plan();
+    this.#timers = [
+      timers.every(tickNs(files.mission.policy.leaseNs) / 1e6, () => this.#plan()),
+      timers.every(DRAIN_MS, () => this.#drain()),
+    ];
+  }
+
+  /** Ends the loops, holds background, takes the last results. Returns the state at the moment of the hold. */
+  async finish(): Promise<EngineSnapshot> {
+    const { engine, timers } = this.#options;
+    for (const end of this.#timers) end();
+    this.#guard(() => this.#last = engine.snapshot());
+    this.#guard(() => engine.hold("caller", true));
+    this.#drain();
+    await timers.pause(LAST_RESULTS_MS);
+    this.#drain();
+    if (this.#last === undefined) throw new EngineError(-11, "snapshot", "the engine never answered");
+    return this.#last;
+  }
+
+  #plan(): void {
+    this.#guard(() => {
+      this.#last = this.#planner.tick();
+      this.#counters.policyFaults = this.#planner.policyFaults;
+      this.#counters.plansSet = this.#planner.plansSet;
+      if (this.#last.state === "fault") this.#fail("the engine reports a fault; see the events before");
+    });
+  }
+
+  #drain(): void {
+    this.#guard(() => {
+      const { engine } = this.#options;
+      drain({ engine, prepared: this.#prepared, counters: this.#counters, events: this.#events });
+    });
+  }
+
+  /** An engine that answers late is asked again; any other error of it ends the run. */
+  #guard(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      if (!(error instanceof EngineError)) {
+        this.#fail(error instanceof Error ? error.message : String(error));
+        this.#options.log.error("a loop of the agent failed", { why: String(error) });
+        return;
+      }
+      this.#counters.engineErrors++;
+      this.#options.log.error(error.message);
+      if (!PASSING.includes(error.code)) this.#fail(error.message);
+    }
+  }
+
+  #view(): MetricsView {
+    return { snapshot: this.#options.engine.snapshot(), counters: this.#counters, ...this.#names };
+  }
+
+  #works() {
+    const info = (works: PreparedMission["tasks"]) =>
+      works.map(({ name, bundle, steps }) => ({ name, bundle: bundle.digestHex, steps }));
+    return { tasks: info(this.#prepared.tasks), jobs: info(this.#prepared.jobs) };
+  }
+
+  #submit(name: string, input: Uint8Array): SubmitOutcome {
+    const { engine, files } = this.#options;
+    const id = files.mission.critical.findIndex((task) => task.name === name && task.source.kind === "api");
+    const task = this.#prepared.tasks[id];
+    if (task === undefined) return { kind: "unknown-task" };
+    if (input.byteLength !== task.inputBytes) return { kind: "wrong-size", expectedBytes: task.inputBytes };
+    const number = engine.submit("critical", task.id, input, engine.snapshot().nowNs);
+    return number === undefined ? { kind: "busy" } : { kind: "accepted", number };
+  }
+}

@@ -1,0 +1,314 @@
+/**
+ * What is an engine, to the rest of the agent?
+ *
+ * The interface that the agent programs against. All that crosses it is plain data, so that it does not tell
+ * whether the engine lives in this process or in another. `ffi/native_engine.ts` implements it over the native
+ * library; nothing outside `ffi/` knows the library itself.
+ *
+ * Times are nanoseconds of the monotonic clock (virtual time for a virtual clock) as `number`: exact for 104 days
+ * of uptime. Every method throws `EngineError`; after `close()` every method throws `EngineError` with code -2.
+ */
+
+export type Backend = "cuda" | "sim";
+export type WorkKind = "critical" | "background";
+export type Level = "whole" | "slice" | "block" | "loop";
+export const LEVELS: readonly Level[] = ["whole", "slice", "block", "loop"];
+
+export interface OpenOptions {
+  backend: Backend;
+  /** `virtual` only with `sim`: time moves only inside `advance`. Default `real`. */
+  clock?: "real" | "virtual";
+  deviceIndex?: number;
+  /** Features to switch off, to test a fall-back; empty in production. */
+  disableFeatures?: readonly FeatureName[];
+  /** Seed of all the simulator's randomness. Default 1. */
+  seed?: number;
+  /** SMs of the simulator's virtual GPU. Default 16. */
+  simSms?: number;
+  /** Bytes of results kept until taken. Default 16 MiB. */
+  resultsBytes?: number;
+}
+
+export interface DeviceInfo {
+  name: string;
+  driver: string;
+  backend: Backend;
+  sms: number;
+  computeMajor: number;
+  computeMinor: number;
+  memoryBytes: number;
+  memoryFreeBytes: number;
+  threadsPerSm: number;
+  sharedPerBlockOptinBytes: number;
+  clockKhz: number;
+  copyEngines: number;
+  /** Newest PTX version that the driver takes, 85 for 8.5; 0: unknown. */
+  ptxVersion: number;
+}
+
+/** In the order of CALYPTE_FEATURE_*. */
+export const FEATURE_NAMES = [
+  "stream-memops",
+  "graph-memops",
+  "parked-resume",
+  "stream-priority",
+  "mapped-host",
+  "integrated",
+  "ipc",
+  "realtime",
+  "locked-memory",
+] as const;
+export type FeatureName = typeof FEATURE_NAMES[number];
+
+/** One probed or self-tested feature; one that is off says why. */
+export interface Feature {
+  name: FeatureName;
+  on: boolean;
+  reason: string;
+}
+
+export interface KernelInfo {
+  registers: number;
+  localBytes: number;
+  staticSharedBytes: number;
+  maxThreadsPerBlock: number;
+  /** Resident blocks per SM at the shape asked for; 0: does not fit. */
+  blocksPerSm: number;
+  /** `undefined`: the driver cannot tell. */
+  paramCount: number | undefined;
+}
+
+export type ArgSpec =
+  | { kind: "scalar"; bytes: Uint8Array }
+  | { kind: "buffer"; buffer: number; offset: number }
+  | { kind: "control" | "input-slots" | "output-slots" | "slot-count" };
+
+export interface StepSpec {
+  /** Id from `kernel()`. */
+  kernel: number;
+  level: Level;
+  grid: readonly [number, number, number];
+  block: readonly [number, number, number];
+  sharedBytes: number;
+  /** Resident blocks N at level `block`; 0: SMs x resident blocks per SM, at most the grid. */
+  workers: number;
+  args: readonly ArgSpec[];
+  /** Time of the step alone; 0: unknown. */
+  estimateNs: number;
+  /** Time of one of its blocks; 0: unknown. */
+  blockEstimateNs: number;
+}
+
+/** Where one buffer lies in the input or output blob. */
+export interface IoSpec {
+  buffer: number;
+  /** A multiple of 256. */
+  offset: number;
+  sizeBytes: number;
+}
+
+export type SourceSpec =
+  | { kind: "none" }
+  /** `periodNs` 0, background only: back to back. */
+  | { kind: "frames"; frames: number; periodNs: number; phaseNs: number }
+  | { kind: "api" };
+
+interface CommonWorkSpec {
+  /** Unique per kind; at most 63 bytes of UTF-8. */
+  name: string;
+  /** SHA-256 of the bundle. */
+  digest: Uint8Array;
+  steps: readonly StepSpec[];
+  inputs: readonly IoSpec[];
+  outputs: readonly IoSpec[];
+  inputBytes: number;
+  outputBytes: number;
+  source: SourceSpec;
+  /** False: results carry header and digest only. */
+  keepOutput: boolean;
+  /** Of one request or unit alone; 0: sum of the steps. */
+  estimateNs: number;
+}
+
+export interface CriticalSpec extends CommonWorkSpec {
+  kind: "critical";
+  deadlineNs: number;
+  from: "arrival" | "sensor";
+  queue: "latest" | "fifo";
+  /** 1 for `latest`; 1..16 for `fifo`. */
+  queueDepth: number;
+  onMiss: "publish-late" | "drop";
+  /** How long a `whole` background kernel may delay it; 0: not at all. */
+  maxBlockingNs: number;
+}
+
+export interface BackgroundSpec extends CommonWorkSpec {
+  kind: "background";
+}
+
+export type WorkSpec = CriticalSpec | BackgroundSpec;
+
+export interface PlanEntry {
+  job: number;
+  /** 1..1,000,000: share of background GPU time among the entries. */
+  weight: number;
+  /** 0: no limit. */
+  maxUnits: number;
+}
+
+export interface Plan {
+  /** Larger than the one before. */
+  id: number;
+  leaseNs: number;
+  entries: readonly PlanEntry[];
+}
+
+export interface Result {
+  kind: WorkKind;
+  work: number;
+  /** Request number or unit id, from 0. */
+  number: number;
+  frameSeq: number;
+  frameIndex: number;
+  sensorNs: number;
+  arrivalNs: number;
+  startNs: number;
+  doneNs: number;
+  /** Absolute; 0 for background. */
+  deadlineNs: number;
+  /** FNV-1a 64 of the output blob; 0n if none. */
+  digest: bigint;
+  complete: boolean;
+  late: boolean;
+  dropped: boolean;
+  failed: boolean;
+  /** Timing is simulated, and the payload is the caller's to compute. */
+  simulated: boolean;
+  payload: Uint8Array;
+}
+
+export type EventKind =
+  | "ready"
+  | "feature"
+  | "lease-expired"
+  | "plan"
+  | "miss"
+  | "fault"
+  | "watchdog"
+  | "input-late"
+  | "results-lost"
+  | "whole-refused"
+  | "hold"
+  | "events-lost";
+
+export interface EngineEvent {
+  sequence: number;
+  timeNs: number;
+  kind: EventKind;
+  /** Task or job id; `undefined`: none. */
+  source: number | undefined;
+  a: number;
+  b: number;
+  text: string;
+}
+
+export interface Histogram {
+  count: number;
+  sumNs: number;
+  minNs: number;
+  maxNs: number;
+  /** See calypte_histogram in calypte.h; `quantileNs` in ffi/histogram.ts reads it. */
+  buckets: Uint32Array;
+}
+
+export interface TaskStats {
+  requests: number;
+  onTime: number;
+  late: number;
+  dropped: number;
+  failed: number;
+  waiting: number;
+  inFlight: number;
+  missRun: number;
+  longestMissRun: number;
+  busyNs: number;
+  nextArrivalNs: number;
+  worstExecutionNs: number;
+  response: Histogram;
+}
+
+export interface JobStats {
+  units: number;
+  readyUnits: number;
+  step: number;
+  entries: number;
+  preemptions: number;
+  leaves: number;
+  skippedEntries: number;
+  wholeLaunches: number;
+  resultsWaiting: number;
+  gpuNs: Record<Level, number>;
+  unitNs: number;
+}
+
+export type HoldReason = "no-plan" | "lease" | "caller" | "shutdown" | "fault" | "safe-mode";
+
+export interface EngineSnapshot {
+  nowNs: number;
+  /** 0: not yet. */
+  readyNs: number;
+  state: "loading" | "ready" | "fault";
+  backend: Backend;
+  planId: number;
+  leaseEndNs: number;
+  /** Empty: background may run. */
+  holds: HoldReason[];
+  entriesAhead: number;
+  leaseExpired: number;
+  safeMode: number;
+  criticalBusyNs: number;
+  backgroundBusyNs: number;
+  eventsLost: number;
+  dispatcherSteps: number;
+  dispatcherWorstNs: number;
+  /** By id. */
+  tasks: TaskStats[];
+  /** By id. */
+  jobs: JobStats[];
+}
+
+export interface Engine extends Disposable {
+  readonly backend: Backend;
+  device(): DeviceInfo;
+  features(): Feature[];
+
+  /** PTX text. Returns a module id. */
+  loadModule(ptx: string): number;
+  /** Returns a kernel id. */
+  kernel(module: number, name: string): number;
+  kernelInfo(kernel: number, threads: number, sharedBytes: number): KernelInfo;
+  /** Zero-filled GPU memory. Returns a buffer id. */
+  createBuffer(sizeBytes: number): number;
+  writeBuffer(buffer: number, offset: number, data: Uint8Array): void;
+  readBuffer(buffer: number, offset: number, sizeBytes: number): Uint8Array;
+  /** `data` holds `count` frames one after the other. Returns a frames id. */
+  addFrames(data: Uint8Array, frameBytes: number, count: number): number;
+  /** Returns the id of the task or job, from 0 for each kind. */
+  addWork(spec: WorkSpec): number;
+  /** One request or unit by itself, before `ready`. On `sim` the output is all zero and the duration 0. */
+  runOnce(kind: WorkKind, work: number, input: Uint8Array): { output: Uint8Array; durationNs: number };
+  ready(): void;
+
+  setPlan(plan: Plan): void;
+  hold(reason: "caller" | "safe-mode", on: boolean): void;
+  /** Returns the request number or unit id; `undefined`: no free slot, counted as dropped for a task. */
+  submit(kind: WorkKind, work: number, input: Uint8Array, sensorNs: number): number | undefined;
+  /** All that wait, up to `maxBytes` of the store at a time (default 4 MiB). */
+  takeResults(maxBytes?: number): Result[];
+  takeEvents(): EngineEvent[];
+  snapshot(): EngineSnapshot;
+  /** Virtual clock only: run until this time. */
+  advance(untilNs: number): void;
+  /** May be called twice. */
+  close(): void;
+}

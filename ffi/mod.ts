@@ -1,0 +1,21 @@
+/**
+ * The engine and its native library, for the rest of the agent.
+ *
+ * ```ts
+ * using library = openLibrary(libraryPath());
+ * using engine = NativeEngine.open(library, { backend: "sim", clock: "virtual" });
+ * ```
+ */
+export { CONSTANTS } from "./abi.ts";
+export * from "./engine.ts";
+export { codeName, EngineError, type ErrorCodeName } from "./errors.ts";
+export {
+  bucketBounds,
+  bucketIndex,
+  emptyHistogram,
+  meanNs,
+  mergeHistograms,
+  quantileNs,
+} from "./histogram.ts";
+export { Library, LIBRARY_VARIABLE, libraryPath, openLibrary } from "./library.ts";
+export { NativeEngine, probe } from "./native_engine.ts";

@@ -1,0 +1,230 @@
+// The C interface: finds the engine, checks pointers, and keeps C++ from crossing the border.
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <memory>
+#include <mutex>
+
+#include "backend/backend.h"
+#include "calypte.h"
+#include "engine/clock.h"
+#include "engine/engine.h"
+#include "engine/error.h"
+
+#define CALYPTE_EXPORT extern "C" __attribute__((visibility("default")))
+
+#ifndef CALYPTE_VERSION
+#error "the build defines CALYPTE_VERSION"
+#endif
+
+namespace {
+
+using calypte::Engine;
+using calypte::fail;
+
+constexpr int32_t kMaxEngines = 16;
+
+// An engine's id holds its place and how often that place was taken, so that a stale id is recognised.
+struct Place {
+  std::shared_ptr<Engine> engine;
+  int32_t generation = 0;
+};
+
+std::mutex places_mutex;
+std::array<Place, kMaxEngines> places;
+
+std::shared_ptr<Engine> find(int32_t id) {
+  const std::lock_guard lock(places_mutex);
+  if (id > 0) {
+    const Place &place = places[static_cast<size_t>(id % kMaxEngines)];
+    if (place.engine != nullptr && place.generation == id / kMaxEngines) return place.engine;
+  }
+  fail(CALYPTE_E_CLOSED, "no engine %d: it was never opened, or it is closed", id);
+  return nullptr;
+}
+
+// Runs `call` on the engine. No exception leaves the library.
+template <class Call>
+int32_t with(int32_t id, Call call) {
+  try {
+    const std::shared_ptr<Engine> engine = find(id);
+    return engine == nullptr ? CALYPTE_E_CLOSED : call(*engine);
+  } catch (const std::bad_alloc &) {
+    return fail(CALYPTE_E_NO_MEMORY, "out of host memory");
+  } catch (const std::exception &error) {
+    return fail(CALYPTE_E_FAULT, "internal error: %s", error.what());
+  }
+}
+
+int32_t null_pointer(const char *operation) { return fail(CALYPTE_E_INVALID, "%s: a pointer is null", operation); }
+
+int32_t copy_text(const std::string &from, uint8_t *text, uint32_t capacity) {
+  if (text != nullptr && capacity > 0) {
+    const size_t length = std::min<size_t>(from.size(), capacity - 1);
+    memcpy(text, from.data(), length);
+    text[length] = 0;
+  }
+  return static_cast<int32_t>(from.size());
+}
+
+}  // namespace
+
+CALYPTE_EXPORT int32_t calypte_abi_version(void) { return CALYPTE_ABI_VERSION; }
+
+CALYPTE_EXPORT int32_t calypte_layout(const char *name) {
+  if (name == nullptr) return null_pointer("layout");
+  static const struct {
+    const char *name;
+    size_t size;
+  } layouts[] = {
+      {"options", sizeof(calypte_options)},         {"device", sizeof(calypte_device)},         {"feature", sizeof(calypte_feature)},
+      {"kernel_info", sizeof(calypte_kernel_info)}, {"arg", sizeof(calypte_arg)},               {"step", sizeof(calypte_step)},
+      {"io", sizeof(calypte_io)},                   {"work", sizeof(calypte_work)},             {"plan_entry", sizeof(calypte_plan_entry)},
+      {"plan", sizeof(calypte_plan)},               {"histogram", sizeof(calypte_histogram)},   {"task_stats", sizeof(calypte_task_stats)},
+      {"job_stats", sizeof(calypte_job_stats)},     {"snapshot", sizeof(calypte_snapshot)},     {"result", sizeof(calypte_result)},
+      {"event", sizeof(calypte_event)},
+  };
+  for (const auto &layout : layouts) {
+    if (strcmp(layout.name, name) == 0) return static_cast<int32_t>(layout.size);
+  }
+  return fail(CALYPTE_E_NOT_FOUND, "layout: no struct calypte_%.64s", name);
+}
+
+CALYPTE_EXPORT int32_t calypte_version(uint8_t *text, uint32_t capacity) {
+#ifdef CALYPTE_WITH_CUDA
+  return copy_text(CALYPTE_VERSION " (cuda+sim)", text, capacity);
+#else
+  return copy_text(CALYPTE_VERSION " (sim; built without cuda.h)", text, capacity);
+#endif
+}
+
+CALYPTE_EXPORT int32_t calypte_last_error(uint8_t *text, uint32_t capacity) { return copy_text(calypte::last_error(), text, capacity); }
+
+CALYPTE_EXPORT uint64_t calypte_now_ns(void) { return calypte::monotonic_ns(); }
+
+CALYPTE_EXPORT int32_t calypte_probe(uint32_t backend, uint32_t device_index, calypte_device *device) {
+  if (device == nullptr) return null_pointer("probe");
+  if (backend == CALYPTE_BACKEND_CUDA) return calypte::probe_cuda(device_index, *device);
+  if (backend != CALYPTE_BACKEND_SIM) return fail(CALYPTE_E_INVALID, "probe: unknown backend %u", backend);
+  calypte_options options{};
+  options.backend = backend;
+  const auto sim = calypte::make_sim_backend(options, {});
+  return sim->device(*device);
+}
+
+CALYPTE_EXPORT int32_t calypte_open(const calypte_options *options) {
+  if (options == nullptr) return null_pointer("open");
+  try {
+    std::shared_ptr<Engine> engine = Engine::open(*options);
+    if (engine == nullptr) return calypte::last_error_code();
+    const std::lock_guard lock(places_mutex);
+    for (int32_t i = 0; i < kMaxEngines; ++i) {
+      Place &place = places[static_cast<size_t>(i)];
+      if (place.engine != nullptr) continue;
+      place.engine = std::move(engine);
+      place.generation = place.generation % (INT32_MAX / kMaxEngines - 1) + 1;
+      return place.generation * kMaxEngines + i;
+    }
+    return fail(CALYPTE_E_LIMIT, "open: at most %d engines in one process", kMaxEngines);
+  } catch (const std::bad_alloc &) {
+    return fail(CALYPTE_E_NO_MEMORY, "open: out of host memory");
+  }
+}
+
+CALYPTE_EXPORT int32_t calypte_close(int32_t id) {
+  std::shared_ptr<Engine> engine = find(id);
+  if (engine == nullptr) return CALYPTE_E_CLOSED;
+  const std::lock_guard lock(places_mutex);
+  places[static_cast<size_t>(id % kMaxEngines)].engine.reset();
+  return 0;
+}
+
+CALYPTE_EXPORT int32_t calypte_device_of(int32_t id, calypte_device *device) {
+  if (device == nullptr) return null_pointer("device_of");
+  return with(id, [&](Engine &engine) { return engine.device(*device); });
+}
+
+CALYPTE_EXPORT int32_t calypte_features(int32_t id, calypte_feature *features, uint32_t capacity) {
+  if (features == nullptr) return null_pointer("features");
+  if (capacity < CALYPTE_FEATURES) return fail(CALYPTE_E_BUFFER, "features: room for %d structs is needed, got %u", CALYPTE_FEATURES, capacity);
+  return with(id, [&](Engine &engine) { return engine.features(features); });
+}
+
+CALYPTE_EXPORT int32_t calypte_module(int32_t id, const uint8_t *ptx, uint32_t size_bytes) {
+  return with(id, [&](Engine &engine) { return engine.module(ptx, size_bytes); });
+}
+
+CALYPTE_EXPORT int32_t calypte_kernel(int32_t id, int32_t module, const char *name) {
+  return with(id, [&](Engine &engine) { return engine.kernel(module, name); });
+}
+
+CALYPTE_EXPORT int32_t calypte_kernel_info_of(int32_t id, int32_t kernel, uint32_t threads, uint32_t shared_bytes, calypte_kernel_info *info) {
+  if (info == nullptr) return null_pointer("kernel_info_of");
+  return with(id, [&](Engine &engine) { return engine.kernel_info(kernel, threads, shared_bytes, *info); });
+}
+
+CALYPTE_EXPORT int32_t calypte_buffer(int32_t id, uint64_t size_bytes) {
+  return with(id, [&](Engine &engine) { return engine.buffer(size_bytes); });
+}
+
+CALYPTE_EXPORT int32_t calypte_buffer_write(int32_t id, int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes) {
+  if (data == nullptr && size_bytes > 0) return null_pointer("buffer_write");
+  return with(id, [&](Engine &engine) { return engine.buffer_write(buffer, offset, data, size_bytes); });
+}
+
+CALYPTE_EXPORT int32_t calypte_buffer_read(int32_t id, int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes) {
+  if (data == nullptr && size_bytes > 0) return null_pointer("buffer_read");
+  return with(id, [&](Engine &engine) { return engine.buffer_read(buffer, offset, data, size_bytes); });
+}
+
+CALYPTE_EXPORT int32_t calypte_frames(int32_t id, const uint8_t *data, uint64_t frame_bytes, uint32_t count) {
+  return with(id, [&](Engine &engine) { return engine.frames(data, frame_bytes, count); });
+}
+
+CALYPTE_EXPORT int32_t calypte_add(int32_t id, const uint8_t *work, uint32_t size_bytes) {
+  return with(id, [&](Engine &engine) { return engine.add(work, size_bytes); });
+}
+
+CALYPTE_EXPORT int32_t calypte_run_once(int32_t id, uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint8_t *output,
+                                        uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns) {
+  if ((input == nullptr && input_bytes > 0) || (output == nullptr && output_bytes > 0)) return null_pointer("run_once");
+  return with(id, [&](Engine &engine) { return engine.run_once(kind, work, input, input_bytes, output, output_bytes, timeout_ns, duration_ns); });
+}
+
+CALYPTE_EXPORT int32_t calypte_ready(int32_t id) {
+  return with(id, [](Engine &engine) { return engine.ready(); });
+}
+
+CALYPTE_EXPORT int32_t calypte_set_plan(int32_t id, const calypte_plan *plan) {
+  if (plan == nullptr) return null_pointer("set_plan");
+  return with(id, [&](Engine &engine) { return engine.set_plan(*plan); });
+}
+
+CALYPTE_EXPORT int32_t calypte_hold(int32_t id, uint32_t bits, uint32_t on) {
+  return with(id, [&](Engine &engine) { return engine.hold(bits, on != 0); });
+}
+
+CALYPTE_EXPORT int32_t calypte_submit(int32_t id, uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint64_t sensor_ns) {
+  if (input == nullptr && input_bytes > 0) return null_pointer("submit");
+  return with(id, [&](Engine &engine) { return engine.submit(kind, work, input, input_bytes, sensor_ns); });
+}
+
+CALYPTE_EXPORT int32_t calypte_take_results(int32_t id, uint8_t *data, uint32_t capacity) {
+  if (data == nullptr) return null_pointer("take_results");
+  return with(id, [&](Engine &engine) { return engine.take_results(data, std::min<uint32_t>(capacity, INT32_MAX)); });
+}
+
+CALYPTE_EXPORT int32_t calypte_take_events(int32_t id, calypte_event *events, uint32_t capacity) {
+  if (events == nullptr && capacity > 0) return null_pointer("take_events");
+  return with(id, [&](Engine &engine) { return engine.take_events(events, std::min<uint32_t>(capacity, INT32_MAX)); });
+}
+
+CALYPTE_EXPORT int32_t calypte_take_snapshot(int32_t id, calypte_snapshot *snapshot, uint32_t size_bytes) {
+  if (snapshot == nullptr) return null_pointer("take_snapshot");
+  if (size_bytes != sizeof *snapshot) return fail(CALYPTE_E_BUFFER, "take_snapshot: size_bytes must be %zu, got %u", sizeof *snapshot, size_bytes);
+  return with(id, [&](Engine &engine) { return engine.snapshot(*snapshot); });
+}
+
+CALYPTE_EXPORT int32_t calypte_sim_advance(int32_t id, uint64_t until_ns) {
+  return with(id, [&](Engine &engine) { return engine.advance(until_ns); });
+}

@@ -1,0 +1,73 @@
+// What must a GPU, real or simulated, be able to do? The interface that the engine drives.
+//
+// Loading calls come from the caller's thread, before `ready`. `execute`, `poll` and `next_event_ns`
+// come from the dispatcher only (its thread with a real clock, the caller's with a virtual one).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "calypte.h"
+#include "core/scheduler.h"
+#include "engine/result_store.h"
+#include "engine/work.h"
+
+namespace calypte {
+
+// Frames as the caller gave them, in ordinary host memory.
+struct Frames {
+  std::vector<uint8_t> data;
+  uint64_t frame_bytes = 0;
+  uint32_t count = 0;
+};
+
+// What the engine lends to a backend for the whole of its life.
+struct BackendHost {
+  ResultStore *results = nullptr;
+  const std::vector<Frames> *frames = nullptr;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // ---- Loading. Each returns a value >= 0 or a negative CALYPTE_E_* with its text set (engine/error.h).
+  virtual int32_t device(calypte_device &out) = 0;
+  virtual void features(calypte_feature (&out)[CALYPTE_FEATURES]) = 0;
+  virtual int32_t module(std::string ptx) = 0;
+  virtual int32_t kernel(int32_t module, const char *name) = 0;
+  virtual int32_t kernel_info(int32_t kernel, uint32_t threads, uint32_t shared_bytes, calypte_kernel_info &out) = 0;
+  virtual int32_t buffer(uint64_t size_bytes) = 0;
+  virtual int32_t buffer_write(int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes) = 0;
+  virtual int32_t buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes) = 0;
+  virtual uint64_t buffer_bytes(int32_t buffer) const = 0;  // 0: no such buffer
+  virtual bool has_kernel(int32_t kernel) const = 0;
+  // The work is validated and its id is the number of works of its kind before it.
+  virtual int32_t add(const Work &work) = 0;
+  virtual int32_t run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns) = 0;
+  // Self-tests, warms up, measures. Returns 0; `parked_resume` and the estimates are filled in.
+  virtual int32_t ready(core::SchedulerConfig &config) = 0;
+
+  // ---- Running.
+  virtual void execute(const core::Action &action, uint64_t now_ns) = 0;
+  // Takes the next event that is due at `now_ns`; false: none. Never blocks.
+  virtual bool poll(core::Event &out, uint64_t now_ns) = 0;
+  // Virtual clock: when the next event is due (core::kNever: none). Real clock: kNever.
+  virtual uint64_t next_event_ns() const = 0;
+  // API sources: copies the input into a free slot for `number`. CALYPTE_E_BUSY: none is free. From the caller's thread.
+  virtual int32_t stage(uint32_t kind, uint32_t work, uint64_t number, const uint8_t *input, uint64_t sensor_ns) = 0;
+  // Text of a fault that `poll` reported as EventKind::fault.
+  virtual std::string fault_text() const = 0;
+  // The dispatcher has stopped: ends background, waits for critical work (at most 2 s).
+  virtual void stop() = 0;
+};
+
+std::unique_ptr<Backend> make_sim_backend(const calypte_options &options, const BackendHost &host);
+
+// nullptr with the error set where the library was built without CUDA or no device answers.
+std::unique_ptr<Backend> make_cuda_backend(const calypte_options &options, const BackendHost &host);
+int32_t probe_cuda(uint32_t device_index, calypte_device &out);
+
+}  // namespace calypte

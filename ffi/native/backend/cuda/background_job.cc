@@ -1,0 +1,270 @@
+#include "backend/cuda/background_job.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/clock.h"
+#include "engine/error.h"
+
+namespace calypte::cuda {
+namespace {
+
+constexpr uint32_t kMostWorkers = 65535;
+// Values in flight to the device by copies: more than the words of all entries that may be queued.
+constexpr uint32_t kStagingWords = 256;
+static_assert(kStagingWords > 3 * CALYPTE_MAX_ENTRIES_AHEAD);
+
+CUstreamBatchMemOpParams wait_zero(CUdeviceptr address) {
+  CUstreamBatchMemOpParams op{};
+  op.waitValue.operation = CU_STREAM_MEM_OP_WAIT_VALUE_32;
+  op.waitValue.address = address;
+  op.waitValue.value = 0;
+  op.waitValue.flags = CU_STREAM_WAIT_VALUE_EQ;
+  return op;
+}
+
+CUstreamBatchMemOpParams write32(CUdeviceptr address, uint32_t value) {
+  CUstreamBatchMemOpParams op{};
+  op.writeValue.operation = CU_STREAM_MEM_OP_WRITE_VALUE_32;
+  op.writeValue.address = address;
+  op.writeValue.value = value;
+  return op;
+}
+
+CUstreamBatchMemOpParams write64(CUdeviceptr address, uint64_t value) {
+  CUstreamBatchMemOpParams op{};
+  op.writeValue.operation = CU_STREAM_MEM_OP_WRITE_VALUE_64;
+  op.writeValue.address = address;
+  op.writeValue.value64 = value;
+  return op;
+}
+
+}  // namespace
+
+BackgroundJob::BackgroundJob(const Work &work, core::JobConfig config) : work_(work), config_(std::move(config)) {}
+
+BackgroundJob::~BackgroundJob() {
+  for (const SegmentGraph &graph : graphs_) {
+    if (graph.exec != nullptr) cu_->GraphExecDestroy(graph.exec);
+  }
+  if (begin_ != nullptr) cu_->EventDestroy(begin_);
+  if (end_ != nullptr) cu_->EventDestroy(end_);
+}
+
+// ---- Loading
+
+int32_t BackgroundJob::make_slots(Gpu &gpu) {
+  CUdeviceptr table[2 * kUnitSlots]{};
+  for (uint32_t i = 0; i < kUnitSlots; ++i) {
+    // A slot without bytes still gets an address, so that no kernel is ever given a null one.
+    if (const int32_t code = gpu.map_host(std::max<uint64_t>(work_.head.input_bytes, 256), slots_[i].input, "allocate an input slot"); code < 0) return code;
+    if (const int32_t code = gpu.map_host(std::max<uint64_t>(work_.head.output_bytes, 256), slots_[i].output, "allocate an output slot"); code < 0) return code;
+    table[i] = slots_[i].input.device;
+    table[kUnitSlots + i] = slots_[i].output.device;
+  }
+  if (const int32_t code = gpu.allocate(sizeof table, tables_, "allocate the slot tables"); code < 0) return code;
+  memcpy(staging_.host, table, sizeof table);
+  CALYPTE_CU(cu_->MemcpyHtoDAsync(tables_, staging_.host, sizeof table, gpu.io), "write the slot tables");
+  CALYPTE_CU(cu_->StreamSynchronize(gpu.io), "write the slot tables");
+  return 0;
+}
+
+int32_t BackgroundJob::make_launches(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels) {
+  const JobAddresses addresses{control_, tables_, tables_ + kUnitSlots * sizeof(CUdeviceptr), kUnitSlots};
+  const uint32_t steps = static_cast<uint32_t>(work_.steps.size());
+  std::vector<uint32_t> workers(steps, 0);
+  uint32_t most = 1;
+  for (uint32_t i = 0; i < steps; ++i) {
+    const calypte_step &step = work_.steps[i];
+    launches_.emplace_back(step, work_.args, kernels[step.kernel], buffers, addresses);
+    if (const int32_t code = launches_.back().prepare(gpu); code < 0) return code;
+    if (step.level != CALYPTE_LEVEL_BLOCK) continue;
+    int resident = 0;
+    CALYPTE_CU(cu_->OccupancyMaxActiveBlocks(&resident, kernels[step.kernel].function, static_cast<int>(step.block[0] * step.block[1] * step.block[2]), step.shared_bytes),
+               "ask for a kernel's occupancy");
+    if (resident == 0) return fail(CALYPTE_E_INVALID, "job '%s' step %u: a block of kernel '%s' does not fit on an SM", work_.head.name, i, kernels[step.kernel].name.c_str());
+    const uint64_t natural = static_cast<uint64_t>(resident) * static_cast<uint64_t>(gpu.sms);
+    const uint64_t wanted = step.workers == 0 ? natural : step.workers;
+    workers[i] = static_cast<uint32_t>(std::min({wanted, virtual_blocks(step), uint64_t{kMostWorkers}}));
+    most = std::max(most, workers[i]);
+  }
+  records_bytes_ = uint64_t{most} * 16;
+  if (const int32_t code = gpu.allocate(records_bytes_, records_, "allocate the worker records"); code < 0) return code;
+  if (const int32_t code = gpu.allocate(steps * sizeof(uint32_t), stored_, "allocate the stored workers"); code < 0) return code;
+  for (uint32_t i = 0; i < steps; ++i) {
+    if (work_.steps[i].level != CALYPTE_LEVEL_BLOCK) continue;
+    launches_[i].add_worker_parameters(gpu.gate, control_, records_, stored_ + i * sizeof(uint32_t), i, steps, workers[i]);
+    const CUdeviceptr at = stored_ + i * sizeof(uint32_t);
+    memcpy(staging_.host, &workers[i], sizeof workers[i]);
+    CALYPTE_CU(cu_->MemcpyHtoDAsync(at, staging_.host, sizeof workers[i], gpu.io), "write the stored workers");
+    CALYPTE_CU(cu_->StreamSynchronize(gpu.io), "write the stored workers");
+  }
+  return 0;
+}
+
+int32_t BackgroundJob::prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels) {
+  if (cu_ != nullptr) return 0;
+  cu_ = gpu.cu;
+  CALYPTE_CU(cu_->EventCreate(&begin_, CU_EVENT_DEFAULT), "make an event");
+  CALYPTE_CU(cu_->EventCreate(&end_, CU_EVENT_DEFAULT), "make an event");
+  for (Mapped *mapped : {&mirror_, &sample_, &staging_}) {
+    if (const int32_t code = gpu.map_host(4096, *mapped, "allocate a job's host words"); code < 0) return code;
+  }
+  if (const int32_t code = gpu.allocate(sizeof(ControlBlock), control_, "allocate a control block"); code < 0) return code;
+  if (const int32_t code = make_slots(gpu); code < 0) return code;
+  if (const int32_t code = make_launches(gpu, buffers, kernels); code < 0) return code;
+  graphs_.resize(config_.segments.size());
+  for (uint32_t i = 0; i < graphs_.size(); ++i) {
+    if (const int32_t code = build(gpu, i); code < 0) return code;
+  }
+  return reset(gpu);
+}
+
+int32_t BackgroundJob::build(Gpu &gpu, uint32_t index) {
+  const core::Segment &segment = config_.segments[index];
+  if (segment.whole) return 0;
+  const std::string what = "job '" + work_.name() + "': build a graph";
+  CUgraph graph = nullptr;
+  CALYPTE_CU(cu_->StreamBeginCapture(gpu.background, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), what.c_str());
+  CUresult recorded = CUDA_SUCCESS;
+  for (uint32_t i = 0; i < segment.step_count && recorded == CUDA_SUCCESS; ++i) recorded = launches_[segment.first_step + i].enqueue(*cu_, gpu.background);
+  const CUresult ended = cu_->StreamEndCapture(gpu.background, &graph);
+  if (recorded != CUDA_SUCCESS) return fail_cuda(recorded, "capture", what.c_str());
+  CALYPTE_CU(ended, what.c_str());
+  const CUresult made = cu_->GraphInstantiate(&graphs_[index].exec, graph, 0);
+  cu_->GraphDestroy(graph);
+  CALYPTE_CU(made, what.c_str());
+  CALYPTE_CU(cu_->GraphUpload(graphs_[index].exec, gpu.background), what.c_str());
+  return 0;
+}
+
+int32_t BackgroundJob::reset(Gpu &gpu) {
+  ControlBlock fresh{};
+  fresh.mirror = mirror_.device;
+  CALYPTE_CU(cu_->CtxSynchronize(), "reset a job");
+  memcpy(staging_.host, &fresh, sizeof fresh);
+  CALYPTE_CU(cu_->MemcpyHtoDAsync(control_, staging_.host, sizeof fresh, gpu.io), "reset a job");
+  // Generation 0 would be the step word of unit 0, step 0: an unused record must not look like it.
+  CALYPTE_CU(cu_->MemsetD8Async(records_, 0xff, records_bytes_, gpu.io), "reset a job");
+  CALYPTE_CU(cu_->StreamSynchronize(gpu.io), "reset a job");
+  memset(mirror_.host, 0, sizeof(uint64_t));
+  return 0;
+}
+
+int32_t BackgroundJob::run_once(Gpu &gpu, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns) {
+  const std::string what = "run job '" + work_.name() + "' once";
+  const uint64_t one_unit = 1;
+  if (const int32_t code = reset(gpu); code < 0) return code;
+  if (input != nullptr) memcpy(slots_[0].input.host, input, work_.head.input_bytes);
+  CALYPTE_CU(copy_word(gpu, control_at(offsetof(ControlBlock, granted)), &one_unit, 8, gpu.background), what.c_str());
+  duration_ns = 0;
+  for (uint32_t i = 0; i < graphs_.size(); ++i) {
+    const core::Segment &segment = config_.segments[i];
+    const uint32_t entry = i + 1;
+    CALYPTE_CU(copy_word(gpu, control_at(offsetof(ControlBlock, entry)), &entry, 4, gpu.background), what.c_str());
+    CALYPTE_CU(cu_->EventRecord(begin_, gpu.background), what.c_str());
+    if (segment.whole) {
+      CALYPTE_CU(launches_[segment.first_step].enqueue(*cu_, gpu.background), what.c_str());
+    } else {
+      CALYPTE_CU(cu_->GraphLaunch(graphs_[i].exec, gpu.background), what.c_str());
+    }
+    CALYPTE_CU(cu_->EventRecord(end_, gpu.background), what.c_str());
+    const bool last = i + 1 == graphs_.size();
+    const uint64_t next = last ? core::step_word_of(1, 0) : core::step_word_of(0, segment.first_step + segment.step_count);
+    if (segment.whole) {
+      CALYPTE_CU(copy_word(gpu, control_at(offsetof(ControlBlock, step_word)), &next, 8, gpu.background), what.c_str());
+    }
+    const uint64_t give_up_ns = monotonic_ns() + timeout_ns;
+    for (CUresult result; (result = cu_->StreamQuery(gpu.background)) != CUDA_SUCCESS; sched_yield()) {
+      if (result != CUDA_ERROR_NOT_READY) return fail_cuda(result, "run", what.c_str());
+      if (monotonic_ns() > give_up_ns) return fail(CALYPTE_E_TIMEOUT, "%s: segment %u did not end within %.1f s", what.c_str(), i, static_cast<double>(timeout_ns) * 1e-9);
+    }
+    float milliseconds = 0;
+    CALYPTE_CU(cu_->EventElapsedTime(&milliseconds, begin_, end_), what.c_str());
+    graphs_[i].measured_ns = static_cast<uint64_t>(static_cast<double>(milliseconds) * 1e6);
+    config_.segments[i].estimate_ns = graphs_[i].measured_ns;
+    duration_ns += graphs_[i].measured_ns;
+    if (!segment.whole && step_word() != next) {
+      return fail(CALYPTE_E_FAULT, "%s: segment %u ended at step word %llu, not %llu: a kernel does not keep the protocol", what.c_str(), i,
+                  static_cast<unsigned long long>(step_word()), static_cast<unsigned long long>(next));
+    }
+  }
+  config_.estimate_ns = std::max<uint64_t>(duration_ns, 1);
+  if (output != nullptr) memcpy(output, slots_[0].output.host, work_.head.output_bytes);
+  return reset(gpu);
+}
+
+// ---- Running
+
+CUresult BackgroundJob::copy_word(const Gpu &gpu, CUdeviceptr target, const void *value, size_t size_bytes, CUstream stream) {
+  if (gpu.has(CALYPTE_FEATURE_STREAM_MEMOPS)) {
+    uint64_t word = 0;
+    memcpy(&word, value, size_bytes);
+    return size_bytes == 8 ? cu_->StreamWriteValue64(stream, target, word, CU_STREAM_WRITE_VALUE_DEFAULT)
+                           : cu_->StreamWriteValue32(stream, target, static_cast<uint32_t>(word), CU_STREAM_WRITE_VALUE_DEFAULT);
+  }
+  uint8_t *from = staging_.host + 8 * (staging_next_++ % kStagingWords);
+  memcpy(from, value, size_bytes);
+  return cu_->MemcpyHtoDAsync(target, from, size_bytes, stream);
+}
+
+// Ahead of an entry. `granted` travels in the same stream as the entry, so that it only grows on the device too.
+CUresult BackgroundJob::write_head(const Gpu &gpu, uint32_t number, uint64_t granted, uint32_t tasks) {
+  const CUdeviceptr entry_at = control_at(offsetof(ControlBlock, entry)), granted_at = control_at(offsetof(ControlBlock, granted));
+  if (!gpu.has(CALYPTE_FEATURE_STREAM_MEMOPS)) {
+    const CUresult result = copy_word(gpu, entry_at, &number, 4, gpu.background);
+    return result == CUDA_SUCCESS ? copy_word(gpu, granted_at, &granted, 8, gpu.background) : result;
+  }
+  CUstreamBatchMemOpParams ops[CALYPTE_MAX_TASKS + 3];
+  uint32_t count = 0;
+  if (gpu.has(CALYPTE_FEATURE_PARKED_RESUME)) {
+    ops[count++] = wait_zero(gpu.gate_word(kHoldWord));
+    for (uint32_t task = 0; task < tasks; ++task) ops[count++] = wait_zero(gpu.gate_word(task_word(task)));
+  }
+  ops[count++] = write32(entry_at, number);
+  ops[count++] = write64(granted_at, granted);
+  return cu_->StreamBatchMemOp(gpu.background, count, ops, 0);
+}
+
+CUresult BackgroundJob::enqueue_entry(const Gpu &gpu, uint32_t segment, uint32_t number, uint64_t granted, uint32_t tasks, const Mapped &done) {
+  CUresult result = write_head(gpu, number, granted, tasks);
+  if (result == CUDA_SUCCESS) result = cu_->GraphLaunch(graphs_[segment].exec, gpu.background);
+  if (result == CUDA_SUCCESS) result = copy_word(gpu, done.device, &number, 4, gpu.background);
+  return result;
+}
+
+CUresult BackgroundJob::enqueue_whole(const Gpu &gpu, uint32_t index, uint64_t step_word, uint32_t number, uint32_t tasks, const Mapped &done) {
+  const core::Segment &segment = config_.segments[index];
+  const bool last = index + 1 == config_.segments.size();
+  const uint64_t unit = core::unit_of(step_word);
+  const uint64_t next = last ? core::step_word_of(unit + 1, 0) : core::step_word_of(unit, segment.first_step + 1);
+  CUresult result = write_head(gpu, number, unit + 1, tasks);
+  if (result == CUDA_SUCCESS) result = cu_->EventRecord(begin_, gpu.background);
+  if (result == CUDA_SUCCESS) result = launches_[segment.first_step].enqueue(*cu_, gpu.background);
+  if (result == CUDA_SUCCESS) result = cu_->EventRecord(end_, gpu.background);
+  if (result == CUDA_SUCCESS) result = copy_word(gpu, control_at(offsetof(ControlBlock, step_word)), &next, 8, gpu.background);
+  if (result == CUDA_SUCCESS) result = copy_word(gpu, mirror_.device, &next, 8, gpu.background);
+  if (result == CUDA_SUCCESS) result = copy_word(gpu, done.device, &number, 4, gpu.background);
+  return result;
+}
+
+CUresult BackgroundJob::write_pause(const Gpu &gpu, uint32_t value) { return copy_word(gpu, control_at(offsetof(ControlBlock, pause)), &value, 4, gpu.control); }
+
+uint64_t BackgroundJob::whole_ns() const {
+  float milliseconds = 0;
+  return cu_->EventElapsedTime(&milliseconds, begin_, end_) == CUDA_SUCCESS ? static_cast<uint64_t>(static_cast<double>(milliseconds) * 1e6) : 0;
+}
+
+int32_t BackgroundJob::sample(const Gpu &gpu, uint64_t &busy_ns, uint64_t &leaves) {
+  CALYPTE_CU(cu_->MemcpyDtoHAsync(sample_.host, control_, sizeof(ControlBlock), gpu.io), "sample a control block");
+  CALYPTE_CU(cu_->StreamSynchronize(gpu.io), "sample a control block");
+  ControlBlock block;
+  memcpy(&block, sample_.host, sizeof block);
+  busy_ns = block.busy_ns;
+  leaves = block.leaves;
+  return 0;
+}
+
+}  // namespace calypte::cuda

@@ -1,0 +1,108 @@
+// How does a unit run? As entries in the one background stream: [wait until open, write the entry's number and
+// what is granted, a graph of consecutive block-level steps, write "done"]. See docs/PREEMPTION.md.
+#pragma once
+
+#include <atomic>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/cuda/launch.h"
+
+namespace calypte::cuda {
+
+// Units whose input may be staged ahead: one runs, one waits.
+inline constexpr uint32_t kUnitSlots = 2;
+
+// The control block of docs/PREEMPTION.md, as the device lays it out.
+struct ControlBlock {
+  uint32_t entry;
+  uint32_t left;
+  uint32_t pause;
+  uint32_t reserved0;
+  uint64_t step_word;
+  uint64_t granted;
+  uint32_t completed;
+  uint32_t reserved1;
+  uint64_t leaves;
+  uint64_t started;
+  uint64_t busy_ns;
+  uint64_t mirror;
+  uint64_t reserved2[7];
+};
+static_assert(sizeof(ControlBlock) == 128 && offsetof(ControlBlock, step_word) == 16 && offsetof(ControlBlock, completed) == 32 &&
+              offsetof(ControlBlock, leaves) == 40 && offsetof(ControlBlock, busy_ns) == 56 && offsetof(ControlBlock, mirror) == 64);
+
+struct UnitSlot {
+  Mapped input;
+  Mapped output;
+  uint64_t sensor_ns = 0;
+  uint64_t staged_ns = 0;
+};
+
+class BackgroundJob {
+ public:
+  BackgroundJob(const Work &work, core::JobConfig config);
+  ~BackgroundJob();
+
+  // Control block, slots, workers, graphs. Loading.
+  int32_t prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels);
+  // One unit by itself, gate and scheduler left out; per-segment GPU times are kept. Loading.
+  int32_t run_once(Gpu &gpu, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns);
+  // Back to unit 0, nothing granted. Loading.
+  int32_t reset(Gpu &gpu);
+
+  // Feeder. `number` counts entries of all jobs; it is written to `done` behind the entry.
+  CUresult enqueue_entry(const Gpu &gpu, uint32_t segment, uint32_t number, uint64_t granted, uint32_t tasks, const Mapped &done);
+  CUresult enqueue_whole(const Gpu &gpu, uint32_t segment, uint64_t step_word, uint32_t number, uint32_t tasks, const Mapped &done);
+  CUresult write_pause(const Gpu &gpu, uint32_t value);
+
+  // Any thread: the step word as the device last reported it.
+  uint64_t step_word() const { return std::atomic_ref(*reinterpret_cast<uint64_t *>(mirror_.host)).load(std::memory_order_acquire); }
+  // Dispatcher: GPU time of the whole step that ended last.
+  uint64_t whole_ns() const;
+  // Io thread: copies busy_ns and leaves from the device.
+  int32_t sample(const Gpu &gpu, uint64_t &busy_ns, uint64_t &leaves);
+
+  const Work &work() const { return work_; }
+  const core::JobConfig &config() const { return config_; }
+  core::JobConfig &config() { return config_; }
+  UnitSlot &slot(uint64_t unit) { return slots_[unit % kUnitSlots]; }
+
+  // Units whose input lies in its slot; written by whoever stages (io thread, or the caller for an API source).
+  std::atomic<uint64_t> staged{0};
+  // Units whose output was moved into the results store. Io thread.
+  std::atomic<uint64_t> collected{0};
+
+ private:
+  struct SegmentGraph {
+    CUgraphExec exec = nullptr;  // null for a whole step
+    uint64_t measured_ns = 0;
+  };
+
+  int32_t make_slots(Gpu &gpu);
+  int32_t make_launches(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels);
+  int32_t build(Gpu &gpu, uint32_t segment);
+  CUresult write_head(const Gpu &gpu, uint32_t number, uint64_t granted, uint32_t tasks);
+  CUresult copy_word(const Gpu &gpu, CUdeviceptr target, const void *value, size_t size_bytes, CUstream stream);
+  CUdeviceptr control_at(size_t offset) const { return control_ + offset; }
+
+  const Work work_;
+  core::JobConfig config_;
+  const Driver *cu_ = nullptr;
+  std::vector<Launch> launches_;
+  std::vector<SegmentGraph> graphs_;
+  UnitSlot slots_[kUnitSlots];
+  Mapped mirror_;   // u64: step word
+  Mapped sample_;   // ControlBlock
+  Mapped staging_;  // values for copies where there are no memory operations
+  uint32_t staging_next_ = 0;
+  CUdeviceptr control_ = 0;
+  CUdeviceptr records_ = 0;
+  CUdeviceptr stored_ = 0;
+  CUdeviceptr tables_ = 0;
+  uint64_t records_bytes_ = 0;
+  CUevent begin_ = nullptr;
+  CUevent end_ = nullptr;
+};
+
+}  // namespace calypte::cuda

@@ -1,0 +1,237 @@
+#include "backend/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+
+#include "engine/clock.h"
+#include "engine/error.h"
+
+namespace calypte {
+
+std::unique_ptr<Backend> make_cuda_backend(const calypte_options &options, const BackendHost &host) {
+  auto backend = std::make_unique<cuda::CudaBackend>(host);
+  return backend->open(options) < 0 ? nullptr : std::move(backend);
+}
+
+int32_t probe_cuda(uint32_t device_index, calypte_device &out) {
+  const cuda::Driver *cu = cuda::driver();
+  if (cu == nullptr) return CALYPTE_E_NO_DEVICE;
+  CUdevice device = 0;
+  if (const int32_t code = cuda::open_device(*cu, device_index, device); code < 0) return code;
+  return cuda::describe_device(*cu, device, out);
+}
+
+}  // namespace calypte
+
+namespace calypte::cuda {
+namespace {
+
+constexpr uint32_t kJitLogBytes = 2048;
+// Runs before a measurement counts, and in all: the first loads code, the second fills caches.
+constexpr int kWarmUpRuns = 3;
+constexpr uint64_t kWarmUpTimeoutNs = 10'000'000'000;
+
+// Buffers that a work's kernels, inputs or outputs touch.
+std::vector<uint32_t> buffers_of(const Work &work) {
+  std::vector<uint32_t> list;
+  for (const calypte_arg &arg : work.args) {
+    if (arg.kind == CALYPTE_ARG_BUFFER) list.push_back(static_cast<uint32_t>(arg.value));
+  }
+  for (const auto *ios : {&work.inputs, &work.outputs}) {
+    for (const calypte_io &io : *ios) list.push_back(io.buffer);
+  }
+  std::sort(list.begin(), list.end());
+  list.erase(std::unique(list.begin(), list.end()), list.end());
+  return list;
+}
+
+}  // namespace
+
+int32_t CudaBackend::open(const calypte_options &options) {
+  if (const int32_t code = gpu_.open(options.device_index, options.disable_features); code < 0) return code;
+  if (const int32_t code = gpu_.map_host(4096, done_, "allocate the entry counter"); code < 0) return code;
+  return self_test(gpu_, 1);
+}
+
+CudaBackend::~CudaBackend() {
+  if (gpu_.context != nullptr) gpu_.enter();
+  stop();
+  jobs_.clear();
+  tasks_.clear();
+  for (CUmodule module : modules_) gpu_.cu->ModuleUnload(module);
+}
+
+int32_t CudaBackend::device(calypte_device &out) { return gpu_.describe(out); }
+
+void CudaBackend::features(calypte_feature (&out)[CALYPTE_FEATURES]) {
+  for (uint32_t i = 0; i < CALYPTE_FEATURES; ++i) {
+    out[i] = calypte_feature{i, gpu_.features[i].on ? 1u : 0u, {}};
+    strncpy(out[i].reason, gpu_.features[i].reason.c_str(), sizeof out[i].reason - 1);
+  }
+}
+
+// ---- Loading
+
+int32_t CudaBackend::module(std::string ptx) {
+  if (const int32_t code = gpu_.enter(); code < 0) return code;
+  char log[kJitLogBytes] = "";
+  CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
+  void *values[] = {log, reinterpret_cast<void *>(static_cast<uintptr_t>(sizeof log))};
+  CUmodule module = nullptr;
+  const CUresult result = gpu_.cu->ModuleLoadDataEx(&module, ptx.c_str(), 2, options, values);
+  if (result == CUDA_ERROR_OUT_OF_MEMORY) return fail_cuda(result, "ModuleLoadDataEx", "load a module");
+  if (result != CUDA_SUCCESS) {
+    const char *name = nullptr;
+    gpu_.cu->GetErrorName(result, &name);
+    return fail(CALYPTE_E_MODULE, "the driver refused the module: %s; %s", name == nullptr ? "unknown error" : name, log);
+  }
+  modules_.push_back(module);
+  return static_cast<int32_t>(modules_.size() - 1);
+}
+
+int32_t CudaBackend::kernel(int32_t module, const char *name) {
+  if (const int32_t code = gpu_.enter(); code < 0) return code;
+  if (module < 0 || static_cast<size_t>(module) >= modules_.size()) return fail(CALYPTE_E_NOT_FOUND, "kernel '%s': no module %d", name, module);
+  CUfunction function = nullptr;
+  const CUresult result = gpu_.cu->ModuleGetFunction(&function, modules_[static_cast<size_t>(module)], name);
+  if (result == CUDA_ERROR_NOT_FOUND) return fail(CALYPTE_E_NOT_FOUND, "no kernel '%s' in the module", name);
+  CALYPTE_CU(result, "find a kernel");
+  kernels_.push_back({function, name});
+  return static_cast<int32_t>(kernels_.size() - 1);
+}
+
+int32_t CudaBackend::kernel_info(int32_t kernel, uint32_t threads, uint32_t shared_bytes, calypte_kernel_info &out) {
+  if (const int32_t code = gpu_.enter(); code < 0) return code;
+  if (!has_kernel(kernel)) return fail(CALYPTE_E_NOT_FOUND, "kernel_info: no kernel %d", kernel);
+  memset(&out, 0, sizeof out);
+  CUfunction function = kernels_[static_cast<size_t>(kernel)].function;
+  const auto read = [&](CUfunction_attribute attribute) {
+    int value = 0;
+    return gpu_.cu->FuncGetAttribute(&value, attribute, function) == CUDA_SUCCESS ? static_cast<uint32_t>(value) : 0;
+  };
+  out.registers = read(CU_FUNC_ATTRIBUTE_NUM_REGS);
+  out.local_bytes = read(CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES);
+  out.static_shared_bytes = read(CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES);
+  out.max_threads_per_block = read(CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
+  if (shared_bytes > 48 * 1024) gpu_.cu->FuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, static_cast<int>(shared_bytes));
+  int resident = 0;
+  if (gpu_.cu->OccupancyMaxActiveBlocks(&resident, function, static_cast<int>(threads), shared_bytes) == CUDA_SUCCESS) out.blocks_per_sm = static_cast<uint32_t>(resident);
+  out.param_count = UINT32_MAX;
+  if (gpu_.cu->FuncGetParamInfo != nullptr) {
+    size_t offset = 0, size = 0;
+    for (out.param_count = 0; gpu_.cu->FuncGetParamInfo(function, out.param_count, &offset, &size) == CUDA_SUCCESS;) out.param_count += 1;
+  }
+  return 0;
+}
+
+int32_t CudaBackend::buffer(uint64_t size_bytes) {
+  if (const int32_t code = gpu_.enter(); code < 0) return code;
+  CUdeviceptr address = 0;
+  if (const int32_t code = gpu_.allocate(size_bytes, address, ("allocate a buffer of " + std::to_string(size_bytes) + " bytes").c_str()); code < 0) return code;
+  buffers_.push_back({address, size_bytes});
+  return static_cast<int32_t>(buffers_.size() - 1);
+}
+
+uint64_t CudaBackend::buffer_bytes(int32_t buffer) const {
+  return buffer >= 0 && static_cast<size_t>(buffer) < buffers_.size() ? buffers_[static_cast<size_t>(buffer)].size_bytes : 0;
+}
+
+int32_t CudaBackend::buffer_write(int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes) {
+  if (const int32_t code = gpu_.enter(); code < 0) return code;
+  CALYPTE_CU(gpu_.cu->MemcpyHtoDAsync(buffers_[static_cast<size_t>(buffer)].address + offset, data, size_bytes, gpu_.io), "write a buffer");
+  CALYPTE_CU(gpu_.cu->StreamSynchronize(gpu_.io), "write a buffer");
+  return 0;
+}
+
+int32_t CudaBackend::buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes) {
+  if (const int32_t code = gpu_.enter(); code < 0) return code;
+  CALYPTE_CU(gpu_.cu->MemcpyDtoHAsync(data, buffers_[static_cast<size_t>(buffer)].address + offset, size_bytes, gpu_.io), "read a buffer");
+  CALYPTE_CU(gpu_.cu->StreamSynchronize(gpu_.io), "read a buffer");
+  return 0;
+}
+
+int32_t CudaBackend::add(const Work &work) {
+  if (work.critical()) {
+    tasks_.push_back(std::make_unique<CriticalTask>(work, buffers_, kernels_));
+  } else {
+    jobs_.push_back(std::make_unique<BackgroundJob>(work, job_config(work)));
+  }
+  return 0;
+}
+
+// A run by itself leaves no trace in what the work keeps from unit to unit.
+int32_t CudaBackend::with_contents_kept(const Work &work, const std::function<int32_t()> &call) {
+  std::vector<std::pair<Buffer, CUdeviceptr>> kept;
+  int32_t code = 0;
+  for (const uint32_t id : buffers_of(work)) {
+    const Buffer &buffer = buffers_[id];
+    CUdeviceptr copy = 0;
+    CUresult result = gpu_.cu->MemAlloc(&copy, buffer.size_bytes);
+    if (result == CUDA_SUCCESS) {
+      kept.push_back({buffer, copy});
+      result = gpu_.cu->MemcpyDtoDAsync(copy, buffer.address, buffer.size_bytes, gpu_.io);
+    }
+    if (result != CUDA_SUCCESS) {
+      code = fail_cuda(result, "MemAlloc", ("keep the buffers of '" + work.name() + "' while it is tried").c_str());
+      break;
+    }
+  }
+  if (code >= 0 && gpu_.cu->StreamSynchronize(gpu_.io) == CUDA_SUCCESS) code = call();
+  for (const auto &[buffer, copy] : kept) gpu_.cu->MemcpyDtoDAsync(buffer.address, copy, buffer.size_bytes, gpu_.io);
+  const CUresult restored = gpu_.cu->StreamSynchronize(gpu_.io);
+  for (const auto &[buffer, copy] : kept) gpu_.cu->MemFree(copy);
+  if (code >= 0 && restored != CUDA_SUCCESS) return fail_cuda(restored, "StreamSynchronize", "restore buffers");
+  return code;
+}
+
+int32_t CudaBackend::run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns) {
+  if (const int32_t code = gpu_.enter(); code < 0) return code;
+  return with_contents_kept(work, [&]() -> int32_t {
+    if (work.critical()) {
+      CriticalTask &task = *tasks_[work.id];
+      if (const int32_t code = task.prepare(gpu_, buffers_); code < 0) return code;
+      return task.run_once(gpu_, input, output, timeout_ns, duration_ns);
+    }
+    BackgroundJob &job = *jobs_[work.id];
+    if (const int32_t code = job.prepare(gpu_, buffers_, kernels_); code < 0) return code;
+    return job.run_once(gpu_, input, output, timeout_ns, duration_ns);
+  });
+}
+
+int32_t CudaBackend::warm_up(core::SchedulerConfig &config) {
+  const auto run = [&](const Work &work, uint64_t &best_ns) -> int32_t {
+    const bool frames = work.head.source == CALYPTE_SOURCE_FRAMES;
+    const uint8_t *input = frames ? (*host_.frames)[work.head.frames].data.data() : nullptr;
+    best_ns = core::kNever;
+    for (int i = 0; i < kWarmUpRuns; ++i) {
+      uint64_t duration_ns = 0;
+      if (const int32_t code = run_once(work, input, nullptr, kWarmUpTimeoutNs, duration_ns); code < 0) return code;
+      best_ns = std::min(best_ns, std::max<uint64_t>(duration_ns, 1));
+    }
+    return 0;
+  };
+  for (size_t i = 0; i < tasks_.size(); ++i) {
+    if (const int32_t code = run(tasks_[i]->work(), config.tasks[i].estimate_ns); code < 0) return code;
+  }
+  for (size_t i = 0; i < jobs_.size(); ++i) {
+    uint64_t best_ns = 0;
+    if (const int32_t code = run(jobs_[i]->work(), best_ns); code < 0) return code;
+    config.jobs[i] = jobs_[i]->config();
+    config.jobs[i].estimate_ns = best_ns;
+  }
+  return 0;
+}
+
+int32_t CudaBackend::ready(core::SchedulerConfig &config) {
+  if (const int32_t code = gpu_.enter(); code < 0) return code;
+  if (const int32_t code = warm_up(config); code < 0) return code;
+  config.parked_resume = gpu_.has(CALYPTE_FEATURE_PARKED_RESUME);
+  granted_.assign(jobs_.size(), 0);
+  io_ = std::make_unique<IoThread>(gpu_, host_, tasks_, jobs_);
+  io_->start(monotonic_ns());
+  feeder_ = std::thread([this] { feed(); });
+  return 0;
+}
+
+}  // namespace calypte::cuda

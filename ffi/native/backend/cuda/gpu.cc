@@ -1,0 +1,133 @@
+#include "backend/cuda/gpu.h"
+
+#include <cstdio>
+#include <cstring>
+
+#include "engine/error.h"
+
+namespace calypte::cuda {
+
+int32_t open_device(const Driver &cu, uint32_t index, CUdevice &out) {
+  int count = 0;
+  CALYPTE_CU(cu.DeviceGetCount(&count), "open device");
+  if (static_cast<uint32_t>(count) <= index) return fail(CALYPTE_E_NO_DEVICE, "no CUDA device %u: this machine has %d", index, count);
+  CALYPTE_CU(cu.DeviceGet(&out, static_cast<int>(index)), "open device");
+  return 0;
+}
+
+int32_t describe_device(const Driver &cu, CUdevice device, calypte_device &out) {
+  memset(&out, 0, sizeof out);
+  out.backend = CALYPTE_BACKEND_CUDA;
+  CALYPTE_CU(cu.DeviceGetName(out.name, sizeof out.name, device), "describe device");
+  snprintf(out.driver, sizeof out.driver, "CUDA %d.%d", cu.version / 1000, cu.version % 1000 / 10);
+  size_t total = 0;
+  CALYPTE_CU(cu.DeviceTotalMem(&total, device), "describe device");
+  out.memory_bytes = total;
+  const auto read = [&](CUdevice_attribute attribute) {
+    int value = 0;
+    return cu.DeviceGetAttribute(&value, attribute, device) == CUDA_SUCCESS && value > 0 ? static_cast<uint32_t>(value) : 0;
+  };
+  out.sms = read(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+  out.compute_major = read(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+  out.compute_minor = read(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+  out.threads_per_sm = read(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR);
+  out.shared_per_block_optin_bytes = read(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
+  out.clock_khz = read(CU_DEVICE_ATTRIBUTE_CLOCK_RATE);
+  out.copy_engines = read(CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT);
+  out.ptx_version = ptx_version_of(cu.version);
+  return 0;
+}
+
+int32_t Gpu::attribute(CUdevice_attribute which, int fallback) const {
+  int value = 0;
+  return cu->DeviceGetAttribute(&value, which, device) == CUDA_SUCCESS ? value : fallback;
+}
+
+int32_t Gpu::describe(calypte_device &out) const {
+  if (const int32_t code = describe_device(*cu, device, out); code < 0) return code;
+  size_t free_bytes = 0, total_bytes = 0;
+  if (enter() >= 0 && cu->MemGetInfo(&free_bytes, &total_bytes) == CUDA_SUCCESS) out.memory_free_bytes = free_bytes;
+  return 0;
+}
+
+int32_t Gpu::enter() const {
+  CALYPTE_CU(cu->CtxSetCurrent(context), "make the context current");
+  return 0;
+}
+
+void Gpu::lower(uint32_t feature, std::string reason) { features[feature] = {false, std::move(reason)}; }
+
+int32_t Gpu::allocate(uint64_t size_bytes, CUdeviceptr &out, const char *what) {
+  CALYPTE_CU(cu->MemAlloc(&out, size_bytes), what);
+  device_memory_.push_back(out);
+  CALYPTE_CU(cu->MemsetD8Async(out, 0, size_bytes, io), what);
+  CALYPTE_CU(cu->StreamSynchronize(io), what);
+  return 0;
+}
+
+int32_t Gpu::map_host(uint64_t size_bytes, Mapped &out, const char *what) {
+  void *host = nullptr;
+  CALYPTE_CU(cu->MemHostAlloc(&host, size_bytes, CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP), what);
+  host_memory_.push_back(static_cast<uint8_t *>(host));
+  memset(host, 0, size_bytes);  // touched now, so that no page fault comes later
+  out.host = static_cast<uint8_t *>(host);
+  CALYPTE_CU(cu->MemHostGetDevicePointer(&out.device, host, 0), what);
+  return 0;
+}
+
+int32_t Gpu::make_stream(int priority, CUstream &out) {
+  CALYPTE_CU(cu->StreamCreateWithPriority(&out, CU_STREAM_NON_BLOCKING, priority), "make a stream");
+  streams_.push_back(out);
+  return 0;
+}
+
+CUresult Gpu::write_gate(CUstream stream, uint32_t word, uint32_t value) const {
+  if (has(CALYPTE_FEATURE_STREAM_MEMOPS)) return cu->StreamWriteValue32(stream, gate_word(word), value, CU_STREAM_WRITE_VALUE_DEFAULT);
+  return cu->MemcpyHtoDAsync(gate_word(word), constants.host + value * sizeof(uint32_t), sizeof(uint32_t), stream);
+}
+
+int32_t Gpu::open(uint32_t device_index, uint32_t disable_features) {
+  cu = driver();
+  if (cu == nullptr) return CALYPTE_E_NO_DEVICE;
+  if (const int32_t code = open_device(*cu, device_index, device); code < 0) return code;
+  // Spinning would cost a core; completion is polled in mapped memory instead.
+  cu->DevicePrimaryCtxSetFlags(device, CU_CTX_MAP_HOST | CU_CTX_SCHED_BLOCKING_SYNC);
+  CALYPTE_CU(cu->DevicePrimaryCtxRetain(&context, device), "open the device's context");
+  if (const int32_t code = enter(); code < 0) return code;
+  sms = attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 1);
+  CALYPTE_CU(cu->CtxGetStreamPriorityRange(&lowest_priority, &highest_priority), "read the stream priorities");
+
+  const auto probe = [&](uint32_t feature, bool on, const char *present, const char *absent) {
+    features[feature] = {on, on ? present : absent};
+    if ((disable_features >> feature & 1) != 0 && on) lower(feature, "switched off by the caller");
+  };
+  probe(CALYPTE_FEATURE_STREAM_MEMOPS, cu->StreamWriteValue32 != nullptr && cu->StreamWaitValue32 != nullptr && cu->StreamWriteValue64 != nullptr && cu->StreamBatchMemOp != nullptr,
+        "the driver has stream memory operations", "the driver has no stream memory operations: the gate is written by 4-byte copies");
+  probe(CALYPTE_FEATURE_GRAPH_MEMOPS, has(CALYPTE_FEATURE_STREAM_MEMOPS), "stream memory operations can be captured", "there are no stream memory operations");
+  probe(CALYPTE_FEATURE_PARKED_RESUME, has(CALYPTE_FEATURE_STREAM_MEMOPS), "background resumes from a parked stream", "there are no stream memory operations to park on");
+  probe(CALYPTE_FEATURE_STREAM_PRIORITY, lowest_priority != highest_priority, "the device has stream priorities", "the device has one stream priority only");
+  probe(CALYPTE_FEATURE_MAPPED_HOST, attribute(CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY, 0) != 0, "host memory can be mapped", "host memory cannot be mapped");
+  probe(CALYPTE_FEATURE_INTEGRATED, attribute(CU_DEVICE_ATTRIBUTE_INTEGRATED, 0) != 0, "CPU and GPU share memory", "the GPU has memory of its own");
+  probe(CALYPTE_FEATURE_IPC, attribute(CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, 0) != 0 && !has(CALYPTE_FEATURE_INTEGRATED), "by its attributes; no worker process uses it yet", "not claimed on integrated GPUs; no worker process uses it yet");
+  if (!has(CALYPTE_FEATURE_MAPPED_HOST)) return fail(CALYPTE_E_NO_DEVICE, "the device cannot map host memory, which completions and slots need");
+
+  if (const int32_t code = make_stream(lowest_priority, background); code < 0) return code;
+  if (const int32_t code = make_stream(highest_priority, control); code < 0) return code;
+  if (const int32_t code = make_stream(lowest_priority, io); code < 0) return code;
+  if (const int32_t code = allocate(kGateWords * sizeof(uint32_t), gate, "allocate the gate line"); code < 0) return code;
+  if (const int32_t code = map_host(4096, constants, "allocate the gate constants"); code < 0) return code;
+  const uint32_t one = 1;
+  memcpy(constants.host + sizeof one, &one, sizeof one);
+  return 0;
+}
+
+Gpu::~Gpu() {
+  if (context == nullptr) return;
+  cu->CtxSetCurrent(context);
+  for (CUstream stream : streams_) cu->StreamDestroy(stream);
+  for (CUdeviceptr address : device_memory_) cu->MemFree(address);
+  for (uint8_t *address : host_memory_) cu->MemFreeHost(address);
+  cu->DevicePrimaryCtxRelease(device);
+}
+
+}  // namespace calypte::cuda

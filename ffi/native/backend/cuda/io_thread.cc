@@ -1,0 +1,176 @@
+#include "backend/cuda/io_thread.h"
+
+#include <sys/prctl.h>
+#include <time.h>
+
+#include <cstring>
+
+#include "engine/clock.h"
+
+namespace calypte::cuda {
+namespace {
+
+// Between two rounds that found nothing to do. A unit has a successor staged, a request a whole period.
+constexpr long kRestNs = 100'000;
+constexpr uint64_t kSamplePeriodNs = 20'000'000;
+
+}  // namespace
+
+void IoThread::start(uint64_t now_ns) {
+  start_ns_ = now_ns;
+  announced_.assign(jobs_.size(), 0);
+  for (const auto &task : tasks_) stage_requests(*task);
+  thread_ = std::thread([this] { run(); });
+}
+
+void IoThread::stop() {
+  if (!thread_.joinable()) return;
+  stop_.store(true, std::memory_order_release);
+  thread_.join();
+}
+
+void IoThread::run() {
+  prctl(PR_SET_NAME, "calypte-io");
+  gpu_.enter();
+  for (;;) {
+    // Read before the round: what was pushed before the stop is still moved.
+    const bool last = stop_.load(std::memory_order_acquire);
+    const bool busy = round(monotonic_ns());
+    if (last) return;
+    if (busy) continue;
+    const timespec rest{0, kRestNs};
+    nanosleep(&rest, nullptr);
+  }
+}
+
+bool IoThread::round(uint64_t now_ns) {
+  bool busy = false;
+  FinishedRequest finished;
+  while (finished_.pop(finished)) {
+    put_request(finished);
+    busy = true;
+  }
+  for (const auto &task : tasks_) busy |= stage_requests(*task);
+  for (uint32_t id = 0; id < jobs_.size(); ++id) busy |= serve_job(*jobs_[id], id, now_ns);
+  return sample_jobs(now_ns) || busy;
+}
+
+// Frames are staged ahead of their arrival: every free slot takes the next one.
+bool IoThread::stage_requests(CriticalTask &task) {
+  const Work &work = task.work();
+  if (work.head.source != CALYPTE_SOURCE_FRAMES) return false;
+  const Frames &frames = (*host_.frames)[work.head.frames];
+  bool busy = false;
+  while (RequestSlot *slot = task.claim()) {
+    while (task.forget(task.next_to_stage)) task.next_to_stage += 1;
+    memcpy(slot->input.host, frames.data.data() + task.next_to_stage % frames.count * frames.frame_bytes, frames.frame_bytes);
+    slot->number = task.next_to_stage++;
+    slot->state.store(RequestSlot::staged, std::memory_order_release);
+    busy = true;
+  }
+  return busy;
+}
+
+void IoThread::put_request(const FinishedRequest &finished) {
+  CriticalTask &task = *tasks_[finished.task];
+  const Work &work = task.work();
+  calypte_result result{};
+  result.kind = CALYPTE_WORK_CRITICAL;
+  result.work = finished.task;
+  result.flags = finished.flags;
+  result.number = finished.request.number;
+  result.frame_seq = finished.request.number;
+  if (work.head.source == CALYPTE_SOURCE_FRAMES) result.frame_index = result.frame_seq % (*host_.frames)[work.head.frames].count;
+  result.sensor_ns = finished.request.sensor_ns;
+  result.arrival_ns = finished.request.arrival_ns;
+  result.start_ns = finished.request.launch_ns;
+  result.done_ns = finished.done_ns;
+  result.deadline_ns = finished.request.deadline_ns;
+  const uint8_t *payload = nullptr;
+  if ((finished.flags & CALYPTE_RESULT_COMPLETE) != 0 && work.head.output_bytes > 0) {
+    result.digest = fnv1a(finished.slot->output.host, work.head.output_bytes);
+    if (work.head.keep_output != 0) {
+      result.payload_bytes = static_cast<uint32_t>(work.head.output_bytes);
+      payload = finished.slot->output.host;
+    }
+  }
+  host_.results->put(result, payload);
+  RequestSlot *slot = finished.slot != nullptr ? finished.slot : task.staged(finished.request.number);
+  if (slot != nullptr) {
+    slot->state.store(RequestSlot::free, std::memory_order_release);
+  } else if (work.head.source == CALYPTE_SOURCE_FRAMES) {
+    task.dropped_unstaged.push_back(finished.request.number);
+  }
+}
+
+void IoThread::put_unit(BackgroundJob &job, uint64_t unit, uint64_t now_ns) {
+  const Work &work = job.work();
+  const UnitSlot &slot = job.slot(unit);
+  calypte_result result{};
+  result.kind = CALYPTE_WORK_BACKGROUND;
+  result.work = work.id;
+  result.flags = CALYPTE_RESULT_COMPLETE;
+  result.number = unit;
+  result.frame_seq = unit;
+  if (work.head.source == CALYPTE_SOURCE_FRAMES) result.frame_index = unit % (*host_.frames)[work.head.frames].count;
+  result.sensor_ns = slot.sensor_ns;
+  result.arrival_ns = slot.staged_ns;
+  result.done_ns = now_ns;
+  if (work.head.output_bytes > 0) {
+    result.digest = fnv1a(slot.output.host, work.head.output_bytes);
+    if (work.head.keep_output != 0) result.payload_bytes = static_cast<uint32_t>(work.head.output_bytes);
+  }
+  host_.results->put(result, slot.output.host);
+}
+
+bool IoThread::serve_job(BackgroundJob &job, uint32_t id, uint64_t now_ns) {
+  const Work &work = job.work();
+  bool busy = false;
+  const uint64_t payload_bytes = work.head.keep_output != 0 ? work.head.output_bytes : 0;
+  const uint64_t completed = core::unit_of(job.step_word());
+  for (uint64_t unit = job.collected.load(std::memory_order_relaxed); unit < completed && host_.results->room_for_background(payload_bytes); ++unit) {
+    put_unit(job, unit, now_ns);
+    job.collected.store(unit + 1, std::memory_order_release);
+    busy = true;
+  }
+  // A slot is free again when the output of the unit that had it has been moved.
+  while (work.head.source != CALYPTE_SOURCE_API) {
+    const uint64_t unit = job.staged.load(std::memory_order_relaxed);
+    if (unit >= job.collected.load(std::memory_order_relaxed) + kUnitSlots) break;
+    const uint64_t due_ns = start_ns_ + unit * work.head.period_ns;
+    if (work.head.period_ns > 0 && now_ns < due_ns) break;
+    UnitSlot &slot = job.slot(unit);
+    if (work.head.source == CALYPTE_SOURCE_FRAMES) {
+      const Frames &frames = (*host_.frames)[work.head.frames];
+      memcpy(slot.input.host, frames.data.data() + unit % frames.count * frames.frame_bytes, frames.frame_bytes);
+    }
+    slot.sensor_ns = work.head.period_ns > 0 ? due_ns : now_ns;
+    slot.staged_ns = now_ns;
+    job.staged.store(unit + 1, std::memory_order_release);
+    busy = true;
+  }
+  if (const uint64_t staged = job.staged.load(std::memory_order_acquire); staged != announced_[id]) {
+    core::Event event;
+    event.kind = core::EventKind::unit_ready;
+    event.id = id;
+    event.number = staged;
+    if (events_.push(event)) announced_[id] = staged;
+    busy = true;
+  }
+  return busy;
+}
+
+bool IoThread::sample_jobs(uint64_t now_ns) {
+  if (now_ns < sampled_ns_ + kSamplePeriodNs) return false;
+  sampled_ns_ = now_ns;
+  for (uint32_t id = 0; id < jobs_.size(); ++id) {
+    core::Event event;
+    event.kind = core::EventKind::job_sample;
+    event.id = id;
+    // A failure is a CUDA error, which the dispatcher sees by itself.
+    if (jobs_[id]->sample(gpu_, event.busy_ns, event.leaves) >= 0) events_.push(event);
+  }
+  return false;
+}
+
+}  // namespace calypte::cuda

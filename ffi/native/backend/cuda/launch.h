@@ -1,0 +1,41 @@
+// How does a step become a kernel launch? Resolves its arguments once, so that launching allocates nothing.
+#pragma once
+
+#include <vector>
+
+#include "backend/cuda/gpu.h"
+#include "engine/work.h"
+
+namespace calypte::cuda {
+
+// Addresses that only background jobs have; all zero for critical tasks.
+struct JobAddresses {
+  CUdeviceptr control = 0;
+  CUdeviceptr input_slots = 0;
+  CUdeviceptr output_slots = 0;
+  uint32_t slot_count = 0;
+};
+
+class Launch {
+ public:
+  Launch(const calypte_step &step, const std::vector<calypte_arg> &args, const Kernel &kernel, const std::vector<Buffer> &buffers, const JobAddresses &job);
+
+  // Behind the kernel's own parameters, as docs/PREEMPTION.md orders them; the launch is then (workers, 1, 1).
+  void add_worker_parameters(CUdeviceptr gate, CUdeviceptr control, CUdeviceptr records, CUdeviceptr stored, uint32_t step, uint32_t steps, uint32_t workers);
+
+  // Raises the kernel's dynamic shared memory limit where the launch needs it.
+  int32_t prepare(const Gpu &gpu) const;
+  CUresult enqueue(const Driver &cu, CUstream stream);
+
+ private:
+  void add(const void *bytes, uint32_t size_bytes);
+
+  CUfunction function_;
+  std::string name_;
+  calypte_step step_;
+  uint32_t grid_[3];
+  std::vector<uint64_t> values_;  // each argument in 8 bytes of its own
+  std::vector<void *> pointers_;
+};
+
+}  // namespace calypte::cuda

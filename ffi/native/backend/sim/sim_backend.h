@@ -1,0 +1,103 @@
+// What stands in for a GPU where there is none? A seeded virtual GPU behind the interface that the CUDA
+// backend implements. It reads no clock: time comes in with `execute` and `poll`, so that the same code runs
+// in virtual time (tests, `simulate`) and in real time (demos). The same seed and calls give the same events.
+//
+// It answers for timing only: kernels are names, buffers are sizes, results carry no payload.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/sim/ptx_entries.h"
+#include "backend/sim/staging.h"
+#include "backend/sim/virtual_gpu.h"
+
+namespace calypte::sim {
+
+class SimBackend final : public Backend, private GpuHost {
+ public:
+  SimBackend(const calypte_options &options, const BackendHost &host);
+
+  int32_t device(calypte_device &out) override;
+  void features(calypte_feature (&out)[CALYPTE_FEATURES]) override;
+  int32_t module(std::string ptx) override;
+  int32_t kernel(int32_t module, const char *name) override;
+  int32_t kernel_info(int32_t kernel, uint32_t threads, uint32_t shared_bytes, calypte_kernel_info &out) override;
+  int32_t buffer(uint64_t size_bytes) override;
+  int32_t buffer_write(int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes) override;
+  int32_t buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes) override;
+  uint64_t buffer_bytes(int32_t buffer) const override;
+  bool has_kernel(int32_t kernel) const override;
+  int32_t add(const Work &work) override;
+  int32_t run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns) override;
+  int32_t ready(core::SchedulerConfig &config) override;
+
+  void execute(const core::Action &action, uint64_t now_ns) override;
+  bool poll(core::Event &out, uint64_t now_ns) override;
+  uint64_t next_event_ns() const override;
+  int32_t stage(uint32_t kind, uint32_t work, uint64_t number, const uint8_t *input, uint64_t sensor_ns) override;
+  std::string fault_text() const override { return fault_text_; }
+  void stop() override {}
+
+ private:
+  struct Kernel {
+    int32_t module;
+    std::string name;
+  };
+  struct Task {
+    Work work;
+    std::vector<GpuStep> steps;
+    TaskSlots slots;
+  };
+  struct Job {
+    Work work;
+    std::vector<GpuStep> steps;
+    JobStaging staging;
+    uint64_t sampled_busy_ns = 0;
+    uint64_t sampled_leaves = 0;
+  };
+
+  // From the virtual GPU.
+  void critical_done(uint32_t task, uint64_t time_ns) override;
+  void entry_done(uint32_t job, uint64_t step_word, uint64_t whole_busy_ns, uint64_t time_ns) override;
+  void unit_done(uint32_t job, uint64_t unit, uint64_t time_ns) override;
+  void background_runs(uint64_t time_ns) override;
+
+  core::Event &emit(core::EventKind kind, uint32_t id, uint64_t time_ns);
+  void begin(uint64_t now_ns);
+  void advance_to(uint64_t now_ns);
+  void on_timer(const Timer &timer);
+  void stage_next(uint32_t id, uint64_t now_ns);
+  void staged(uint32_t id, uint64_t now_ns);
+  void collect(uint32_t id, uint64_t unit, uint64_t now_ns);
+  bool room_for(const JobStaging &staging) const;
+  void sample(uint64_t now_ns);
+  void publish(const core::Action &action, uint32_t flags);
+  uint32_t frame_count(const Work &work) const;
+  uint64_t buffers_bytes() const;
+  int32_t check_range(const char *operation, int32_t buffer, uint64_t offset, uint64_t size_bytes) const;
+
+  const calypte_options options_;
+  const BackendHost host_;
+  const uint32_t sms_;
+
+  std::vector<PtxEntries> modules_;
+  std::vector<Kernel> kernels_;
+  std::vector<uint64_t> buffers_;
+  std::deque<Task> tasks_;  // deques: their elements hold atomics and do not move
+  std::deque<Job> jobs_;
+
+  Timeline timeline_;
+  VirtualGpu gpu_;
+  std::vector<core::Event> outbox_;
+  size_t outbox_taken_ = 0;
+  uint64_t now_ns_ = 0;
+  bool begun_ = false;
+  bool sample_set_ = false;
+  std::string fault_text_;
+};
+
+}  // namespace calypte::sim

@@ -1,0 +1,202 @@
+// The loading half of the simulator: what it keeps of modules, kernels, buffers and work before it runs.
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+#include "backend/sim/sim_backend.h"
+#include "engine/error.h"
+
+namespace calypte::sim {
+namespace {
+
+constexpr uint32_t kDefaultSms = 16;
+constexpr uint64_t kMemoryBytes = uint64_t{8} << 30;
+constexpr uint32_t kThreadsPerSm = 2048;
+constexpr uint32_t kSharedPerBlockBytes = 99 * 1024;
+constexpr uint32_t kListedEntriesBytes = 1024;
+
+struct FeatureText {
+  bool on;
+  const char *reason;
+};
+
+// In the order of CALYPTE_FEATURE_*.
+constexpr FeatureText kFeatures[CALYPTE_FEATURES] = {
+    {true, "simulated"},
+    {true, "simulated"},
+    {true, "simulated"},
+    {true, "simulated: background never delays a critical kernel that has begun"},
+    {true, "simulated"},
+    {false, "the simulated GPU has memory of its own"},
+    {false, "no other process can reach a simulated GPU"},
+    {false, "the simulator needs no real-time thread"},
+    {false, "the simulator locks no memory"},
+};
+
+bool switched_off(const calypte_options &options, uint32_t feature) { return (options.disable_features >> feature & 1) != 0; }
+
+}  // namespace
+
+SimBackend::SimBackend(const calypte_options &options, const BackendHost &host)
+    : options_(options), host_(host), sms_(options.sim_sms == 0 ? kDefaultSms : options.sim_sms), gpu_(options.seed, timeline_, *this) {
+  outbox_.reserve(256);
+}
+
+int32_t SimBackend::device(calypte_device &out) {
+  out = {};
+  snprintf(out.name, sizeof out.name, "Simulated GPU (seed %llu)", static_cast<unsigned long long>(options_.seed));
+  out.backend = CALYPTE_BACKEND_SIM;
+  out.sms = sms_;
+  out.compute_major = 8;
+  out.compute_minor = 7;
+  out.memory_bytes = kMemoryBytes;
+  out.memory_free_bytes = kMemoryBytes - buffers_bytes();
+  out.threads_per_sm = kThreadsPerSm;
+  out.shared_per_block_optin_bytes = kSharedPerBlockBytes;
+  out.copy_engines = 1;
+  return 0;
+}
+
+void SimBackend::features(calypte_feature (&out)[CALYPTE_FEATURES]) {
+  for (uint32_t i = 0; i < CALYPTE_FEATURES; ++i) {
+    const bool off = kFeatures[i].on && switched_off(options_, i);
+    out[i] = {};
+    out[i].feature = i;
+    out[i].on = kFeatures[i].on && !off ? 1 : 0;
+    snprintf(out[i].reason, sizeof out[i].reason, "%s", off ? "switched off by the caller" : kFeatures[i].reason);
+  }
+}
+
+int32_t SimBackend::module(std::string ptx) {
+  PtxEntries entries = scan_ptx(ptx);
+  if (!entries.is_ptx) return fail(CALYPTE_E_MODULE, "module: not PTX: the text has neither .version nor .entry");
+  modules_.push_back(std::move(entries));
+  return static_cast<int32_t>(modules_.size() - 1);
+}
+
+int32_t SimBackend::kernel(int32_t module, const char *name) {
+  if (module < 0 || static_cast<size_t>(module) >= modules_.size()) return fail(CALYPTE_E_NOT_FOUND, "kernel '%s': no module %d", name, module);
+  for (size_t i = 0; i < kernels_.size(); ++i) {
+    if (kernels_[i].module == module && kernels_[i].name == name) return static_cast<int32_t>(i);
+  }
+  const std::vector<std::string> &names = modules_[static_cast<size_t>(module)].names;
+  if (std::find(names.begin(), names.end(), name) == names.end()) {
+    std::string listed;
+    for (const std::string &each : names) {
+      if (listed.size() + each.size() > kListedEntriesBytes) {
+        listed += " ...";
+        break;
+      }
+      listed += (listed.empty() ? "" : ", ") + each;
+    }
+    return fail(CALYPTE_E_NOT_FOUND, "module %d has no kernel '%.128s'; its entries are: %s", module, name, listed.empty() ? "none" : listed.c_str());
+  }
+  kernels_.push_back({module, name});
+  return static_cast<int32_t>(kernels_.size() - 1);
+}
+
+bool SimBackend::has_kernel(int32_t kernel) const { return kernel >= 0 && static_cast<size_t>(kernel) < kernels_.size(); }
+
+int32_t SimBackend::kernel_info(int32_t kernel, uint32_t threads, uint32_t, calypte_kernel_info &out) {
+  if (!has_kernel(kernel)) return fail(CALYPTE_E_NOT_FOUND, "kernel_info: no kernel %d", kernel);
+  out = {};
+  out.max_threads_per_block = 1024;
+  out.blocks_per_sm = blocks_per_sm(threads);
+  out.param_count = 0xffffffff;
+  return 0;
+}
+
+uint64_t SimBackend::buffers_bytes() const {
+  uint64_t sum = 0;
+  for (const uint64_t bytes : buffers_) sum += bytes;
+  return sum;
+}
+
+int32_t SimBackend::buffer(uint64_t size_bytes) {
+  if (size_bytes == 0) return fail(CALYPTE_E_INVALID, "buffer: size_bytes must be greater than 0");
+  const uint64_t free_bytes = kMemoryBytes - buffers_bytes();
+  if (size_bytes > free_bytes) {
+    return fail(CALYPTE_E_NO_MEMORY, "buffer: %llu bytes, but the simulated GPU has %llu free", static_cast<unsigned long long>(size_bytes),
+                static_cast<unsigned long long>(free_bytes));
+  }
+  buffers_.push_back(size_bytes);
+  return static_cast<int32_t>(buffers_.size() - 1);
+}
+
+uint64_t SimBackend::buffer_bytes(int32_t buffer) const {
+  return buffer >= 0 && static_cast<size_t>(buffer) < buffers_.size() ? buffers_[static_cast<size_t>(buffer)] : 0;
+}
+
+int32_t SimBackend::check_range(const char *operation, int32_t buffer, uint64_t offset, uint64_t size_bytes) const {
+  const uint64_t bytes = buffer_bytes(buffer);
+  if (bytes == 0) return fail(CALYPTE_E_NOT_FOUND, "%s: no buffer %d", operation, buffer);
+  if (offset <= bytes && size_bytes <= bytes - offset) return 0;
+  return fail(CALYPTE_E_INVALID, "%s: %llu bytes at %llu lie outside buffer %d of %llu bytes", operation, static_cast<unsigned long long>(size_bytes),
+              static_cast<unsigned long long>(offset), buffer, static_cast<unsigned long long>(bytes));
+}
+
+int32_t SimBackend::buffer_write(int32_t buffer, uint64_t offset, const uint8_t *, uint64_t size_bytes) {
+  return check_range("buffer_write", buffer, offset, size_bytes);
+}
+
+int32_t SimBackend::buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes) {
+  if (const int32_t code = check_range("buffer_read", buffer, offset, size_bytes); code < 0) return code;
+  if (size_bytes > 0) memset(data, 0, size_bytes);
+  return 0;
+}
+
+uint32_t SimBackend::frame_count(const Work &work) const {
+  if (work.head.source != CALYPTE_SOURCE_FRAMES || host_.frames == nullptr || work.head.frames >= host_.frames->size()) return 0;
+  return (*host_.frames)[work.head.frames].count;
+}
+
+int32_t SimBackend::add(const Work &work) {
+  if (work.critical()) {
+    Task &task = tasks_.emplace_back();
+    task.work = work;
+    task.steps = gpu_steps(work, sms_);
+    task.slots.count = std::min<uint32_t>(work.head.queue_depth + TaskSlots::kSpare, static_cast<uint32_t>(task.slots.held.size()));
+    return 0;
+  }
+  Job &job = jobs_.emplace_back();
+  job.work = work;
+  job.steps = gpu_steps(work, sms_);
+  job.staging.source = work.head.source;
+  job.staging.period_ns = work.head.period_ns;
+  job.staging.input_copy_ns = JobStaging::copy_ns(work.head.input_bytes);
+  job.staging.output_copy_ns = JobStaging::copy_ns(work.head.output_bytes);
+  job.staging.kept_bytes = work.head.keep_output != 0 ? work.head.output_bytes : 0;
+  job.staging.frame_count = frame_count(work);
+  return 0;
+}
+
+int32_t SimBackend::run_once(const Work &, const uint8_t *, uint8_t *, uint64_t, uint64_t &duration_ns) {
+  duration_ns = 0;
+  return 0;
+}
+
+int32_t SimBackend::ready(core::SchedulerConfig &config) {
+  config.parked_resume = !switched_off(options_, CALYPTE_FEATURE_PARKED_RESUME);
+  gpu_.use_parked_resume(config.parked_resume);
+  for (size_t i = 0; i < tasks_.size(); ++i) {
+    const Task &task = tasks_[i];
+    config.tasks[i].estimate_ns = work_estimate_ns(task.work, task.steps);
+    gpu_.add_task({config.tasks[i].estimate_ns, JobStaging::copy_ns(task.work.head.output_bytes)});
+  }
+  for (size_t i = 0; i < jobs_.size(); ++i) {
+    const Job &job = jobs_[i];
+    core::JobConfig &out = config.jobs[i];
+    for (core::Segment &segment : out.segments) {
+      segment.estimate_ns = 0;
+      for (uint32_t s = 0; s < segment.step_count; ++s) segment.estimate_ns += job.steps[segment.first_step + s].estimate_ns;
+    }
+    out.estimate_ns = work_estimate_ns(job.work, job.steps);
+    GpuJob gpu_job;
+    gpu_job.steps = job.steps;
+    gpu_job.segments = out.segments;
+    gpu_.add_job(std::move(gpu_job));
+  }
+  return 0;
+}
+
+}  // namespace calypte::sim

@@ -1,0 +1,494 @@
+#include "core/scheduler.h"
+
+#include <algorithm>
+
+#include "core/histogram.h"
+
+namespace calypte::core {
+namespace {
+
+// A `whole` kernel is started only if the window holds its estimate, a quarter more, and this.
+constexpr uint64_t kWindowMarginNs = 50'000;
+// The watchdog's multiple of the worst execution seen, and its least value: first executions are not yet known.
+constexpr uint64_t kWatchdogMultiple = 10;
+constexpr uint64_t kWatchdogLeastNs = 500'000'000;
+// GPU time divided by weight, scaled so that a large weight still leaves whole numbers and that 2^64 lasts for
+// half a year of a job with weight 1.
+constexpr uint64_t kPassScale = 1024;
+// Without parking an entry that finds the gate closed is not held back by the stream: few are kept queued.
+constexpr uint32_t kEntriesAheadHostResume = 2;
+
+constexpr uint32_t kQueueRoom = 17;  // the deepest queue, and one more while the oldest is dropped
+
+constexpr uint64_t with_margin(uint64_t estimate_ns) { return estimate_ns + estimate_ns / 4 + kWindowMarginNs; }
+
+}  // namespace
+
+struct Scheduler::Task {
+  std::array<Request, kQueueRoom> queue{};
+  uint32_t head = 0;
+  uint32_t waiting = 0;
+  uint64_t next_number = 0;
+  uint64_t next_arrival_ns = kNever;  // of a periodic task
+  Request current;
+  calypte_task_stats stats{};
+
+  Request &front() { return queue[head]; }
+  void pop() {
+    head = (head + 1) % kQueueRoom;
+    waiting -= 1;
+  }
+  void push(const Request &request) {
+    queue[(head + waiting) % kQueueRoom] = request;
+    waiting += 1;
+  }
+};
+
+struct Scheduler::Job {
+  bool planned = false;
+  bool refusal_reported = false;
+  uint32_t weight = 1;
+  uint32_t outstanding = 0;
+  uint32_t segment = 0;      // the one that step_word lies in
+  uint64_t step_word = 0;    // as last read
+  uint64_t staged = 0;       // units with input
+  uint64_t granted = 0;
+  uint64_t unit_limit = kNever;  // of the plan in force
+  uint64_t pass = 0;             // GPU time divided by weight, scaled
+  uint64_t charged_ns = 0;       // charged to `pass` since the last sample
+  uint64_t busy_ns = 0;          // on the device, at the last sample
+  uint64_t units_at_sample = 0;
+  uint64_t unit_ns = 0;
+  uint64_t whole_ns = 0;
+  calypte_job_stats stats{};
+
+  uint64_t completed() const { return unit_of(step_word); }
+  uint64_t remaining() const { return granted - std::min(granted, completed()); }
+};
+
+Scheduler::Scheduler(const SchedulerConfig &config) : config_(config), tasks_(config.tasks.size()), jobs_(config.jobs.size()) {
+  for (size_t i = 0; i < jobs_.size(); ++i) jobs_[i].unit_ns = config_.jobs[i].estimate_ns;
+}
+
+Scheduler::~Scheduler() = default;
+
+void Scheduler::start(uint64_t now_ns, ActionList &out) {
+  started_ = true;
+  for (size_t i = 0; i < tasks_.size(); ++i) {
+    if (config_.tasks[i].source == CALYPTE_SOURCE_FRAMES) tasks_[i].next_arrival_ns = now_ns + config_.tasks[i].phase_ns;
+  }
+  Action &hold = out.add(ActionKind::set_hold);
+  hold.number = hold_bits_;
+  for (uint32_t id = 0; id < jobs_.size(); ++id) {
+    Action &pause = out.add(ActionKind::pause);
+    pause.id = id;
+    pause.number = 1;
+  }
+}
+
+void Scheduler::step(const Event &event, uint64_t now_ns, ActionList &out) {
+  arrive_due(now_ns, out);
+  switch (event.kind) {
+    case EventKind::tick: break;
+    case EventKind::arrival: arrive(event.id, event.time_ns, event.sensor_ns, out); break;
+    case EventKind::refused: {
+      Task &task = tasks_[event.id];
+      task.stats.requests += 1;
+      const Request request{task.next_number++, event.time_ns, event.sensor_ns, event.time_ns + config_.tasks[event.id].deadline_ns, 0};
+      drop(event.id, request, out);
+      break;
+    }
+    case EventKind::critical_done: finish(event.id, event.time_ns, false, out); break;
+    case EventKind::critical_failed: finish(event.id, event.time_ns, true, out); break;
+    case EventKind::unit_ready:
+      jobs_[event.id].staged = event.number;
+      grant(event.id, out);
+      break;
+    case EventKind::entry_done: entry_done(event); break;
+    case EventKind::job_sample: job_sample(event); break;
+    case EventKind::plan: accept_plan(*event.plan, now_ns, out); break;
+    case EventKind::hold: change_hold(static_cast<uint32_t>(event.number), event.on, out); break;
+    case EventKind::fault: change_hold(CALYPTE_HOLD_FAULT, true, out); break;
+  }
+  if (now_ns >= lease_end_ns_) {
+    lease_end_ns_ = kNever;
+    lease_expired_ += 1;
+    Action &report = out.add(ActionKind::report);
+    report.event_kind = CALYPTE_EVENT_LEASE_EXPIRED;
+    report.id = kNobody;
+    report.a = static_cast<int64_t>(plan_id_);
+    change_hold(CALYPTE_HOLD_LEASE, true, out);
+  }
+  launch_next(now_ns, out);
+  watch(now_ns, out);
+  refill(now_ns, out);
+}
+
+uint64_t Scheduler::next_wakeup_ns() const {
+  uint64_t next = lease_end_ns_;
+  for (const Task &task : tasks_) next = std::min(next, task.next_arrival_ns);
+  if (in_flight_task_ != kNobody && !watchdog_fired_) {
+    const Task &task = tasks_[in_flight_task_];
+    next = std::min(next, task.current.launch_ns + std::max(kWatchdogLeastNs, kWatchdogMultiple * task.stats.worst_execution_ns));
+  }
+  return next;
+}
+
+// ---- Critical work
+
+void Scheduler::arrive_due(uint64_t now_ns, ActionList &out) {
+  for (uint32_t id = 0; id < tasks_.size(); ++id) {
+    Task &task = tasks_[id];
+    // A late dispatcher sees every arrival that it slept through, each at the time when it was due.
+    while (task.next_arrival_ns <= now_ns) {
+      const uint64_t arrival_ns = task.next_arrival_ns;
+      task.next_arrival_ns += config_.tasks[id].period_ns;
+      arrive(id, arrival_ns, arrival_ns, out);
+    }
+  }
+}
+
+void Scheduler::arrive(uint32_t id, uint64_t arrival_ns, uint64_t sensor_ns, ActionList &out) {
+  Task &task = tasks_[id];
+  const TaskConfig &config = config_.tasks[id];
+  task.stats.requests += 1;
+  const uint64_t from_ns = config.from == CALYPTE_FROM_SENSOR && sensor_ns != 0 ? sensor_ns : arrival_ns;
+  const Request request{task.next_number++, arrival_ns, sensor_ns, from_ns + config.deadline_ns, 0};
+  if (task.waiting >= config.queue_depth) {
+    if (config.queue == CALYPTE_QUEUE_FIFO) {
+      drop(id, request, out);
+      return;
+    }
+    const Request oldest = task.front();
+    task.pop();
+    drop(id, oldest, out);
+  }
+  task.push(request);
+}
+
+void Scheduler::count_miss(Task &task) {
+  task.stats.miss_run += 1;
+  task.stats.longest_miss_run = std::max(task.stats.longest_miss_run, task.stats.miss_run);
+}
+
+void Scheduler::drop(uint32_t id, const Request &request, ActionList &out) {
+  tasks_[id].stats.dropped += 1;
+  count_miss(tasks_[id]);
+  Action &action = out.add(ActionKind::drop_request);
+  action.id = id;
+  action.request = request;
+}
+
+void Scheduler::finish(uint32_t id, uint64_t done_ns, bool failed, ActionList &out) {
+  if (in_flight_task_ != id) return;
+  Task &task = tasks_[id];
+  const Request &request = task.current;
+  const uint64_t busy_ns = done_ns - std::min(done_ns, request.launch_ns);
+  in_flight_task_ = kNobody;
+  watchdog_fired_ = false;
+  task.stats.busy_ns += busy_ns;
+  critical_busy_ns_ += busy_ns;
+  if (failed) {
+    task.stats.failed += 1;
+    count_miss(task);
+    Action &action = out.add(ActionKind::fail_request);
+    action.id = id;
+    action.request = request;
+    action.done_ns = done_ns;
+    return;
+  }
+  const bool late = done_ns > request.deadline_ns;
+  task.stats.worst_execution_ns = std::max(task.stats.worst_execution_ns, busy_ns);
+  histogram_add(task.stats.response, done_ns - std::min(done_ns, request.arrival_ns));
+  if (late) {
+    task.stats.late += 1;
+    count_miss(task);
+    Action &miss = out.add(ActionKind::report);
+    miss.event_kind = CALYPTE_EVENT_MISS;
+    miss.id = id;
+    miss.a = static_cast<int64_t>(request.number);
+    miss.b = static_cast<int64_t>(done_ns - request.deadline_ns);
+  } else {
+    task.stats.on_time += 1;
+    task.stats.miss_run = 0;
+  }
+  Action &action = out.add(ActionKind::complete_request);
+  action.id = id;
+  action.request = request;
+  action.done_ns = done_ns;
+  action.late = late;
+}
+
+// Earliest deadline first, one at a time: a critical graph is not preempted by another.
+void Scheduler::launch_next(uint64_t now_ns, ActionList &out) {
+  if (in_flight_task_ != kNobody || !started_ || (hold_bits_ & CALYPTE_HOLD_FAULT) != 0) return;
+  uint32_t best = kNobody;
+  for (uint32_t id = 0; id < tasks_.size(); ++id) {
+    Task &task = tasks_[id];
+    // Where a late output is worth nothing, a request past its deadline only delays the next one.
+    while (config_.tasks[id].on_miss == CALYPTE_ON_MISS_DROP && task.waiting > 0 && task.front().deadline_ns < now_ns) {
+      const Request expired = task.front();
+      task.pop();
+      drop(id, expired, out);
+    }
+    if (task.waiting > 0 && (best == kNobody || task.front().deadline_ns < tasks_[best].front().deadline_ns)) best = id;
+  }
+  if (best == kNobody) return;
+  Task &task = tasks_[best];
+  task.current = task.front();
+  task.current.launch_ns = now_ns;
+  task.pop();
+  in_flight_task_ = best;
+  Action &action = out.add(ActionKind::launch_critical);
+  action.id = best;
+  action.request = task.current;
+}
+
+void Scheduler::watch(uint64_t now_ns, ActionList &out) {
+  if (in_flight_task_ == kNobody || watchdog_fired_) return;
+  const Task &task = tasks_[in_flight_task_];
+  const uint64_t running_ns = now_ns - std::min(now_ns, task.current.launch_ns);
+  if (running_ns < std::max(kWatchdogLeastNs, kWatchdogMultiple * task.stats.worst_execution_ns)) return;
+  watchdog_fired_ = true;
+  Action &report = out.add(ActionKind::report);
+  report.event_kind = CALYPTE_EVENT_WATCHDOG;
+  report.id = in_flight_task_;
+  report.a = static_cast<int64_t>(task.current.number);
+  report.b = static_cast<int64_t>(running_ns);
+  change_hold(CALYPTE_HOLD_FAULT, true, out);
+}
+
+bool Scheduler::critical_pending() const {
+  if (in_flight_task_ != kNobody) return true;
+  for (const Task &task : tasks_) {
+    if (task.waiting > 0) return true;
+  }
+  return false;
+}
+
+// ---- Plan, lease, hold
+
+void Scheduler::accept_plan(const calypte_plan &plan, uint64_t now_ns, ActionList &out) {
+  plan_id_ = plan.id;
+  lease_end_ns_ = now_ns + plan.lease_ns;
+  for (uint32_t id = 0; id < jobs_.size(); ++id) {
+    Job &job = jobs_[id];
+    const bool was_planned = job.planned;
+    job.planned = false;
+    for (uint32_t i = 0; i < plan.entry_count; ++i) {
+      if (plan.entries[i].job != id) continue;
+      job.planned = true;
+      job.weight = plan.entries[i].weight;
+      job.unit_limit = plan.entries[i].max_units == 0 ? kNever : job.completed() + plan.entries[i].max_units;
+    }
+    if (job.planned != was_planned) {
+      Action &pause = out.add(ActionKind::pause);
+      pause.id = id;
+      pause.number = job.planned ? 0 : 1;
+      // A job that comes back starts level with the others: it neither owes nor is owed for its absence.
+      if (job.planned) job.pass = std::max(job.pass, least_pass_);
+    }
+    grant(id, out);
+  }
+  const uint32_t before = hold_bits_;
+  change_hold(CALYPTE_HOLD_NO_PLAN | CALYPTE_HOLD_LEASE, false, out);
+  if ((before & (CALYPTE_HOLD_NO_PLAN | CALYPTE_HOLD_LEASE)) != 0) {
+    Action &report = out.add(ActionKind::report);
+    report.event_kind = CALYPTE_EVENT_PLAN;
+    report.id = kNobody;
+    report.a = static_cast<int64_t>(plan.id);
+  }
+}
+
+void Scheduler::change_hold(uint32_t bits, bool on, ActionList &out) {
+  const uint32_t before = hold_bits_;
+  const uint32_t after = on ? before | bits : before & ~bits;
+  if (after == before) return;
+  if ((after & ~before & CALYPTE_HOLD_SAFE_MODE) != 0) safe_mode_ += 1;
+  hold_bits_ = after;
+  if ((before == 0) != (after == 0)) {
+    Action &action = out.add(ActionKind::set_hold);
+    action.number = after == 0 ? 0 : 1;
+  }
+  Action &report = out.add(ActionKind::report);
+  report.event_kind = CALYPTE_EVENT_HOLD;
+  report.id = kNobody;
+  report.a = before;
+  report.b = after;
+}
+
+// ---- Background
+
+// `granted` only grows: what was granted under an earlier plan stays granted, and `pause` stops it.
+void Scheduler::grant(uint32_t id, ActionList &out) {
+  Job &job = jobs_[id];
+  const uint64_t wanted = std::min(job.staged, job.planned ? job.unit_limit : job.granted);
+  if (wanted <= job.granted) return;
+  if (job.remaining() == 0) job.pass = std::max(job.pass, least_pass_);
+  job.granted = wanted;
+  Action &action = out.add(ActionKind::grant);
+  action.id = id;
+  action.number = wanted;
+}
+
+void Scheduler::entry_done(const Event &event) {
+  Job &job = jobs_[event.id];
+  const std::vector<Segment> &segments = config_.jobs[event.id].segments;
+  if (job.outstanding > 0) {
+    job.outstanding -= 1;
+    outstanding_total_ -= 1;
+  }
+  job.stats.entries += 1;
+  const uint64_t before = job.step_word;
+  const Segment &segment = segments[job.segment];
+  if (segment.whole && whole_in_flight_ == event.id) {
+    whole_in_flight_ = kNobody;
+    job.stats.whole_launches += 1;
+    job.whole_ns += event.busy_ns;
+    job.pass += event.busy_ns * kPassScale / job.weight;
+  }
+  job.step_word = std::max(before, event.step_word);
+  const uint32_t step = step_of(job.step_word);
+  job.segment = 0;
+  while (job.segment + 1 < segments.size() && step >= segments[job.segment + 1].first_step) job.segment += 1;
+  if (segment.whole) return;
+  // The entry did its work if the job has moved past the segment or into another unit; it found nothing
+  // to do if no unit was open before it; otherwise workers left (or its turn had passed within the queue).
+  const bool moved_on = unit_of(job.step_word) > unit_of(before) || step >= segment.first_step + segment.step_count;
+  if (!moved_on) (unit_of(before) < job.granted ? job.stats.preemptions : job.stats.skipped_entries) += 1;
+}
+
+void Scheduler::job_sample(const Event &event) {
+  Job &job = jobs_[event.id];
+  const uint64_t spent_ns = event.busy_ns - std::min(event.busy_ns, job.busy_ns);
+  job.stats.leaves = event.leaves;
+  // `pass` was charged estimates since the last sample; put the measured time in their place.
+  const uint64_t correct = spent_ns * kPassScale / job.weight, charged = job.charged_ns * kPassScale / job.weight;
+  job.pass = job.pass + correct >= charged ? job.pass + correct - charged : 0;
+  job.charged_ns = 0;
+  const uint64_t units = job.completed() - job.units_at_sample;
+  if (units > 0) {
+    const uint64_t measured_ns = spent_ns / units;
+    if (measured_ns > 0) job.unit_ns = (3 * job.unit_ns + measured_ns) / 4;
+    job.units_at_sample = job.completed();
+  }
+  job.busy_ns = event.busy_ns;
+}
+
+bool Scheduler::window_allows(uint64_t duration_ns, uint64_t now_ns) const {
+  if (critical_pending()) return false;
+  for (size_t i = 0; i < tasks_.size(); ++i) {
+    const uint64_t next_ns = tasks_[i].next_arrival_ns;
+    const bool fits = next_ns != kNever && now_ns + with_margin(duration_ns) <= next_ns;
+    if (!fits && duration_ns > config_.tasks[i].max_blocking_ns) return false;
+  }
+  return true;
+}
+
+bool Scheduler::can_ever_fit(uint64_t duration_ns) const {
+  for (size_t i = 0; i < tasks_.size(); ++i) {
+    const TaskConfig &task = config_.tasks[i];
+    const bool fits = task.source == CALYPTE_SOURCE_FRAMES && with_margin(duration_ns) <= task.period_ns;
+    if (!fits && duration_ns > task.max_blocking_ns) return false;
+  }
+  return true;
+}
+
+// One entry more than there are units: the successor that resumes a preempted one. Without parking the host resumes.
+bool Scheduler::wants_entry(const Job &job) const {
+  if (!job.planned || job.remaining() == 0) return false;
+  const uint64_t useful = job.remaining() + (config_.parked_resume ? 1 : 0);
+  return job.outstanding < useful;
+}
+
+// The job with the least GPU time for its weight, leaving out the bits in `skip`.
+uint32_t Scheduler::choose_job(uint32_t skip) const {
+  uint32_t best = kNobody;
+  for (uint32_t id = 0; id < jobs_.size(); ++id) {
+    if ((skip >> id & 1) != 0 || !wants_entry(jobs_[id])) continue;
+    if (best == kNobody || jobs_[id].pass < jobs_[best].pass) best = id;
+  }
+  return best;
+}
+
+void Scheduler::refill(uint64_t now_ns, ActionList &out) {
+  if (!started_ || hold_bits_ != 0 || whole_in_flight_ != kNobody) return;
+  if (!config_.parked_resume && critical_pending()) return;
+  const uint32_t target = config_.parked_resume ? kEntriesAheadTarget : kEntriesAheadHostResume;
+  uint32_t skip_whole = 0;  // bit set of jobs whose `whole` step has no window now
+  for (uint32_t round = 0; round < kEntriesAheadTarget + CALYPTE_MAX_JOBS; ++round) {
+    const uint32_t id = choose_job(skip_whole);
+    if (id == kNobody) return;
+    Job &job = jobs_[id];
+    const Segment &segment = config_.jobs[id].segments[job.segment];
+    least_pass_ = std::max(least_pass_, job.pass);
+    if (segment.whole) {
+      if (!window_allows(segment.estimate_ns, now_ns)) {
+        if (!job.refusal_reported && !can_ever_fit(segment.estimate_ns)) {
+          job.refusal_reported = true;
+          Action &report = out.add(ActionKind::report);
+          report.event_kind = CALYPTE_EVENT_WHOLE_REFUSED;
+          report.id = id;
+          report.a = segment.first_step;
+          report.b = static_cast<int64_t>(segment.estimate_ns);
+        }
+        skip_whole |= 1u << id;
+        continue;
+      }
+      // It starts only on an empty stream, so that the window that was checked is the one it runs in.
+      if (outstanding_total_ > 0) return;
+      whole_in_flight_ = id;
+      job.outstanding += 1;
+      outstanding_total_ += 1;
+      Action &action = out.add(ActionKind::launch_whole);
+      action.id = id;
+      action.segment = job.segment;
+      action.step_word = job.step_word;
+      return;
+    }
+    if (outstanding_total_ >= target) return;
+    job.outstanding += 1;
+    outstanding_total_ += 1;
+    job.charged_ns += job.unit_ns;
+    job.pass += job.unit_ns * kPassScale / job.weight;
+    Action &action = out.add(ActionKind::enqueue_entry);
+    action.id = id;
+    action.segment = job.segment;
+  }
+}
+
+// ---- Snapshot
+
+void Scheduler::snapshot(uint64_t now_ns, calypte_snapshot &out) const {
+  out.now_ns = now_ns;
+  out.task_count = static_cast<uint32_t>(tasks_.size());
+  out.job_count = static_cast<uint32_t>(jobs_.size());
+  out.plan_id = plan_id_;
+  out.lease_end_ns = lease_end_ns_ == kNever ? 0 : lease_end_ns_;
+  out.hold_bits = hold_bits_;
+  out.entries_ahead = outstanding_total_;
+  out.lease_expired = lease_expired_;
+  out.safe_mode = safe_mode_;
+  out.critical_busy_ns = critical_busy_ns_;
+  out.background_busy_ns = 0;
+  for (size_t i = 0; i < tasks_.size(); ++i) {
+    out.tasks[i] = tasks_[i].stats;
+    out.tasks[i].waiting = tasks_[i].waiting;
+    out.tasks[i].in_flight = in_flight_task_ == i ? 1 : 0;
+    out.tasks[i].next_arrival_ns = tasks_[i].next_arrival_ns == kNever ? 0 : tasks_[i].next_arrival_ns;
+  }
+  for (size_t i = 0; i < jobs_.size(); ++i) {
+    const Job &job = jobs_[i];
+    calypte_job_stats &stats = out.jobs[i];
+    stats = job.stats;
+    stats.units = job.completed();
+    stats.ready_units = job.staged - std::min(job.staged, job.completed());
+    stats.step = step_of(job.step_word);
+    stats.unit_ns = job.unit_ns;
+    stats.gpu_ns[CALYPTE_LEVEL_BLOCK] = job.busy_ns;
+    stats.gpu_ns[CALYPTE_LEVEL_WHOLE] = job.whole_ns;
+    out.background_busy_ns += job.busy_ns + job.whole_ns;
+  }
+}
+
+}  // namespace calypte::core

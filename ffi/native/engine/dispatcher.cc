@@ -1,0 +1,191 @@
+// What runs between the caller and the GPU? The dispatcher: it turns commands and completions into scheduler
+// steps and has the backend carry out what they ask for. With a virtual clock the caller's thread does the same.
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "engine/clock.h"
+#include "engine/engine.h"
+#include "engine/error.h"
+
+namespace calypte {
+namespace {
+
+// The dispatcher wakes this long before something is due and then polls, as a sleeping thread is late by tens of us.
+constexpr uint64_t kSpinAheadNs = 150'000;
+// Between two looks at background progress; with several entries ahead the GPU does not wait for it.
+constexpr uint64_t kBackgroundPollNs = 50'000;
+constexpr uint64_t kIdlePollNs = 2'000'000;
+// A snapshot waits for critical work to end, but not longer than this.
+constexpr uint64_t kSnapshotPatienceNs = 20'000'000;
+constexpr uint64_t kSnapshotTimeoutNs = 200'000'000;
+constexpr int kRealtimePriority = 50;
+
+void futex_wait(std::atomic<uint32_t> &word, uint32_t seen, uint64_t timeout_ns) {
+  const timespec timeout{static_cast<time_t>(timeout_ns / 1'000'000'000), static_cast<long>(timeout_ns % 1'000'000'000)};
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, seen, &timeout, nullptr, 0);
+}
+
+void futex_wake(std::atomic<uint32_t> &word) { syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0); }
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+int32_t Engine::post(const Command &command) {
+  if (virtual_clock()) {
+    core::Event event = command.event;
+    if (event.kind == core::EventKind::plan) event.plan = &command.plan;
+    handle(event, virtual_now_ns_);
+    return 0;
+  }
+  if (!mailbox_.push(command)) return fail(CALYPTE_E_TIMEOUT, "the dispatcher does not take commands: 64 are waiting");
+  mailbox_sequence_.fetch_add(1, std::memory_order_release);
+  futex_wake(mailbox_sequence_);
+  return 0;
+}
+
+void Engine::handle(const core::Event &event, uint64_t now_ns) {
+  actions_.clear();
+  const uint64_t begin_ns = virtual_clock() ? 0 : monotonic_ns();
+  scheduler_->step(event, now_ns, actions_);
+  const uint64_t spent_ns = virtual_clock() ? 0 : monotonic_ns() - begin_ns;
+  steps_ += 1;
+  if (spent_ns > worst_step_ns_) worst_step_ns_ = spent_ns;
+  carry_out(now_ns);
+  if (event.kind == core::EventKind::fault) report_fault(now_ns);
+}
+
+void Engine::carry_out(uint64_t now_ns) {
+  for (const core::Action &action : actions_) {
+    if (action.kind == core::ActionKind::report) {
+      events_.add(action.event_kind, action.id, action.a, action.b, now_ns);
+    } else {
+      backend_->execute(action, now_ns);
+    }
+  }
+  if (const uint64_t lost = results_.lost(); lost != reported_lost_) {
+    events_.add(CALYPTE_EVENT_RESULTS_LOST, UINT32_MAX, static_cast<int64_t>(lost - reported_lost_), 0, now_ns);
+    reported_lost_ = lost;
+  }
+}
+
+void Engine::report_fault(uint64_t now_ns) {
+  state_.store(CALYPTE_STATE_FAULT, std::memory_order_release);
+  events_.add(CALYPTE_EVENT_FAULT, UINT32_MAX, 0, 0, now_ns, backend_->fault_text());
+}
+
+void Engine::fill_snapshot(uint64_t now_ns, calypte_snapshot &out) const {
+  memset(&out, 0, sizeof out);
+  out.abi_version = CALYPTE_ABI_VERSION;
+  out.size_bytes = sizeof out;
+  out.state = state_.load(std::memory_order_relaxed);
+  out.backend = options_.backend;
+  out.ready_ns = ready_ns_;
+  out.events_lost = events_.lost();
+  out.dispatcher_steps = steps_;
+  out.dispatcher_worst_ns = worst_step_ns_;
+  out.now_ns = now_ns;
+  out.task_count = static_cast<uint32_t>(tasks_.size());
+  out.job_count = static_cast<uint32_t>(jobs_.size());
+  if (scheduler_ != nullptr) scheduler_->snapshot(now_ns, out);
+}
+
+int32_t Engine::snapshot(calypte_snapshot &out) {
+  if (virtual_clock() || state_.load(std::memory_order_acquire) == CALYPTE_STATE_LOADING) {
+    fill_snapshot(virtual_clock() ? virtual_now_ns_ : monotonic_ns(), out);
+    return 0;
+  }
+  snapshot_done_.store(false, std::memory_order_relaxed);
+  Command command{};
+  command.snapshot = true;
+  if (const int32_t code = post(command); code < 0) return code;
+  const uint64_t give_up_ns = monotonic_ns() + kSnapshotTimeoutNs;
+  while (!snapshot_done_.load(std::memory_order_acquire)) {
+    if (monotonic_ns() > give_up_ns) return fail(CALYPTE_E_TIMEOUT, "take_snapshot: the dispatcher did not answer within 200 ms");
+    sched_yield();
+  }
+  memcpy(&out, &snapshot_, sizeof out);
+  return 0;
+}
+
+bool Engine::serve_mailbox(uint64_t now_ns) {
+  Command command;
+  bool served = false;
+  while (mailbox_.pop(command)) {
+    served = true;
+    if (command.snapshot) {
+      snapshot_asked_ns_ = now_ns;
+      continue;
+    }
+    if (command.event.kind == core::EventKind::plan) command.event.plan = &command.plan;
+    handle(command.event, now_ns);
+  }
+  // Filling a snapshot takes some microseconds: not while critical work is about to end.
+  if (snapshot_asked_ns_ != 0 && (!scheduler_->critical_in_flight() || now_ns > snapshot_asked_ns_ + kSnapshotPatienceNs)) {
+    snapshot_asked_ns_ = 0;
+    fill_snapshot(now_ns, snapshot_);
+    snapshot_done_.store(true, std::memory_order_release);
+  }
+  return served;
+}
+
+void Engine::rest(uint64_t now_ns, uint32_t seen) {
+  if (scheduler_->critical_in_flight()) {
+    relax();
+    return;
+  }
+  uint64_t until_ns = now_ns + (scheduler_->background_in_flight() ? kBackgroundPollNs : kIdlePollNs);
+  const uint64_t due_ns = scheduler_->next_wakeup_ns();
+  if (due_ns != core::kNever && due_ns < until_ns + kSpinAheadNs) until_ns = due_ns - (due_ns < kSpinAheadNs ? due_ns : kSpinAheadNs);
+  if (until_ns <= now_ns) {
+    relax();
+  } else {
+    futex_wait(mailbox_sequence_, seen, until_ns - now_ns);
+  }
+}
+
+void Engine::dispatch() {
+  prctl(PR_SET_NAME, "calypte-critical");
+  prctl(PR_SET_TIMERSLACK, 1);
+  if ((options_.disable_features >> CALYPTE_FEATURE_REALTIME & 1) != 0) {
+    realtime_reason_ = "switched off by the caller";
+  } else if (const sched_param parameters{kRealtimePriority}; sched_setscheduler(0, SCHED_FIFO, &parameters) == 0) {
+    realtime_ = true;
+    realtime_reason_ = "the dispatcher runs under SCHED_FIFO";
+  } else {
+    realtime_reason_ = std::string("sched_setscheduler: ") + strerror(errno) + "; raise RLIMIT_RTPRIO (LimitRTPRIO=50 in a systemd unit)";
+  }
+  dispatching_.store(true, std::memory_order_release);
+  dispatching_.notify_one();
+  while (!stop_.load(std::memory_order_acquire)) {
+    const uint32_t seen = mailbox_sequence_.load(std::memory_order_acquire);
+    uint64_t now_ns = monotonic_ns();
+    bool busy = false;
+    core::Event event;
+    while (backend_->poll(event, now_ns)) {
+      handle(event, now_ns);
+      now_ns = monotonic_ns();
+      busy = true;
+    }
+    busy |= serve_mailbox(now_ns);
+    if (now_ns >= scheduler_->next_wakeup_ns()) {
+      handle(core::Event{}, now_ns);
+      busy = true;
+    }
+    if (!busy) rest(now_ns, seen);
+  }
+}
+
+}  // namespace calypte

@@ -1,0 +1,103 @@
+// Who brings scheduler, backend and caller together? The engine: it checks the order of calls, runs the
+// dispatcher, and moves commands in and state out. It decides nothing itself.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "backend/backend.h"
+#include "calypte.h"
+#include "core/scheduler.h"
+#include "engine/event_log.h"
+#include "engine/result_store.h"
+#include "engine/ring.h"
+#include "engine/work.h"
+
+namespace calypte {
+
+class Engine {
+ public:
+  // Null with the error set.
+  static std::unique_ptr<Engine> open(const calypte_options &options);
+  ~Engine();
+
+  // Loading; see calypte.h for each.
+  int32_t device(calypte_device &out);
+  int32_t features(calypte_feature *out);
+  int32_t module(const uint8_t *ptx, uint32_t size_bytes);
+  int32_t kernel(int32_t module, const char *name);
+  int32_t kernel_info(int32_t kernel, uint32_t threads, uint32_t shared_bytes, calypte_kernel_info &out);
+  int32_t buffer(uint64_t size_bytes);
+  int32_t buffer_write(int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes);
+  int32_t buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes);
+  int32_t frames(const uint8_t *data, uint64_t frame_bytes, uint32_t count);
+  int32_t add(const uint8_t *work, uint32_t size_bytes);
+  int32_t run_once(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint8_t *output, uint64_t output_bytes,
+                   uint64_t timeout_ns, uint64_t *duration_ns);
+  int32_t ready();
+
+  // Running.
+  int32_t set_plan(const calypte_plan &plan);
+  int32_t hold(uint32_t bits, bool on);
+  int32_t submit(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint64_t sensor_ns);
+  int32_t take_results(uint8_t *data, uint32_t capacity) { return results_.take(data, capacity); }
+  int32_t take_events(calypte_event *out, uint32_t capacity) { return static_cast<int32_t>(events_.take(out, capacity)); }
+  int32_t snapshot(calypte_snapshot &out);
+  int32_t advance(uint64_t until_ns);
+
+ private:
+  struct Command {
+    core::Event event;
+    calypte_plan plan;
+    bool snapshot = false;
+  };
+
+  explicit Engine(const calypte_options &options);
+  int32_t expect_state(uint32_t state, const char *operation) const;
+  const Work *find(uint32_t kind, int32_t id) const;
+  int32_t check_buffers(const Work &work);
+  int32_t post(const Command &command);
+  void handle(const core::Event &event, uint64_t now_ns);
+  void carry_out(uint64_t now_ns);
+  void report_fault(uint64_t now_ns);
+  void fill_snapshot(uint64_t now_ns, calypte_snapshot &out) const;
+  bool serve_mailbox(uint64_t now_ns);
+  void dispatch();
+  void rest(uint64_t now_ns, uint32_t seen);
+  bool virtual_clock() const { return options_.clock == CALYPTE_CLOCK_VIRTUAL; }
+
+  calypte_options options_;
+  ResultStore results_;
+  EventLog events_;
+  std::vector<Frames> frames_;
+  std::vector<Work> tasks_;
+  std::vector<Work> jobs_;
+  std::vector<uint64_t> submitted_tasks_;
+  std::vector<uint64_t> submitted_jobs_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<core::Scheduler> scheduler_;
+  core::ActionList actions_;
+  std::atomic<uint32_t> state_{CALYPTE_STATE_LOADING};
+  uint64_t ready_ns_ = 0;
+  uint64_t virtual_now_ns_ = 0;
+  uint64_t last_plan_id_ = 0;
+  uint64_t reported_lost_ = 0;
+  uint64_t steps_ = 0;
+  uint64_t worst_step_ns_ = 0;
+  std::string realtime_reason_;
+  bool realtime_ = false;
+
+  std::thread dispatcher_;
+  std::atomic<bool> dispatching_{false};
+  std::atomic<bool> stop_{false};
+  Ring<Command, 64> mailbox_;
+  std::atomic<uint32_t> mailbox_sequence_{0};  // futex: the dispatcher sleeps on it
+  uint64_t snapshot_asked_ns_ = 0;             // dispatcher only; 0: none
+  calypte_snapshot snapshot_{};
+  std::atomic<bool> snapshot_done_{false};
+};
+
+}  // namespace calypte

@@ -1,0 +1,67 @@
+#include "engine/result_store.h"
+
+#include <cstring>
+
+#include "engine/error.h"
+
+namespace calypte {
+namespace {
+constexpr uint64_t padded(uint64_t bytes) { return (bytes + 7) & ~uint64_t{7}; }
+}  // namespace
+
+ResultStore::ResultStore(uint64_t capacity_bytes)
+    : capacity_(padded(capacity_bytes)), bytes_(new uint8_t[padded(capacity_bytes)]) {}
+
+void ResultStore::copy_in(uint64_t at, const void *data, uint64_t size_bytes) {
+  const uint64_t offset = at % capacity_;
+  const uint64_t first = size_bytes < capacity_ - offset ? size_bytes : capacity_ - offset;
+  memcpy(bytes_.get() + offset, data, first);
+  memcpy(bytes_.get(), static_cast<const uint8_t *>(data) + first, size_bytes - first);
+}
+
+void ResultStore::copy_out(uint64_t at, void *data, uint64_t size_bytes) const {
+  const uint64_t offset = at % capacity_;
+  const uint64_t first = size_bytes < capacity_ - offset ? size_bytes : capacity_ - offset;
+  memcpy(data, bytes_.get() + offset, first);
+  memcpy(static_cast<uint8_t *>(data) + first, bytes_.get(), size_bytes - first);
+}
+
+bool ResultStore::put(calypte_result header, const uint8_t *payload) {
+  const uint64_t size = sizeof header + padded(header.payload_bytes);
+  const uint64_t head = head_.load(std::memory_order_relaxed);
+  if (head + size - tail_.load(std::memory_order_acquire) > capacity_) {
+    lost_.fetch_add(1, std::memory_order_relaxed);
+    return false;
+  }
+  header.size_bytes = static_cast<uint32_t>(size);
+  copy_in(head, &header, sizeof header);
+  if (header.payload_bytes > 0) copy_in(head + sizeof header, payload, header.payload_bytes);
+  head_.store(head + size, std::memory_order_release);
+  return true;
+}
+
+bool ResultStore::room_for_background(uint64_t payload_bytes) const {
+  const uint64_t used = head_.load(std::memory_order_relaxed) - tail_.load(std::memory_order_relaxed);
+  return used + sizeof(calypte_result) + padded(payload_bytes) <= capacity_ - capacity_ / 4;
+}
+
+int32_t ResultStore::take(uint8_t *data, uint32_t capacity) {
+  const uint64_t head = head_.load(std::memory_order_acquire);
+  uint64_t tail = tail_.load(std::memory_order_relaxed);
+  uint32_t used = 0;
+  while (tail < head) {
+    calypte_result header;
+    copy_out(tail, &header, sizeof header);
+    if (header.size_bytes > capacity - used) {
+      if (used == 0) return fail(CALYPTE_E_BUFFER, "take_results: the next result takes %u bytes, the buffer holds %u", header.size_bytes, capacity);
+      break;
+    }
+    copy_out(tail, data + used, header.size_bytes);
+    used += header.size_bytes;
+    tail += header.size_bytes;
+  }
+  tail_.store(tail, std::memory_order_release);
+  return static_cast<int32_t>(used);
+}
+
+}  // namespace calypte

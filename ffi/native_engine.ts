@@ -1,0 +1,299 @@
+/**
+ * How does an engine live in this process? `Engine` over the native library.
+ *
+ * Every method is one synchronous call (of microseconds, except `open`, `loadModule`, `runOnce`, `ready`,
+ * `advance` and `close`). Each call finds its buffers ready-made; only what it returns is allocated.
+ */
+import { CONSTANTS } from "./abi.ts";
+import {
+  decodeDevice,
+  decodeEvent,
+  decodeFeature,
+  decodeKernelInfo,
+  decodeResults,
+  SnapshotReader,
+} from "./decode.ts";
+import { encodeOptions, encodePlan, encodeWork } from "./encode.ts";
+import type {
+  Backend,
+  DeviceInfo,
+  Engine,
+  EngineEvent,
+  EngineSnapshot,
+  Feature,
+  KernelInfo,
+  OpenOptions,
+  Plan,
+  Result,
+  WorkKind,
+  WorkSpec,
+} from "./engine.ts";
+import { check, EngineError } from "./errors.ts";
+import { cString, type Library, type Symbols } from "./library.ts";
+import { checkInteger, sizeOf, StructView } from "./structs.ts";
+import { BACKENDS, HOLD_BITS, numberOf, WORK_KINDS } from "./words.ts";
+
+const DEFAULT_TAKE_BYTES = 4 * 1024 * 1024;
+const EVENTS_PER_CALL = 256;
+const DEFAULT_TIMEOUT = 0n;
+const encoder = new TextEncoder();
+
+/** What the device of a backend is, without opening an engine. `EngineError` -4 if there is none. */
+export function probe(library: Library, backend: Backend, deviceIndex = 0): DeviceInfo {
+  const operation = `probe ${backend} device ${deviceIndex}`;
+  const index = checkInteger(deviceIndex, "u32", operation, "deviceIndex");
+  const view = new StructView("device");
+  const number = numberOf(BACKENDS, backend, "backend", operation);
+  check(library.symbols.calypte_probe(number, index, ffi(view.bytes)), operation, library);
+  return decodeDevice(view);
+}
+
+/** An engine in this process; made by `NativeEngine.open`. All calls come from one thread. */
+export class NativeEngine implements Engine {
+  readonly backend: Backend;
+  readonly #library: Library;
+  readonly #id: number;
+  #closed = false;
+
+  readonly #outputBytes: Record<WorkKind, number[]> = { critical: [], background: [] };
+  readonly #snapshot = new SnapshotReader();
+  readonly #plan = new StructView("plan");
+  readonly #event = new StructView("event", new Uint8Array(EVENTS_PER_CALL * sizeOf("event")));
+  readonly #kernelInfo = new StructView("kernel_info");
+  readonly #duration = new DataView(new ArrayBuffer(8));
+  /** Grows to what `takeResults` is asked for. */
+  #results = new StructView("result");
+  #largestResultBytes = sizeOf("result");
+
+  private constructor(library: Library, id: number, backend: Backend) {
+    this.#library = library;
+    this.#id = id;
+    this.backend = backend;
+    library.attach(this);
+  }
+
+  /** Opens the device. Takes up to a second with `cuda`. */
+  static open(library: Library, options: OpenOptions): NativeEngine {
+    const operation = `open ${options.backend} engine`;
+    const bytes = encodeOptions(options, operation);
+    const id = check(library.symbols.calypte_open(ffi(bytes)), operation, library);
+    return new NativeEngine(library, id, options.backend);
+  }
+
+  device(): DeviceInfo {
+    const view = new StructView("device");
+    this.#call("read device", (c) => c.calypte_device_of(this.#id, ffi(view.bytes)));
+    return decodeDevice(view);
+  }
+
+  features(): Feature[] {
+    const capacity = CONSTANTS.FEATURES;
+    const view = new StructView("feature", new Uint8Array(capacity * sizeOf("feature")));
+    const count = this.#call("read features", (c) => c.calypte_features(this.#id, ffi(view.bytes), capacity));
+    return Array.from({ length: count }, (_, i) => decodeFeature(view.moveTo(i * view.size)));
+  }
+
+  loadModule(ptx: string): number {
+    const text = ffi(encoder.encode(ptx));
+    return this.#call("load module", (c) => c.calypte_module(this.#id, text, text.length));
+  }
+
+  kernel(module: number, name: string): number {
+    const operation = `find kernel ${JSON.stringify(name)}`;
+    const text = cString(name, operation);
+    checkInteger(module, "i32", operation, "module");
+    return this.#call(operation, (c) => c.calypte_kernel(this.#id, module, text));
+  }
+
+  kernelInfo(kernel: number, threads: number, sharedBytes: number): KernelInfo {
+    const operation = "read kernel info";
+    checkInteger(kernel, "i32", operation, "kernel");
+    checkInteger(threads, "u32", operation, "threads");
+    checkInteger(sharedBytes, "u32", operation, "sharedBytes");
+    const info = ffi(this.#kernelInfo.bytes);
+    this.#call(operation, (c) => c.calypte_kernel_info_of(this.#id, kernel, threads, sharedBytes, info));
+    return decodeKernelInfo(this.#kernelInfo);
+  }
+
+  createBuffer(sizeBytes: number): number {
+    const operation = "create buffer";
+    const size = u64(sizeBytes, operation, "sizeBytes");
+    return this.#call(operation, (c) => c.calypte_buffer(this.#id, size));
+  }
+
+  writeBuffer(buffer: number, offset: number, data: Uint8Array): void {
+    const operation = "write buffer";
+    checkInteger(buffer, "i32", operation, "buffer");
+    const at = u64(offset, operation, "offset");
+    this.#call(
+      operation,
+      (c) => c.calypte_buffer_write(this.#id, buffer, at, ffi(data), BigInt(data.length)),
+    );
+  }
+
+  readBuffer(buffer: number, offset: number, sizeBytes: number): Uint8Array {
+    const operation = "read buffer";
+    checkInteger(buffer, "i32", operation, "buffer");
+    const at = u64(offset, operation, "offset");
+    const data = allocate(sizeBytes, operation, "sizeBytes");
+    this.#call(operation, (c) => c.calypte_buffer_read(this.#id, buffer, at, data, BigInt(sizeBytes)));
+    return data;
+  }
+
+  addFrames(data: Uint8Array, frameBytes: number, count: number): number {
+    const operation = "add frames";
+    const stride = u64(frameBytes, operation, "frameBytes");
+    checkInteger(count, "u32", operation, "count");
+    // The library takes the data's length on trust.
+    if (data.length !== frameBytes * count) {
+      const reason = `${count} frames of ${frameBytes} bytes take ${
+        frameBytes * count
+      } bytes, not ${data.length}`;
+      throw new EngineError(CONSTANTS.E_INVALID, operation, reason);
+    }
+    return this.#call(operation, (c) => c.calypte_frames(this.#id, ffi(data), stride, count));
+  }
+
+  addWork(spec: WorkSpec): number {
+    const operation = `add ${spec.kind} work ${JSON.stringify(spec.name)}`;
+    const bytes = encodeWork(spec, operation);
+    const id = this.#call(operation, (c) => c.calypte_add(this.#id, ffi(bytes), bytes.length));
+    this.#outputBytes[spec.kind][id] = spec.outputBytes;
+    const resultBytes = sizeOf("result") + (spec.keepOutput ? Math.ceil(spec.outputBytes / 8) * 8 : 0);
+    this.#largestResultBytes = Math.max(this.#largestResultBytes, resultBytes);
+    return id;
+  }
+
+  runOnce(kind: WorkKind, work: number, input: Uint8Array): { output: Uint8Array; durationNs: number } {
+    const operation = `run ${kind} work ${work} once`;
+    const number = numberOf(WORK_KINDS, kind, "kind", operation);
+    checkInteger(work, "i32", operation, "work");
+    const output = new Uint8Array(this.#outputBytes[kind][work] ?? 0);
+    const duration = this.#duration;
+    duration.setBigUint64(0, 0n, true);
+    this.#call(operation, (c) =>
+      c.calypte_run_once(
+        this.#id,
+        number,
+        work,
+        ffi(input),
+        BigInt(input.length),
+        output,
+        BigInt(output.length),
+        DEFAULT_TIMEOUT,
+        duration,
+      ));
+    return { output, durationNs: Number(duration.getBigUint64(0, true)) };
+  }
+
+  ready(): void {
+    this.#call("make the engine ready", (c) => c.calypte_ready(this.#id));
+  }
+
+  setPlan(plan: Plan): void {
+    const operation = `set plan ${plan.id}`;
+    encodePlan(this.#plan, plan, operation);
+    this.#call(operation, (c) => c.calypte_set_plan(this.#id, ffi(this.#plan.bytes)));
+  }
+
+  hold(reason: "caller" | "safe-mode", on: boolean): void {
+    const operation = `${on ? "set" : "clear"} hold`;
+    const bits = numberOf(HOLD_BITS, reason, "reason", operation);
+    this.#call(operation, (c) => c.calypte_hold(this.#id, bits, on ? 1 : 0));
+  }
+
+  submit(kind: WorkKind, work: number, input: Uint8Array, sensorNs: number): number | undefined {
+    const operation = `submit to ${kind} work ${work}`;
+    const number = numberOf(WORK_KINDS, kind, "kind", operation);
+    checkInteger(work, "i32", operation, "work");
+    const sensor = u64(sensorNs, operation, "sensorNs");
+    const size = BigInt(input.length);
+    const symbols = this.#symbols(operation);
+    const result = symbols.calypte_submit(this.#id, number, work, ffi(input), size, sensor);
+    return result === CONSTANTS.E_BUSY ? undefined : check(result, operation, this.#library);
+  }
+
+  takeResults(maxBytes: number = DEFAULT_TAKE_BYTES): Result[] {
+    const operation = "take results";
+    checkInteger(maxBytes, "u32", operation, "maxBytes");
+    // At least one always fits: a result that no call can take would stop all behind it.
+    const capacity = Math.max(maxBytes, this.#largestResultBytes);
+    if (this.#results.bytes.length < capacity) {
+      this.#results = new StructView("result", allocate(capacity, operation, "maxBytes"));
+    }
+    const view = this.#results;
+    const used = this.#call(operation, (c) => c.calypte_take_results(this.#id, ffi(view.bytes), capacity));
+    return decodeResults(view, used);
+  }
+
+  takeEvents(): EngineEvent[] {
+    const events: EngineEvent[] = [];
+    const view = this.#event;
+    let count: number;
+    do {
+      count = this.#call(
+        "take events",
+        (c) => c.calypte_take_events(this.#id, ffi(view.bytes), EVENTS_PER_CALL),
+      );
+      for (let i = 0; i < count; i++) events.push(decodeEvent(view.moveTo(i * view.size)));
+    } while (count === EVENTS_PER_CALL);
+    return events;
+  }
+
+  snapshot(): EngineSnapshot {
+    const { bytes } = this.#snapshot;
+    this.#call("take snapshot", (c) => c.calypte_take_snapshot(this.#id, ffi(bytes), bytes.length));
+    return this.#snapshot.read();
+  }
+
+  advance(untilNs: number): void {
+    const operation = `advance virtual time to ${untilNs} ns`;
+    const until = u64(untilNs, operation, "untilNs");
+    this.#call(operation, (c) => c.calypte_sim_advance(this.#id, until));
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    check(this.#library.symbols.calypte_close(this.#id), "close the engine", this.#library);
+    this.#library.detach(this);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #symbols(operation: string): Symbols {
+    if (!this.#closed) return this.#library.symbols;
+    throw new EngineError(CONSTANTS.E_CLOSED, operation, "the engine is closed; open another");
+  }
+
+  #call(operation: string, call: (symbols: Symbols) => number): number {
+    return check(call(this.#symbols(operation)), operation, this.#library);
+  }
+}
+
+/** Bytes as `Deno.dlopen` takes them, which is unshared. */
+function ffi(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  if (bytes.buffer instanceof ArrayBuffer) return bytes as Uint8Array<ArrayBuffer>;
+  throw new EngineError(
+    CONSTANTS.E_INVALID,
+    "pass bytes",
+    "they must not be in a SharedArrayBuffer; copy them",
+  );
+}
+
+/** A `uint64_t` argument. */
+function u64(value: number, operation: string, what: string): bigint {
+  return BigInt(checkInteger(value, "u64", operation, what));
+}
+
+function allocate(sizeBytes: number, operation: string, what: string): Uint8Array<ArrayBuffer> {
+  checkInteger(sizeBytes, "u64", operation, what);
+  try {
+    return new Uint8Array(sizeBytes);
+  } catch (cause) {
+    const reason = `${what}: ${sizeBytes} bytes cannot be allocated`;
+    throw new EngineError(CONSTANTS.E_NO_MEMORY, operation, reason, { cause });
+  }
+}

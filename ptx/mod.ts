@@ -1,0 +1,25 @@
+/**
+ * The checkpoint compiler: reads PTX modules, says how preemptible their kernels are, and rewrites them.
+ *
+ * The public face of the folder; everything else in it is internal. It touches no GPU and starts no process, except for
+ * `ptxasRegisters`, which asks ptxas.
+ */
+
+export { PtxError } from "./error.ts";
+export type { Position } from "./error.ts";
+export type { Module } from "./ast.ts";
+export { parseModule } from "./parser.ts";
+export { printModule } from "./printer.ts";
+export { kernelParams, reportModule, rewriteModule } from "./report.ts";
+export type {
+  CountRegisters,
+  KernelReport,
+  Level,
+  ReportOptions,
+  RewriteOptions,
+  RewriteResult,
+} from "./report.ts";
+export type { KernelParameter } from "./layout.ts";
+export { CALYPTE_PARAMS } from "./wrapper.ts";
+export { ptxasRegisters } from "./ptxas.ts";
+export type { PtxasOptions } from "./ptxas.ts";

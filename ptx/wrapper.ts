@@ -1,0 +1,259 @@
+/**
+ * Which instructions turn a kernel into one whose blocks take virtual block indices in strides, and leave at the gate?
+ *
+ * The text of what is put in front of a kernel's body and behind it, as docs/PREEMPTION.md prescribes; the numbers in the
+ * comments are that page's steps. It does not touch the body; rewrite.ts does.
+ */
+
+import type { Axis } from "./rewrite.ts";
+
+/** Appended to the parameters of a kernel, in this order. `fields` of the control block are read by offset. */
+export const CALYPTE_PARAMS = [
+  { name: "calypte_control", type: "u64" },
+  { name: "calypte_gate", type: "u64" },
+  { name: "calypte_records", type: "u64" },
+  { name: "calypte_stored", type: "u64" },
+  { name: "calypte_step", type: "u32" },
+  { name: "calypte_steps", type: "u32" },
+  { name: "calypte_total", type: "u32" },
+  { name: "calypte_workers", type: "u32" },
+  { name: "calypte_grid_x", type: "u32" },
+  { name: "calypte_grid_y", type: "u32" },
+  { name: "calypte_grid_z", type: "u32" },
+] as const;
+
+/** Offsets in the control block, in bytes (docs/PREEMPTION.md, "The control block"). */
+const LEFT = 4;
+const STEP_WORD = 16;
+const COMPLETED = 32;
+const LEAVES = 40;
+const STARTED = 48;
+const BUSY_NS = 56;
+const MIRROR = 64;
+const RECORD_BYTES = 16;
+const RECORD_NEXT = 8;
+
+/** Names that the inserted text may use: not declared anywhere in the module. */
+export interface WrapperNames {
+  /** In front of register names, such as `%calypte_`. */
+  readonly register: string;
+  /** In front of labels, such as `$CALYPTE_`. */
+  readonly label: string;
+  /** In front of parameter names in the place of `calypte_`. */
+  readonly parameter: string;
+}
+
+export interface WrapperParts {
+  /** In front of the body's first instruction: steps 1 and 2 and the virtual block index. */
+  readonly before: string;
+  /** Behind the body: steps 4 and 5. Every return of the body jumps to `gather`. */
+  readonly after: string;
+  readonly gather: string;
+}
+
+/** Leaves the address of the control block and *closed* in `closed`; `entry` is left for who has to store it. */
+function readGate(r: string, param: (name: string) => string): string {
+  return `
+	ld.param.u64 ${r}control, [${param("gate")}];
+	cvta.to.global.u64 ${r}control, ${r}control;
+	ld.relaxed.sys.global.v4.u32 {${r}w0, ${r}w1, ${r}w2, ${r}w3}, [${r}control];
+	ld.relaxed.sys.global.v4.u32 {${r}w4, ${r}w5, ${r}w6, ${r}w7}, [${r}control+16];
+	ld.param.u64 ${r}control, [${param("control")}];
+	cvta.to.global.u64 ${r}control, ${r}control;
+	ld.relaxed.sys.global.v4.u32 {${r}entry, ${r}left, ${r}pause, ${r}unused}, [${r}control];
+	or.b32 ${r}w0, ${r}w0, ${r}w1;
+	or.b32 ${r}w2, ${r}w2, ${r}w3;
+	or.b32 ${r}w4, ${r}w4, ${r}w5;
+	or.b32 ${r}w6, ${r}w6, ${r}w7;
+	or.b32 ${r}w0, ${r}w0, ${r}w2;
+	or.b32 ${r}w4, ${r}w4, ${r}w6;
+	or.b32 ${r}w0, ${r}w0, ${r}w4;
+	or.b32 ${r}w0, ${r}w0, ${r}pause;
+	setp.ne.u32 ${r}closed, ${r}w0, 0;
+	setp.eq.or.u32 ${r}closed, ${r}left, ${r}entry, ${r}closed;`;
+}
+
+/** The worker's record into `generation` and `next` (named), its address into `record`, its index into `worker`. */
+function readRecord(r: string, param: (name: string) => string, next: string): string {
+  return `
+	mov.u32 ${r}worker, %ctaid.x;
+	ld.param.u64 ${r}record, [${param("records")}];
+	cvta.to.global.u64 ${r}record, ${r}record;
+	mad.wide.u32 ${r}record, ${r}worker, ${RECORD_BYTES}, ${r}record;
+	ld.relaxed.gpu.global.u64 ${r}generation, [${r}record];
+	ld.relaxed.gpu.global.u32 ${r}${next}, [${r}record+${RECORD_NEXT}];`;
+}
+
+/** Whether this is thread 0, into `first`. Computed where it is needed, so that no register lives across the body. */
+function isFirstThread(r: string): string {
+  return `
+	mov.u32 ${r}w0, %tid.x;
+	mov.u32 ${r}w1, %tid.y;
+	mov.u32 ${r}w2, %tid.z;
+	or.b32 ${r}w0, ${r}w0, ${r}w1;
+	or.b32 ${r}w0, ${r}w0, ${r}w2;
+	setp.eq.u32 ${r}first, ${r}w0, 0;`;
+}
+
+/** Virtual block index from `next`, for the components that the body reads. */
+function virtualIndex(
+  r: string,
+  label: string,
+  param: (name: string) => string,
+  axes: ReadonlySet<Axis>,
+): string {
+  if (axes.size === 0) return "";
+  const lines: string[] = [];
+  if (axes.has("x")) lines.push(`mov.u32 ${r}x, ${r}next;`);
+  if (axes.has("y")) lines.push(`mov.u32 ${r}y, 0;`);
+  if (axes.has("z")) lines.push(`mov.u32 ${r}z, 0;`);
+  // One row is the common grid; a branch that all threads take alike is cheaper than two divisions.
+  lines.push(
+    `ld.param.u32 ${r}w0, [${param("grid_x")}];`,
+    `ld.param.u32 ${r}w1, [${param("total")}];`,
+    `setp.eq.u32 ${r}first, ${r}w0, ${r}w1;`,
+    `@${r}first bra ${label}BODY;`,
+  );
+  if (axes.has("x")) lines.push(`rem.u32 ${r}x, ${r}next, ${r}w0;`);
+  if (axes.has("y") || axes.has("z")) {
+    lines.push(`div.u32 ${r}w1, ${r}next, ${r}w0;`, `ld.param.u32 ${r}w2, [${param("grid_y")}];`);
+  }
+  if (axes.has("y")) lines.push(`rem.u32 ${r}y, ${r}w1, ${r}w2;`);
+  if (axes.has("z")) lines.push(`div.u32 ${r}z, ${r}w1, ${r}w2;`);
+  return lines.map((line) => `\n\t${line}`).join("");
+}
+
+/**
+ * @param axes components of %ctaid that the body reads, as registers `x`, `y`, `z` behind the prefix
+ * @param copiesAsync whether the body starts asynchronous copies, which must have landed before the next block begins
+ */
+export function wrapper(names: WrapperNames, axes: ReadonlySet<Axis>, copiesAsync: boolean): WrapperParts {
+  const r = names.register;
+  const label = names.label;
+  const param = (name: string) => names.parameter + name;
+  const components = [...axes].map((axis) => `, ${r}${axis}`).join("");
+
+  const before = `
+	.reg .pred ${r}closed, ${r}first, ${r}mine, ${r}go;
+	.reg .b32 ${r}next${components}, ${r}w<8>, ${r}entry, ${r}left, ${r}pause, ${r}unused, ${r}worker, ${r}began;
+	.reg .b64 ${r}control, ${r}record, ${r}generation, ${r}word, ${r}granted, ${r}time;
+	// 1. Enter. What needs no order is asked first, so that it is under way while the ordered load waits.
+${readGate(r, param)}
+${readRecord(r, param, "next")}
+	// The stored workers must be no older than "granted": acquire. It also keeps an earlier step's data from being stale.
+	ld.acquire.sys.global.v2.u64 {${r}word, ${r}granted}, [${r}control+${STEP_WORD}];
+	ld.param.u64 ${r}time, [${param("stored")}];
+	cvta.to.global.u64 ${r}time, ${r}time;
+	ld.relaxed.sys.global.u32 ${r}w0, [${r}time];
+	ld.param.u32 ${r}w1, [${param("workers")}];
+	setp.eq.u32 ${r}mine, ${r}w0, ${r}w1;
+	cvt.u32.u64 ${r}w2, ${r}word;
+	and.b32 ${r}w2, ${r}w2, 65535;
+	ld.param.u32 ${r}w3, [${param("step")}];
+	setp.eq.and.u32 ${r}mine, ${r}w2, ${r}w3, ${r}mine;
+	shr.u64 ${r}time, ${r}word, 16;
+	setp.lt.and.u64 ${r}mine, ${r}time, ${r}granted, ${r}mine;
+	// 2. Begin. Decided before the barrier, and by it: a worker with nothing left may see the step word move while it
+	// reads, and then its threads would not agree. One with work left cannot, as the step waits for it.
+	setp.eq.u64 ${r}go, ${r}generation, ${r}word;
+	selp.b32 ${r}next, ${r}next, ${r}worker, ${r}go;
+	ld.param.u32 ${r}w4, [${param("total")}];
+	setp.lt.and.u32 ${r}go, ${r}next, ${r}w4, ${r}mine;
+	not.pred ${r}first, ${r}closed;
+	and.pred ${r}go, ${r}go, ${r}first;
+	bar.red.and.pred ${r}go, 0, ${r}go;
+	@${r}go bra ${label}BEGIN;
+	and.pred ${r}mine, ${r}mine, ${r}closed;
+${isFirstThread(r)}
+	and.pred ${r}mine, ${r}mine, ${r}first;
+	@!${r}mine bra ${label}END;
+	st.relaxed.sys.global.u32 [${r}control+${LEFT}], ${r}entry;
+	bra ${label}END;
+${label}BEGIN:
+	// All lanes hold the same value; the shuffle lets ptxas know.
+	shfl.sync.idx.b32 ${r}next, ${r}next, 0, 31, -1;
+${isFirstThread(r)}
+	setp.eq.and.u32 ${r}first, ${r}worker, 0, ${r}first;
+	@!${r}first bra ${label}RUN;
+	mov.u64 ${r}time, %globaltimer;
+	st.relaxed.sys.global.u64 [${r}control+${STARTED}], ${r}time;
+${label}RUN:
+	// 3. Run virtual block "next".
+${virtualIndex(r, label, param, axes)}
+${label}BODY:
+`;
+
+  const after = `
+${label}GATHER:
+	// 4. Checkpoint.
+	${copiesAsync ? "cp.async.wait_all;" : ""}
+	mov.pred ${r}closed, 0;
+${isFirstThread(r)}
+	@!${r}first bra ${label}MEET;
+${readGate(r, param)}
+${label}MEET:
+	ld.param.u32 ${r}w1, [${param("workers")}];
+	add.u32 ${r}next, ${r}next, ${r}w1;
+	bar.red.or.pred ${r}closed, 0, ${r}closed;
+	ld.param.u32 ${r}w2, [${param("total")}];
+	setp.lt.u32 ${r}go, ${r}next, ${r}w2;
+	not.pred ${r}closed, ${r}closed;
+	and.pred ${r}go, ${r}go, ${r}closed;
+	@${r}go bra ${label}RUN;
+	// 5. Leave or end: thread 0 alone.
+${isFirstThread(r)}
+	@!${r}first bra ${label}END;
+	ld.param.u64 ${r}control, [${param("control")}];
+	cvta.to.global.u64 ${r}control, ${r}control;
+	ld.relaxed.sys.global.u64 ${r}word, [${r}control+${STEP_WORD}];
+${readRecord(r, param, "began")}
+	setp.eq.u64 ${r}go, ${r}generation, ${r}word;
+	selp.b32 ${r}began, ${r}began, ${r}worker, ${r}go;
+	st.relaxed.gpu.global.u64 [${r}record], ${r}word;
+	st.relaxed.gpu.global.u32 [${r}record+${RECORD_NEXT}], ${r}next;
+	fence.acq_rel.gpu;
+	ld.param.u32 ${r}w2, [${param("total")}];
+	setp.ge.u32 ${r}go, ${r}next, ${r}w2;
+	@${r}go bra ${label}TIME;
+	ld.relaxed.sys.global.u32 ${r}entry, [${r}control];
+	st.relaxed.sys.global.u32 [${r}control+${LEFT}], ${r}entry;
+	mov.u64 ${r}time, 1;
+	red.relaxed.gpu.global.add.u64 [${r}control+${LEAVES}], ${r}time;
+${label}TIME:
+	setp.ne.u32 ${r}go, ${r}worker, 0;
+	@${r}go bra ${label}COUNT;
+	ld.relaxed.sys.global.u64 ${r}granted, [${r}control+${STARTED}];
+	mov.u64 ${r}time, %globaltimer;
+	sub.u64 ${r}time, ${r}time, ${r}granted;
+	ld.relaxed.sys.global.u64 ${r}granted, [${r}control+${BUSY_NS}];
+	add.u64 ${r}time, ${r}time, ${r}granted;
+	st.relaxed.sys.global.u64 [${r}control+${BUSY_NS}], ${r}time;
+${label}COUNT:
+	ld.param.u32 ${r}w1, [${param("workers")}];
+	sub.u32 ${r}w3, ${r}next, ${r}began;
+	div.u32 ${r}w3, ${r}w3, ${r}w1;
+	atom.relaxed.gpu.global.add.u32 ${r}w4, [${r}control+${COMPLETED}], ${r}w3;
+	add.u32 ${r}w4, ${r}w4, ${r}w3;
+	setp.ne.u32 ${r}go, ${r}w4, ${r}w2;
+	@${r}go bra ${label}END;
+	mov.u32 ${r}w4, 0;
+	st.relaxed.sys.global.u32 [${r}control+${COMPLETED}], ${r}w4;
+	fence.acq_rel.sys;
+	// The next step word: the next step, or step 0 of the next unit.
+	add.u64 ${r}time, ${r}word, 1;
+	shr.u64 ${r}generation, ${r}word, 16;
+	add.u64 ${r}generation, ${r}generation, 1;
+	shl.b64 ${r}generation, ${r}generation, 16;
+	ld.param.u32 ${r}w4, [${param("step")}];
+	add.u32 ${r}w4, ${r}w4, 1;
+	ld.param.u32 ${r}w5, [${param("steps")}];
+	setp.lt.u32 ${r}go, ${r}w4, ${r}w5;
+	selp.b64 ${r}time, ${r}time, ${r}generation, ${r}go;
+	st.relaxed.sys.global.u64 [${r}control+${STEP_WORD}], ${r}time;
+	ld.relaxed.sys.global.u64 ${r}record, [${r}control+${MIRROR}];
+	st.relaxed.sys.global.u64 [${r}record], ${r}time;
+${label}END:
+	ret;
+`;
+  return { before, after, gather: `${label}GATHER` };
+}

@@ -1,0 +1,289 @@
+/**
+ * Which actions can happen next in the protocol of docs/PREEMPTION.md? A state machine for the checker beside it.
+ *
+ * One action is one access to shared memory. The processes: workers (two threads each on entering, one behind that),
+ * the background stream (waits, entry number, one launch for each step), and scripts: critical tasks, lease, dispatcher.
+ *
+ * Left out: weak memory (memory is sequentially consistent here, so neither fences nor the order in which the
+ * hardware performs the loads of one thread is checked), `pause` (it is read and written like `hold`), level `loop`,
+ * time, statistics, and numbers that wrap. Actions that touch only what nobody else will ever write are not
+ * interleaved: whoever has one does it first, alone. That loses no behaviour, because they commute with all others.
+ */
+
+import {
+  At,
+  CLOSED,
+  COMPLETED,
+  COUNT,
+  ENTRY,
+  GATE,
+  GENERATION,
+  GRANTED,
+  HIGH_WORDS,
+  LAUNCH_N,
+  LEFT,
+  LEFT_IN_ENTRY,
+  LOW_WORDS,
+  MAX_WORKERS,
+  MEANT,
+  MIRROR,
+  NEXT,
+  NOT_MINE,
+  PC,
+  type Read,
+  READ_LABELS,
+  READ_MASK,
+  READS,
+  RECORD_NEXT,
+  RUN_LABELS,
+  SAW_CLOSED,
+  SHUT,
+  SOMEONE_LEFT,
+  STEP_LABELS,
+  STORED,
+  STREAM,
+  Stream,
+  THREAD,
+  THREAD_WORD,
+  WORD,
+  WORKER_BYTES,
+  WORKERS,
+  WRITERS,
+} from "./protocol_state.ts";
+import { Surroundings } from "./protocol_surroundings.ts";
+
+export class Model extends Surroundings {
+  protected override worker(w: number, changing: number, running: number, local: boolean): boolean {
+    const o = WORKERS + w * WORKER_BYTES, at = this.from[o + PC]!;
+    if (at === At.Ended) return false;
+    if (at === At.NotStarted) {
+      const all = this.instance.resident >= this.from[LAUNCH_N]!;
+      if (local || (!all && running >= this.instance.resident)) return false;
+      this.act(STEP_LABELS[w]![at]!, () => {
+        this.s[o + PC] = At.Enter;
+        this.s[o + SHUT] = this.shut();
+      });
+      return true;
+    }
+    if (at === At.Enter) return this.entering(w, o, changing, local);
+    const isLocal = (at === At.Begin && !this.has("records reset, no generations")) ||
+      (at === At.Gate0 && (changing & LOW_WORDS) === 0) || (at === At.Gate1 && (changing & HIGH_WORDS) === 0);
+    if (local !== isLocal) return false;
+    const label = at === At.Run ? RUN_LABELS[w]![this.from[o + NEXT]!]! : STEP_LABELS[w]![at]!;
+    this.act(
+      label,
+      () => this.step(w, o, at),
+    );
+    return true;
+  }
+
+  protected shut(): number {
+    return this.s[MEANT]! | (this.s[SOMEONE_LEFT] ? LEFT_IN_ENTRY : 0);
+  }
+
+  protected stepOfLaunch(): number {
+    return this.instance.entrySteps[this.s[STREAM]! - Stream.Launch]!;
+  }
+
+  protected totalOfLaunch(): number {
+    return this.instance.totals[this.stepOfLaunch()]!;
+  }
+
+  /** Rule 1: each thread reads for itself, and a barrier gathers what they found. */
+  protected entering(w: number, o: number, changing: number, local: boolean): boolean {
+    let acted = false;
+    for (let t = 0; t < 2 && !(local && acted); t++) {
+      const at = this.from[o + THREAD + t]! & READ_MASK;
+      if (at === READS) continue;
+      const read = this.reads[at]!;
+      const isLocal = WRITERS[read] !== 0 && (changing & WRITERS[read]) === 0;
+      if (local !== isLocal) continue;
+      acted = true;
+      this.act(READ_LABELS[w]![read]!, () => {
+        this.threadReads(o, t, read);
+        const both = (this.s[o + THREAD]! & READ_MASK) === READS &&
+          (this.s[o + THREAD + 1]! & READ_MASK) === READS;
+        if (both) this.gather(w, o);
+        else if (!this.has("thread 0 alone notices a gate closed on entering")) this.sortThreads(o);
+      });
+    }
+    return acted;
+  }
+
+  protected threadReads(o: number, t: number, read: Read): void {
+    const s = this.s, at = o + THREAD + t;
+    const word = read === "word" ? s[WORD]! : s[o + THREAD_WORD + t]!;
+    if (read === "word") s[o + THREAD_WORD + t] = word;
+    const step = this.stepOfLaunch();
+    const notMine = (read === "word" && word % this.steps !== step && !this.has("no step check")) ||
+      (read === "granted" && Math.floor(word / this.steps) >= s[GRANTED]! &&
+        !this.has("no granted check")) ||
+      (read === "stored" && s[STORED + step] !== s[LAUNCH_N] && !this.has("no check of the stored workers"));
+    const closed = (read === "gate 0-3" && (s[GATE]! & LOW_WORDS) !== 0) ||
+      (read === "gate 4-7" && (s[GATE]! & HIGH_WORDS) !== 0) || (read === "control" && s[LEFT] === s[ENTRY]);
+    // What is read behind the first obstacle changes nothing.
+    if (notMine) s[at] = READS | NOT_MINE;
+    else if (closed) s[at] = READS | SAW_CLOSED;
+    else s[at]!++;
+  }
+
+  /** Threads are alike, so only one order of their two states is kept. */
+  protected sortThreads(o: number): void {
+    const s = this.s, a = o + THREAD, b = o + THREAD_WORD;
+    if (s[a]! < s[a + 1]! || (s[a] === s[a + 1] && s[b]! <= s[b + 1]!)) return;
+    [s[a], s[a + 1]] = [s[a + 1]!, s[a]!];
+    [s[b], s[b + 1]] = [s[b + 1]!, s[b]!];
+  }
+
+  protected gather(w: number, o: number): void {
+    const s = this.s, found = [s[o + THREAD]!, s[o + THREAD + 1]!];
+    const passes = found.map((f, t) =>
+      f === READS && (this.decidesLate() || this.nextOf(w, o, t) < this.totalOfLaunch())
+    );
+    if (passes[0] && passes[1]) {
+      s[o + PC] = At.Begin;
+      return;
+    }
+    if (passes[0] !== passes[1] && this.has("threads decide alone on entering")) {
+      this.fail("a virtual block starts with half of its threads");
+    }
+    const t = found.indexOf(READS | SAW_CLOSED);
+    const noticed = this.has("thread 0 alone notices a gate closed on entering") ? t === 0 : t >= 0;
+    s[o + NEXT] = t >= 0 ? this.nextOf(w, o, t) : this.totalOfLaunch();
+    if (noticed && !this.has("leaving does not stick")) s[o + PC] = At.EnterLeft;
+    else this.end(o);
+  }
+
+  /** Whether a thread without work passes the barrier, and sees only behind it that it has none. */
+  protected decidesLate(): boolean {
+    return this.has("next looked up behind the barrier") || this.has("finished workers counted") ||
+      this.has("records reset, no generations");
+  }
+
+  protected nextOf(w: number, o: number, t: number): number {
+    const s = this.s;
+    if (this.has("records reset, no generations")) return s[o + RECORD_NEXT]!;
+    return s[o + GENERATION] === s[o + THREAD_WORD + t] ? s[o + RECORD_NEXT]! : w;
+  }
+
+  protected begin(w: number, o: number): void {
+    const s = this.s;
+    if (this.has("records reset, no generations") && w === 0 && s[COMPLETED] === 0) {
+      for (let v = 0; v < MAX_WORKERS; v++) s[WORKERS + v * WORKER_BYTES + RECORD_NEXT] = v;
+    }
+    const next = this.nextOf(w, o, 0);
+    if (next !== this.nextOf(w, o, 1)) {
+      this.fail("the threads of a block disagree about its next virtual block");
+    }
+    s[o + NEXT] = next;
+    s[o + THREAD] = s[o + THREAD + 1] = s[o + THREAD_WORD + 1] = 0;
+    if (next < this.totalOfLaunch()) s[o + PC] = At.Run;
+    else if (this.has("finished workers counted")) s[o + PC] = At.Add;
+    else this.end(o);
+  }
+
+  protected step(w: number, o: number, at: At): void {
+    const s = this.s, word = s[o + THREAD_WORD]!, total = this.totalOfLaunch();
+    const early = this.has("gate read before the whole block has ended");
+    switch (at) {
+      case At.EnterLeft:
+        s[LEFT] = s[ENTRY]!;
+        return this.end(o);
+      case At.Begin:
+        return this.begin(w, o);
+      case At.Run:
+        if ((s[o + SHUT]! & LEFT_IN_ENTRY) !== 0) {
+          this.fail("a worker goes on although another had left the entry");
+        }
+        if (s[o + SHUT] !== 0) this.fail("a virtual block starts behind a closed gate");
+        if (Math.floor(word / this.steps) >= s[GRANTED]!) this.fail("a unit runs that nobody asked for");
+        this.effect(this.stepOfLaunch(), s[o + NEXT]!, 0b01);
+        s[o + PC] = early ? At.Gate0 : At.InBlock;
+        return;
+      case At.InBlock:
+        this.effect(this.stepOfLaunch(), s[o + NEXT]!, 0b10);
+        s[o + SHUT] = this.shut();
+        if (early) return this.decide(o, total);
+        s[o + PC] = At.Gate0;
+        return;
+      case At.Gate0:
+        return this.look(o, (s[GATE]! & LOW_WORDS) !== 0, At.Gate1);
+      case At.Gate1:
+        return this.look(o, (s[GATE]! & HIGH_WORDS) !== 0, At.Control);
+      case At.Control:
+        this.look(o, s[LEFT] === s[ENTRY], At.InBlock);
+        if (!early) this.decide(o, total);
+        return;
+      case At.Record:
+        s[o + THREAD_WORD] = s[WORD]!;
+        s[o + COUNT] = (s[o + NEXT]! - this.nextOf(w, o, 0)) / s[LAUNCH_N]!;
+        s[o + GENERATION] = s[WORD]!;
+        s[o + RECORD_NEXT] = s[o + NEXT]!;
+        s[o + PC] = s[o + NEXT]! < total && !this.has("leaving does not stick") ? At.Left : At.Add;
+        return;
+      case At.Left:
+        s[LEFT] = s[ENTRY]!;
+        s[o + PC] = At.Add;
+        return;
+      case At.Add:
+        return this.add(w, o, total);
+      default:
+        return this.moveStepOn(o, at, word);
+    }
+  }
+
+  protected look(o: number, closed: boolean, then: At): void {
+    if (closed) this.s[o + CLOSED] = 1;
+    this.s[o + PC] = then;
+  }
+
+  protected decide(o: number, total: number): void {
+    const s = this.s;
+    s[o + NEXT]! += s[LAUNCH_N]!;
+    s[o + PC] = s[o + CLOSED] === 0 && s[o + NEXT]! < total ? At.Run : At.Record;
+    s[o + CLOSED] = 0;
+  }
+
+  protected add(w: number, o: number, total: number): void {
+    const s = this.s, byWorkers = this.has("finished workers counted"), finished = s[o + NEXT]! >= total;
+    s[COMPLETED]! += byWorkers ? Number(finished) : s[o + COUNT]!;
+    const goal = byWorkers ? s[LAUNCH_N]! : total;
+    if (s[COMPLETED]! > goal) this.fail("more is counted as completed than there is");
+    const last = this.has("worker 0 moves the step on") ? w === 0 && finished : s[COMPLETED] === goal;
+    if (!last) return this.end(o);
+    s[o + PC] = this.has("completed never reset") || this.has("completed reset behind the step word")
+      ? At.Word
+      : At.Reset;
+  }
+
+  /** Rule 5, behind the count: reset, move on. */
+  protected moveStepOn(o: number, at: At, word: number): void {
+    const s = this.s, late = this.has("completed reset behind the step word");
+    switch (at) {
+      case At.Reset:
+        s[COMPLETED] = 0;
+        s[o + PC] = late ? At.Mirror : At.Word;
+        return;
+      case At.Word:
+        this.moveOn(word);
+        s[o + PC] = late ? At.Reset : At.Mirror;
+        return;
+      case At.Mirror:
+        if (word + 1 <= s[MIRROR]!) this.fail("the mirror does not grow");
+        s[MIRROR] = word + 1;
+        return this.end(o);
+    }
+  }
+
+  /** The worker ends; with the last one the launch ends, and stream order goes on. */
+  protected end(o: number): void {
+    const s = this.s;
+    if (s[o + NEXT]! < this.totalOfLaunch()) s[SOMEONE_LEFT] = 1;
+    s.fill(0, o, o + GENERATION);
+    for (let w = 0; w < s[LAUNCH_N]!; w++) if (s[WORKERS + w * WORKER_BYTES + PC] !== At.Ended) return;
+    s[STREAM]!++;
+    if (s[STREAM]! - Stream.Launch < this.instance.entrySteps.length) return this.launch();
+    s[STREAM] = Stream.Idle;
+    s[SOMEONE_LEFT] = s[LAUNCH_N] = 0;
+  }
+}

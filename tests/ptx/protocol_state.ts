@@ -1,0 +1,147 @@
+/**
+ * What does a state of the protocol model consist of, and what can an instance of it vary? Types, the layout of a state
+ * in bytes, and labels; what happens is in protocol_model.ts.
+ */
+
+/** What can be done wrong. Each makes an instance fail, as the tests show. */
+export type Mistake =
+  | "one gate word for all writers"
+  | "no step check"
+  | "no granted check"
+  | "records reset, no generations"
+  | "finished workers counted"
+  | "no check of the stored workers"
+  | "stored workers read ahead of granted"
+  | "leaving does not stick"
+  | "thread 0 alone notices a gate closed on entering"
+  | "completed never reset"
+  | "completed reset behind the step word"
+  | "worker 0 moves the step on"
+  | "threads decide alone on entering"
+  | "gate read before the whole block has ended"
+  | "records start as zeros"
+  | "next looked up behind the barrier";
+
+/** One access by the dispatcher or by a critical task's stream. Gate words: 0 hold, 1 task A, 2 task B. */
+export type Op =
+  | { op: "close" | "open"; gateWord: number }
+  | { op: "await"; mirror: number }
+  | { op: "store"; step: number; workers: number }
+  | { op: "grant"; units: number }
+  | { op: "enqueue"; items: readonly number[] };
+
+export interface Instance {
+  /** Virtual blocks of each step, at most 8. */
+  totals: readonly number[];
+  /** Steps that an entry launches; the others are `whole`. */
+  entrySteps: readonly number[];
+  units: number;
+  /** At the start; entries and grants raise it. */
+  granted: number;
+  /** N that is stored at the start, and how many of a launch's workers can be resident together. */
+  workers: number;
+  resident: number;
+  /** What is queued at the start: entries, or WHOLE. */
+  queue: readonly number[];
+  scripts: Readonly<Record<string, readonly Op[]>>;
+  /** The lease ends for good: the units need not get done. */
+  held?: boolean;
+}
+
+/** An entry with N workers that writes `granted` ahead of its launches; with 0 it leaves that to the dispatcher. */
+export function entry(workers: number, granted: number): number {
+  return workers | (granted << 4);
+}
+
+/** A queued launch of step 1 at level `whole`, with the stream's writes of step word and mirror behind it. */
+export const WHOLE = 15;
+
+export const NO_GENERATION = 255;
+export const MAX_WORKERS = 3, MAX_SCRIPTS = 4, MAX_QUEUE = 8;
+
+// Where each variable lies in a state. GATE and MEANT have a bit for each gate word; MEANT is what its writer wants.
+export const WORD = 0,
+  GRANTED = 1,
+  STORED = 2,
+  COMPLETED = 4,
+  LEFT = 5,
+  ENTRY = 6,
+  GATE = 7,
+  MEANT = 8,
+  MIRROR = 9;
+export const SOMEONE_LEFT = 10,
+  STREAM = 11,
+  RAN = 12,
+  LAUNCH_N = 16,
+  SCRIPTS = 17,
+  QUEUE = SCRIPTS + MAX_SCRIPTS;
+export const WORKERS = QUEUE + MAX_QUEUE, WORKER_BYTES = 10;
+export const STATE_BYTES = WORKERS + MAX_WORKERS * WORKER_BYTES;
+
+// Within a worker. SHUT: who had the gate closed when the worker's last block ended, and has not opened it since.
+export const PC = 0,
+  NEXT = 1,
+  SHUT = 2,
+  THREAD = 3,
+  THREAD_WORD = 5,
+  CLOSED = 7,
+  GENERATION = 8,
+  RECORD_NEXT = 9;
+export const COUNT = THREAD; // the threads are done when the count is made
+
+export enum At {
+  Ended,
+  NotStarted,
+  Enter,
+  EnterLeft,
+  Begin,
+  Run,
+  InBlock,
+  Gate0,
+  Gate1,
+  Control,
+  Record,
+  Left,
+  Add,
+  Reset,
+  Word,
+  Mirror,
+}
+export enum Stream {
+  Idle,
+  Wait0,
+  Wait1,
+  Wait2,
+  Whole,
+  WholeWord,
+  WholeMirror,
+  Launch,
+}
+
+// A thread that enters: which read is next, and what it has found.
+export const READS = 6, READ_MASK = 7, NOT_MINE = 8, SAW_CLOSED = 16;
+export type Read = "word" | "granted" | "stored" | "gate 0-3" | "gate 4-7" | "control";
+
+export const LOW_WORDS = 0b011, HIGH_WORDS = 0b100, LEFT_IN_ENTRY = 0b1000;
+export const WRITES_GRANTED = 0b1000, WRITES_STORED = 0b10000; // beside a bit for each gate word
+/** Which scripts' writes a read can notice; 0: it can notice what workers write. */
+export const WRITERS: Readonly<Record<Read, number>> = {
+  "word": 0,
+  "granted": WRITES_GRANTED,
+  "stored": WRITES_STORED,
+  "gate 0-3": LOW_WORDS,
+  "gate 4-7": HIGH_WORDS,
+  "control": 0,
+};
+
+// Labels are made once: a new string for each action would take much of the checker's time.
+const WORKER_NUMBERS = [...Array(MAX_WORKERS).keys()];
+export const STEP_LABELS = WORKER_NUMBERS.map((w) =>
+  Object.values(At).filter((at) => typeof at === "string").map((at) => `worker ${w}: ${at}`)
+);
+export const RUN_LABELS = WORKER_NUMBERS.map((w) =>
+  [...Array(256).keys()].map((v) => `worker ${w}: Run ${v}`)
+);
+export const READ_LABELS = WORKER_NUMBERS.map((w) => (
+  Object.fromEntries(Object.keys(WRITERS).map((read) => [read, `worker ${w}: thread reads ${read}`]))
+));

@@ -1,0 +1,227 @@
+/**
+ * Does the protocol of docs/PREEMPTION.md hold in every interleaving of a small instance, and would these tests notice
+ * if it did not? Each instance turns one thing up: another residency, task, lease, unit or N. A full product of
+ * them all would take minutes, so what no instance combines is not checked. The model's header says what it leaves out.
+ */
+import { assert, assertEquals, assertGreater } from "../assert.ts";
+import { check, explain, type Verdict } from "./protocol_checker.ts";
+import { Model } from "./protocol_model.ts";
+import { entry, type Instance, type Mistake, type Op, WHOLE } from "./protocol_state.ts";
+
+const HOLD = 0, TASK_A = 1, TASK_B = 2;
+
+function close(gateWord: number): Op {
+  return { op: "close", gateWord };
+}
+
+/** The gate word is closed and opened, `times` times, whenever it may be. */
+function closeAndOpen(gateWord: number, times = 1): Op[] {
+  return Array.from({ length: times }, (): Op[] => [close(gateWord), { op: "open", gateWord }]).flat();
+}
+
+/** The dispatcher waits for a step word, and only then changes N. */
+function changeWorkers(stepWord: number, workers: number): Op[] {
+  return [
+    { op: "await", mirror: stepWord },
+    { op: "store", step: 0, workers },
+    { op: "store", step: 1, workers },
+  ];
+}
+
+function enqueue(...items: number[]): Op {
+  return { op: "enqueue", items };
+}
+
+// Entries: one for each unit, and one more for each closing: a closing costs at most one.
+const FIRST = entry(3, 1), SECOND = entry(3, 2), FEWER = entry(2, 2);
+const TASK_A_ONCE = { "task A": closeAndOpen(TASK_A) };
+const BASE: Instance = {
+  totals: [4, 3],
+  entrySteps: [0, 1],
+  units: 1,
+  granted: 0,
+  workers: 3,
+  resident: 3,
+  queue: [FIRST, FIRST],
+  scripts: TASK_A_ONCE,
+};
+const ONE_LEAVE: Instance = { ...BASE, totals: [6, 4] };
+const SEVERAL: Instance = { ...BASE, totals: [5, 3], resident: 2, queue: [FIRST, FIRST, FIRST] };
+const TWO_LEAVES: Instance = { ...SEVERAL, scripts: { "task A": closeAndOpen(TASK_A, 2) } };
+const TWO_TASKS: Instance = { ...SEVERAL, scripts: { ...TASK_A_ONCE, "task B": closeAndOpen(TASK_B) } };
+const LEASE_RENEWED: Instance = { ...SEVERAL, scripts: { ...TASK_A_ONCE, lease: closeAndOpen(HOLD) } };
+const LEASE_ENDED: Instance = { ...SEVERAL, held: true, scripts: { ...TASK_A_ONCE, lease: [close(HOLD)] } };
+const FEWER_WORKERS: Instance = {
+  ...BASE,
+  units: 2,
+  queue: [FIRST, FIRST, FIRST],
+  scripts: { ...TASK_A_ONCE, dispatcher: [...changeWorkers(2, 2), enqueue(FEWER, FEWER)] },
+};
+const MORE_WORKERS: Instance = {
+  ...FEWER_WORKERS,
+  workers: 2,
+  resident: 2,
+  queue: [entry(2, 1), entry(2, 1)],
+  scripts: { ...TASK_A_ONCE, dispatcher: [...changeWorkers(2, 3), enqueue(SECOND, SECOND)] },
+};
+const UNITS_AHEAD: Instance = { ...BASE, resident: 2, units: 2, queue: [SECOND, SECOND, SECOND] };
+const ONE_STEP: Instance = {
+  ...BASE,
+  totals: [4],
+  entrySteps: [0],
+  units: 2,
+  queue: [SECOND, SECOND, SECOND],
+};
+const WHOLE_STEP: Instance = {
+  ...BASE,
+  entrySteps: [0],
+  scripts: { ...TASK_A_ONCE, dispatcher: [{ op: "await", mirror: 1 }, enqueue(WHOLE)] },
+};
+const SURPLUS: Instance = {
+  ...BASE,
+  totals: [4, 2], // worker 2 has no share in step 1
+  units: 2,
+  queue: [FIRST, FIRST],
+  scripts: { dispatcher: [{ op: "await", mirror: 2 }, enqueue(SECOND)] },
+};
+// A stronger enemy than the page: `granted` is raised while launches are under way, and entries do not write it. What
+// is queued ahead of a grant may be used up by then, so that each grant has entries of its own behind it.
+const GRANTED_ANY_TIME: Instance = {
+  ...BASE,
+  units: 2,
+  queue: [entry(3, 0), entry(3, 0)],
+  scripts: {
+    dispatcher: [
+      { op: "grant", units: 1 },
+      enqueue(entry(3, 0)),
+      ...changeWorkers(2, 2),
+      { op: "grant", units: 2 },
+      enqueue(entry(2, 0)),
+    ],
+  },
+};
+
+/** Checks the protocol as it is meant to be, and that the check was not an empty one. */
+function assertHolds(instance: Instance, minStates: number, mistake?: Mistake): Verdict {
+  const verdict = check(new Model(instance, mistake));
+  console.log(`${verdict.states} states, ${verdict.ends} ends`);
+  assertEquals(verdict.violation, "", explain(verdict));
+  assertGreater(verdict.states, minStates);
+  assertGreater(verdict.completeEnds, 0, "no way leads to the end of all units");
+  return verdict;
+}
+
+Deno.test("three workers and two steps get done exactly once, wherever a critical task closes the gate", () => {
+  const { actions } = assertHolds(ONE_LEAVE, 400_000);
+  for (const worker of [0, 1, 2]) {
+    for (const leave of ["EnterLeft", "Left"]) {
+      assert(actions.has(`worker ${worker}: ${leave}`), `${worker} ${leave}`);
+    }
+  }
+});
+
+Deno.test("nothing changes if two workers at most are resident together and the gate closes twice", () => {
+  assertHolds(TWO_LEAVES, 500_000);
+});
+
+Deno.test("two critical tasks with a gate word each do not open each other's", () => {
+  assertHolds(TWO_TASKS, 1_000_000);
+});
+
+Deno.test("a lease that ends beside a critical task holds background until it is renewed", () => {
+  assertHolds(LEASE_RENEWED, 1_000_000);
+});
+
+Deno.test("a lease that ends for good ends every launch, and no virtual block starts behind it", () => {
+  const { ends, completeEnds } = assertHolds(LEASE_ENDED, 400_000);
+  assertGreater(ends, completeEnds, "the lease never ended ahead of the unit");
+});
+
+Deno.test("a unit with fewer workers starts while entries with the old number are queued and under way", () => {
+  assertHolds(FEWER_WORKERS, 400_000);
+});
+
+Deno.test("a unit with more workers starts while entries with the old number are queued and under way", () => {
+  assertHolds(MORE_WORKERS, 50_000);
+});
+
+Deno.test("two units that are granted together get done one behind the other", () => {
+  assertHolds(UNITS_AHEAD, 100_000);
+});
+
+Deno.test("workers of a job with one step may go on to its next unit within a launch", () => {
+  assertHolds(ONE_STEP, 400_000);
+});
+
+Deno.test("a whole step that is queued once the mirror says so runs exactly once, in its turn", () => {
+  assertHolds(WHOLE_STEP, 100_000);
+});
+
+Deno.test("surplus entries do nothing", () => {
+  assertHolds(SURPLUS, 20_000);
+});
+
+Deno.test("nothing runs wrongly even if granted is raised while launches are under way", () => {
+  assertHolds(GRANTED_ANY_TIME, 20_000);
+});
+
+/** An entry alone, so that what follows from leaving it shows in the entry itself. */
+const ONE_ENTRY: Instance = { ...ONE_LEAVE, resident: 2, queue: [FIRST], held: true };
+
+const MISTAKES: readonly [Mistake, Instance, string][] = [
+  ["one gate word for all writers", LEASE_RENEWED, "a virtual block starts behind a closed gate"],
+  ["no step check", ONE_ENTRY, "step 1 runs before step 0 is done"],
+  ["no granted check", SURPLUS, "a unit runs that nobody asked for"],
+  ["records reset, no generations", SURPLUS, "virtual block 2 of step 0 runs twice"],
+  ["records start as zeros", SURPLUS, "virtual block 0 of step 0 runs twice"],
+  ["finished workers counted", SURPLUS, "step 0 is said to be done, and is not"],
+  ["no check of the stored workers", GRANTED_ANY_TIME, "virtual block 2 of step 0 runs twice"],
+  ["stored workers read ahead of granted", GRANTED_ANY_TIME, "virtual block 2 of step 0 runs twice"],
+  ["leaving does not stick", ONE_LEAVE, "a worker goes on although another had left the entry"],
+  [
+    "thread 0 alone notices a gate closed on entering",
+    ONE_LEAVE,
+    "a worker goes on although another had left the entry",
+  ],
+  ["completed never reset", SURPLUS, "more is counted as completed than there is"],
+  ["completed reset behind the step word", ONE_STEP, "?"],
+  ["worker 0 moves the step on", SURPLUS, "step 0 is said to be done, and is not"],
+  ["threads decide alone on entering", ONE_LEAVE, "a virtual block starts with half of its threads"],
+  ["gate read before the whole block has ended", ONE_LEAVE, "a virtual block starts behind a closed gate"],
+  [
+    "a launch may go on to the next unit",
+    ONE_STEP,
+    "the threads of a block disagree about its next virtual block",
+  ],
+];
+
+for (const [mistake, instance, expected] of MISTAKES) {
+  Deno.test(`the check notices the mistake: ${mistake}`, () => {
+    assertFails(new Model(instance, mistake), expected);
+  });
+}
+
+Deno.test("the check notices the mistake: a whole step is queued behind an entry, ahead of reading the mirror", () => {
+  const ahead: Instance = {
+    ...WHOLE_STEP,
+    queue: [FIRST, WHOLE, FIRST],
+    scripts: { "task A": closeAndOpen(TASK_A) },
+  };
+  assertFails(new Model(ahead), "step 1 runs before step 0 is done");
+});
+
+Deno.test("the check notices the mistake: granted is raised, and no entry is queued behind that", () => {
+  const burnt: Instance = {
+    ...GRANTED_ANY_TIME,
+    units: 1,
+    scripts: { dispatcher: [{ op: "grant", units: 1 }] },
+  };
+  assertFails(new Model(burnt), "the entries are used up, and a granted unit is not complete");
+});
+
+function assertFails(model: Model, expected: string): void {
+  const verdict = check(model);
+  const story = explain(verdict);
+  assertEquals(verdict.violation, expected, story);
+  assertGreater(verdict.trace.length, 5, story);
+}

@@ -1,0 +1,144 @@
+/**
+ * Do all tests pass that need no GPU? `make test`, or `.tools/deno run -A tools/run_tests.ts` once the native tests are built.
+ *
+ * Formatting, linting and type checking count as one test each; native test cases and Deno tests are counted by their
+ * own runners. The last line is `N passed, N failed`, with `, N skipped` where some were. It does *not* build.
+ *
+ * With CALYPTE_TEST_OLD_DENO=1 the oldest supported Deno also checks types and prints the agent's help.
+ */
+
+export interface Tally {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+interface Suite {
+  name: string;
+  command: [string, ...string[]];
+  cwd?: string;
+  count: (output: string, success: boolean) => Tally;
+}
+
+/** The whole command is one test. */
+export function countWhole(_output: string, success: boolean): Tally {
+  return success ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 };
+}
+
+/** Reads the summary of `deno test`: "ok | 12 passed (3 steps) | 0 failed | 1 ignored (2s)". */
+export function countDeno(output: string, success: boolean): Tally {
+  const line = output.split("\n").findLast((line) => /^(ok|FAILED) \| \d+ passed/.test(line)) ?? "";
+  const number = (word: string) => Number(line.match(new RegExp(`(\\d+) ${word}`))?.[1] ?? 0);
+  return atLeastOneFailed(
+    { passed: number("passed"), failed: number("failed"), skipped: number("ignored") },
+    success,
+  );
+}
+
+/** Reads doctest's summaries in `ctest --verbose`; a program that ended without one, in a crash say, is one failure. */
+export function countNative(output: string, success: boolean): Tally {
+  const tally: Tally = { passed: 0, failed: 0, skipped: 0 };
+  const summarised = new Set<string>();
+  for (const line of output.split("\n")) {
+    const cases = line.match(
+      /^(\d+): \[doctest\] test cases:\s*\d+ \|\s*(\d+) passed \|\s*(\d+) failed(?: \|\s*(\d+) skipped)?/,
+    );
+    if (cases) {
+      summarised.add(cases[1]!);
+      tally.passed += Number(cases[2]);
+      tally.failed += Number(cases[3]);
+      tally.skipped += Number(cases[4] ?? 0);
+    }
+    // "3/7 Test #3: plan_test ....***Failed", "***Exception: SegFault", "***Timeout", "***Not Run"
+    const broken = line.match(/^\s*\d+\/\d+ Test\s+#(\d+): .*\*\*\*/);
+    if (broken && !summarised.has(broken[1]!)) tally.failed += 1;
+  }
+  return atLeastOneFailed(tally, success);
+}
+
+/** A runner that failed without naming a test, such as one whose module does not load, counts as one failed test. */
+function atLeastOneFailed(tally: Tally, success: boolean): Tally {
+  return success || tally.failed > 0 ? tally : { ...tally, failed: 1 };
+}
+
+export function describeTally(tally: Tally): string {
+  const skipped = tally.skipped > 0 ? `, ${tally.skipped} skipped` : "";
+  return `${tally.passed} passed, ${tally.failed} failed${skipped}`;
+}
+
+function suites(root: string, oldDeno: string | undefined): Suite[] {
+  const deno = Deno.execPath();
+  const list: Suite[] = [
+    { name: "formatting", command: [deno, "fmt", "--check"], count: countWhole },
+    { name: "lint", command: [deno, "lint"], count: countWhole },
+    { name: "types", command: [deno, "task", "check"], count: countWhole },
+    {
+      name: "native tests",
+      command: ["ctest", "--verbose", "--no-tests=error", "--timeout", "120"],
+      cwd: `${root}/build`,
+      count: countNative,
+    },
+    { name: "Deno tests", command: [deno, "task", "test"], count: countDeno },
+  ];
+  if (oldDeno) {
+    list.push(
+      {
+        name: `types, ${oldDeno}`,
+        command: [oldDeno, "check", "mod.ts", "agent/main.ts"],
+        count: countWhole,
+      },
+      {
+        name: `agent, ${oldDeno}`,
+        command: [oldDeno, "run", "-A", "agent/main.ts", "help"],
+        count: countWhole,
+      },
+    );
+  }
+  return list;
+}
+
+/** Passes the output through while it comes, and keeps it. */
+async function run(suite: Suite, root: string): Promise<Tally> {
+  console.log(`\n== ${suite.name}: ${suite.command.join(" ")}`);
+  const [program, ...args] = suite.command;
+  const child = new Deno.Command(program, {
+    args,
+    cwd: suite.cwd ?? root,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const decoder = new TextDecoder();
+  const chunks: Uint8Array[] = [];
+  const pass = async (from: ReadableStream<Uint8Array>, to: typeof Deno.stdout) => {
+    for await (const chunk of from) {
+      chunks.push(chunk);
+      for (let sent = 0; sent < chunk.length;) sent += await to.write(chunk.subarray(sent));
+    }
+  };
+  await Promise.all([pass(child.stdout, Deno.stdout), pass(child.stderr, Deno.stderr)]);
+  const { success } = await child.status;
+  const tally = suite.count(chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join(""), success);
+  console.log(`== ${suite.name}: ${describeTally(tally)}`);
+  return tally;
+}
+
+if (import.meta.main) {
+  const root = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
+  const total: Tally = { passed: 0, failed: 0, skipped: 0 };
+  const summary: string[] = [];
+  for (
+    const suite of suites(root, Deno.env.get("CALYPTE_TEST_OLD_DENO") ? `${root}/.tools/old-deno` : undefined)
+  ) {
+    const tally = await run(suite, root);
+    summary.push(`${suite.name}: ${describeTally(tally)}`);
+    total.passed += tally.passed;
+    total.failed += tally.failed;
+    total.skipped += tally.skipped;
+  }
+  await Deno.mkdir(`${root}/build/tests`, { recursive: true });
+  await Deno.writeTextFile(`${root}/build/tests/tally.txt`, describeTally(total) + "\n");
+  console.log(`\n${summary.join("\n")}\n\n${describeTally(total)}`);
+  Deno.exit(total.failed > 0 ? 1 : 0);
+}
