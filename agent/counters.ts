@@ -31,7 +31,6 @@ export const EVENT_KINDS: readonly EventKind[] = [
   "miss",
   "fault",
   "watchdog",
-  "input-late",
   "results-lost",
   "whole-refused",
   "hold",

@@ -4,7 +4,7 @@
  * Counts every event; logs each kind from each source at most once per second of engine time, with the number that
  * was left out in between, so that a task that misses at 1 kHz does not fill the disk.
  */
-import type { EngineEvent, EventKind } from "../ffi/engine.ts";
+import { type EngineEvent, type EventKind, FEATURE_NAMES } from "../ffi/engine.ts";
 import type { Counters } from "./counters.ts";
 import type { LogFields, Logger } from "./log.ts";
 
@@ -14,20 +14,18 @@ type Loudness = "info" | "warn" | "error";
 
 const LOUDNESS: Record<EventKind, Loudness> = {
   "ready": "info",
-  "feature": "warn",
+  "feature": "info",
   "lease-expired": "warn",
   "plan": "info",
   "miss": "warn",
   "fault": "error",
   "watchdog": "error",
-  "input-late": "warn",
   "results-lost": "warn",
   "whole-refused": "warn",
   "hold": "info",
   "events-lost": "warn",
 };
 
-/** Kinds whose source is a task; "input-late" and "results-lost" may be either, and say so in their text. */
 const OF_TASK: readonly EventKind[] = ["miss", "watchdog"];
 const OF_JOB: readonly EventKind[] = ["whole-refused"];
 
@@ -93,8 +91,8 @@ function details({ kind, a, b }: EngineEvent): LogFields {
       return { plan: a };
     case "whole-refused":
       return { step: a, estimateUs: b / 1000 };
-    case "input-late":
-      return { number: a };
+    case "feature":
+      return { feature: FEATURE_NAMES[a] ?? a };
     case "results-lost":
     case "events-lost":
       return { lost: a };

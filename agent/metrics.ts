@@ -162,14 +162,6 @@ export const BACKGROUND_METRICS: readonly Metric<JobStats>[] = [
     scale: NS,
     read: (job) => job.unitNs,
   },
-  {
-    name: "background_results_waiting",
-    key: "resultsWaiting",
-    unit: "1",
-    kind: "gauge",
-    help: "Results not yet taken; a full store stops the job.",
-    read: (job) => job.resultsWaiting,
-  },
 ];
 
 export const AGENT_METRICS: readonly Metric<MetricsView>[] = [

@@ -40,10 +40,11 @@ export class Route {
       reference,
       stateful: isStateful(bundle),
       outputBytes: work.outputBytes,
-      frame: (index) =>
-        frames === undefined
-          ? undefined
-          : frames.data.subarray(index * frames.frameBytes, (index + 1) * frames.frameBytes),
+      frame: (index) => {
+        // What came over HTTP is gone by now.
+        if (frames === undefined) return work.inputBytes === 0 ? new Uint8Array() : undefined;
+        return frames.data.subarray(index * frames.frameBytes, (index + 1) * frames.frameBytes);
+      },
       emit: this.#put,
       onSkip: onceEach((reason) => {
         options.log.warn("outputs are left out", { work: work.name, why: reason });

@@ -117,7 +117,6 @@ export class Planner {
           gpuNs: usedNs,
           recentGpuNs: Math.max(0, usedNs - (oldest.gpuNs[job.id] ?? 0)),
           unitNs: stats?.unitNs ?? 0,
-          resultsWaiting: stats?.resultsWaiting ?? 0,
         };
       }),
     };

@@ -53,7 +53,7 @@ export interface OutputComputerOptions {
   stateful: boolean;
   /** Bytes of one output blob. */
   outputBytes: number;
-  /** The input blob of a frame; `undefined`: the work has no frames. */
+  /** The input blob of a frame; empty for work without input; `undefined`: it is not known any more. */
   frame: (index: number) => Uint8Array | undefined;
   /** Hands a result on, with its output or without. Called in the order of `push`. */
   emit: (result: Result, payload: Uint8Array | undefined) => void;
@@ -129,7 +129,9 @@ export class OutputComputer {
       return undefined;
     }
     try {
-      const output = await reference.run(frame(result.frameIndex) ?? new Uint8Array());
+      const input = frame(result.frameIndex);
+      if (input === undefined) throw new Error("the input is not kept");
+      const output = await reference.run(input);
       if (output.byteLength !== outputBytes) {
         throw new RangeError(`it gave ${output.byteLength} bytes where the output has ${outputBytes}`);
       }

@@ -44,7 +44,7 @@ export type SubmitOutcome =
   | { kind: "unknown-task" }
   | { kind: "wrong-size"; expectedBytes: number };
 
-/** More than this is refused unread. */
+/** More than this is not read. */
 const MAX_BODY_BYTES = 64 * 2 ** 20;
 
 export function createStatusApp(options: StatusOptions): Hono {
@@ -75,11 +75,10 @@ export function createStatusApp(options: StatusOptions): Hono {
   });
 
   app.post("/v1/critical/:task", async (c) => {
-    if (Number(c.req.header("content-length") ?? 0) > MAX_BODY_BYTES) {
-      return c.json({ error: `a request has at most ${MAX_BODY_BYTES} bytes` }, 413);
-    }
     const task = c.req.param("task");
-    const outcome = options.submit(task, new Uint8Array(await c.req.arrayBuffer()));
+    const input = await readBody(c.req.raw);
+    if (input === undefined) return c.json({ error: `a request has at most ${MAX_BODY_BYTES} bytes` }, 413);
+    const outcome = options.submit(task, input);
     switch (outcome.kind) {
       case "accepted":
         return c.json({ number: outcome.number }, 202);
@@ -97,6 +96,24 @@ export function createStatusApp(options: StatusOptions): Hono {
   );
   app.onError((error, c) => c.json({ error: error.message.split("\n")[0] }, 503));
   return app;
+}
+
+/** `undefined`: it is too long, whatever its header says. */
+async function readBody(request: Request): Promise<Uint8Array | undefined> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of request.body ?? []) {
+    size += chunk.byteLength;
+    if (size > MAX_BODY_BYTES) return undefined;
+    chunks.push(chunk);
+  }
+  const body = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    body.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return body;
 }
 
 function statusOf(view: MetricsView): Record<string, unknown> {

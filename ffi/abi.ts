@@ -97,7 +97,6 @@ export const CONSTANTS = {
   EVENT_MISS: 5,
   EVENT_FAULT: 6,
   EVENT_WATCHDOG: 7,
-  EVENT_INPUT_LATE: 8,
   EVENT_RESULTS_LOST: 9,
   EVENT_WHOLE_REFUSED: 10,
   EVENT_HOLD: 11,
@@ -273,7 +272,7 @@ export const STRUCTS = {
     },
   },
   job_stats: {
-    size: 112,
+    size: 104,
     fields: {
       units: { c: "units", type: "u64", offset: 0, count: 1 },
       readyUnits: { c: "ready_units", type: "u64", offset: 8, count: 1 },
@@ -283,13 +282,12 @@ export const STRUCTS = {
       leaves: { c: "leaves", type: "u64", offset: 40, count: 1 },
       skippedEntries: { c: "skipped_entries", type: "u64", offset: 48, count: 1 },
       wholeLaunches: { c: "whole_launches", type: "u64", offset: 56, count: 1 },
-      resultsWaiting: { c: "results_waiting", type: "u64", offset: 64, count: 1 },
-      gpuNs: { c: "gpu_ns", type: "u64", offset: 72, count: 4 },
-      unitNs: { c: "unit_ns", type: "u64", offset: 104, count: 1 },
+      gpuNs: { c: "gpu_ns", type: "u64", offset: 64, count: 4 },
+      unitNs: { c: "unit_ns", type: "u64", offset: 96, count: 1 },
     },
   },
   snapshot: {
-    size: 32376,
+    size: 32184,
     fields: {
       abiVersion: { c: "abi_version", type: "u32", offset: 0, count: 1 },
       sizeBytes: { c: "size_bytes", type: "u32", offset: 4, count: 1 },

@@ -199,7 +199,6 @@ function decodeJob(view: StructView<"job_stats">): JobStats {
       "leaves",
       "skippedEntries",
       "wholeLaunches",
-      "resultsWaiting",
       "unitNs",
     ),
     gpuNs: {

@@ -97,8 +97,9 @@ function encodeHead(
 
 function encodeSource(source: SourceSpec, operation: string) {
   const number = numberOf(SOURCES, source.kind, "source.kind", operation);
-  if (source.kind !== "frames") return { source: number };
-  return { source: number, frames: source.frames, periodNs: source.periodNs, phaseNs: source.phaseNs };
+  if (source.kind === "api") return { source: number };
+  const { periodNs, phaseNs } = source;
+  return { source: number, frames: source.kind === "frames" ? source.frames : 0, periodNs, phaseNs };
 }
 
 function encodeStep(view: StructView<"step">, step: StepSpec, firstArg: number, operation: string): void {

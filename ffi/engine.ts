@@ -108,8 +108,8 @@ export interface IoSpec {
 }
 
 export type SourceSpec =
-  | { kind: "none" }
-  /** `periodNs` 0, background only: back to back. */
+  /** Work without input. `periodNs` 0, background only: back to back. `phaseNs`: of the first, after `ready`. */
+  | { kind: "none"; periodNs: number; phaseNs: number }
   | { kind: "frames"; frames: number; periodNs: number; phaseNs: number }
   | { kind: "api" };
 
@@ -195,7 +195,6 @@ export type EventKind =
   | "miss"
   | "fault"
   | "watchdog"
-  | "input-late"
   | "results-lost"
   | "whole-refused"
   | "hold"
@@ -246,7 +245,6 @@ export interface JobStats {
   leaves: number;
   skippedEntries: number;
   wholeLaunches: number;
-  resultsWaiting: number;
   gpuNs: Record<Level, number>;
   unitNs: number;
 }
@@ -303,7 +301,10 @@ export interface Engine extends Disposable {
   hold(reason: "caller" | "safe-mode", on: boolean): void;
   /** Returns the request number or unit id; `undefined`: no free slot, counted as dropped for a task. */
   submit(kind: WorkKind, work: number, input: Uint8Array, sensorNs: number): number | undefined;
-  /** All that wait, up to `maxBytes` of the store at a time (default 4 MiB). */
+  /**
+   * Those that wait, oldest first, as many as fit in `maxBytes` with their headers (default 4 MiB), but at least
+   * one. Empty: none waits; a drain calls until then.
+   */
   takeResults(maxBytes?: number): Result[];
   takeEvents(): EngineEvent[];
   snapshot(): EngineSnapshot;

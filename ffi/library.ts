@@ -20,6 +20,9 @@ const IDENTITY_SYMBOLS = {
   calypte_layout: SYMBOLS.calypte_layout,
 } as const;
 
+/** All that are mapped: collected as garbage, one could be unmapped under an engine's threads. */
+const mapped = new Set<Deno.DynamicLibrary<typeof SYMBOLS>>();
+
 const TEXT_BYTES = 16 * 1024;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -123,6 +126,7 @@ export class Library implements Disposable {
   constructor(path: string, native: Deno.DynamicLibrary<typeof SYMBOLS>) {
     this.path = path;
     this.#native = native;
+    mapped.add(native);
     this.symbols = this.#guard(native.symbols);
   }
 
@@ -170,6 +174,7 @@ export class Library implements Disposable {
     // An engine that would not close may still run threads in this code, which then stays mapped.
     if (faults.length > 0) throw faults[0];
     this.#native.close();
+    mapped.delete(this.#native);
   }
 
   [Symbol.dispose](): void {

@@ -76,7 +76,6 @@ export const EVENTS: Numbers<EventKind> = {
   "miss": C.EVENT_MISS,
   "fault": C.EVENT_FAULT,
   "watchdog": C.EVENT_WATCHDOG,
-  "input-late": C.EVENT_INPUT_LATE,
   "results-lost": C.EVENT_RESULTS_LOST,
   "whole-refused": C.EVENT_WHOLE_REFUSED,
   "hold": C.EVENT_HOLD,

@@ -37,8 +37,6 @@ export interface PolicyJob {
   readonly recentGpuNs: number;
   /** Estimated GPU time of one unit, in ns; 0: unknown. */
   readonly unitNs: number;
-  /** Results that wait to be taken; a full store stops the job. */
-  readonly resultsWaiting: number;
 }
 
 export interface PolicySnapshot {

@@ -42,7 +42,7 @@ export function checkBarriers(graph: Graph, parameters: ReadonlySet<string>): Co
     const between = region(graph, block);
     const met = graph.blocks.flatMap((b) => between.has(b.index) ? b.instructions.filter(isBarrier) : [])[0];
     if (met === undefined) continue;
-    const early = graph.postDominator[index] === graph.exit ? returnBeforeBarrier(graph, block) : undefined;
+    const early = meetsOnlyToReturn(graph, index) ? returnBeforeBarrier(graph, block) : undefined;
     return {
       line: branch.line,
       reason: early === undefined
@@ -66,6 +66,13 @@ function checkForm(barrier: Instruction): string | undefined {
     return `the barrier at line ${barrier.line} counts its threads, so that some may be left out`;
   }
   return undefined;
+}
+
+/** Whether the ways of a branch meet at the exit, or at a common return and nothing else. */
+function meetsOnlyToReturn(graph: Graph, index: number): boolean {
+  const join = graph.postDominator[index] ?? -1;
+  const [first, second] = graph.blocks[join]?.instructions ?? [];
+  return join === graph.exit || (second === undefined && (first?.opcode === "ret" || first?.opcode === "exit"));
 }
 
 /** Line of a return that the branch leads to without a barrier between. */

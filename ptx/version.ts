@@ -13,6 +13,8 @@ import { DIRECTIVES, LATE_REGISTERS, MODIFIERS, OPCODES, TARGETS } from "./versi
 /** Larger than every version: something here is not known. */
 const UNKNOWN = Infinity;
 
+const WGMMA_SHAPE = /^\.m64n[0-9]+k(8|16|32|256)$/;
+
 /** The lowest version for the module, or its own where that is lower or where something in it is not known. */
 export function lowestVersion(module: Module): string {
   const own = Number(module.version);
@@ -36,7 +38,7 @@ export function versionOfInstruction(instruction: Instruction): number {
   const { opcode, modifiers, operands } = instruction;
   return Math.max(
     OPCODES.get(opcode) ?? UNKNOWN,
-    ...modifiers.map((m) => MODIFIERS.get(m) ?? UNKNOWN),
+    ...modifiers.map((m) => MODIFIERS.get(m) ?? (opcode === "wgmma" && WGMMA_SHAPE.test(m) ? 8.0 : UNKNOWN)),
     ofCombination(opcode, new Set(modifiers), operands),
     ...operands.map(ofOperand),
     ...reads(instruction).map(ofRegister),

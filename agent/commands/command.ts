@@ -74,7 +74,9 @@ export function parseCommand<B extends string = never, S extends string = never>
   const many = positional.at(-1)?.endsWith("...") === true;
   const missing = positional[rest.length];
   if (missing !== undefined) fail(missing.replace("...", ""), "must be given");
-  if (!many && rest.length > positional.length) fail(rest[positional.length] ?? "", "is one argument too many");
+  if (!many && rest.length > positional.length) {
+    fail(rest[positional.length] ?? "", "is one argument too many");
+  }
   return { flags, values, positional: rest };
 }
 

@@ -44,7 +44,7 @@ export const runCommand: Command = {
     if (reason !== undefined) terminal.err(simulatedNotice(reason));
     const files = await readMissionFiles(mission);
     const engine = openEngine({ backend, seed });
-    const stop = stopSignals(forNs);
+    const stop = stopSignals();
     try {
       const { summary, fault } = await supervise({
         engine,
@@ -55,8 +55,12 @@ export const runCommand: Command = {
         seed: backend === "sim" ? seed : undefined,
         timers: realTimers,
         stop: stop.reason,
-        onReady: (prepared, url) => announce(terminal, backend, prepared, url),
+        onReady: (prepared, url) => {
+          stop.after(forNs);
+          announce(terminal, backend, prepared, url);
+        },
       });
+      if (fault !== undefined) terminal.err(`calypte: the run ended by itself: ${fault}\n`);
       terminal.out(flags.json ? JSON.stringify(summary) + "\n" : "\n" + summaryText(summary));
       return fault === undefined ? 0 : 1;
     } finally {
@@ -71,7 +75,12 @@ function parseFor(text: string | undefined): number {
   return parseDurationNs(text, { where: { file: "", field: "--for" }, allowZero: true });
 }
 
-function announce(terminal: Terminal, backend: string, prepared: PreparedMission, url: string | undefined): void {
+function announce(
+  terminal: Terminal,
+  backend: string,
+  prepared: PreparedMission,
+  url: string | undefined,
+): void {
   const where = url === undefined ? "" : `, status on ${url}/v1/status`;
   terminal.err(
     `running on ${backend}: ${prepared.tasks.length} critical, ${prepared.jobs.length} background${where}\n`,
@@ -81,7 +90,9 @@ function announce(terminal: Terminal, backend: string, prepared: PreparedMission
     if (whole.length > 0) {
       const [first] = whole;
       const why = first?.notes[0] ?? "";
-      terminal.err(`${name}: ${whole.length} of ${steps.length} steps cannot be preempted; ${first?.kernel}: ${why}\n`);
+      terminal.err(
+        `${name}: ${whole.length} of ${steps.length} steps cannot be preempted; ${first?.kernel}: ${why}\n`,
+      );
     }
   }
 }
@@ -94,29 +105,36 @@ const realTimers: Timers = {
   pause: (ms) => new Promise((done) => setTimeout(done, ms)),
 };
 
+interface Stop {
+  reason: Promise<string>;
+  /** Ends the run after this time; 0: never. */
+  after(ns: number): void;
+  cancel(): void;
+}
+
 /** The first signal ends the run in order; the listeners are gone then, so that a second one ends the process. */
-function stopSignals(forNs: number): { reason: Promise<string>; cancel: () => void } {
+function stopSignals(): Stop {
   const signals: Deno.Signal[] = ["SIGINT", "SIGTERM"];
   const listeners = new Map<Deno.Signal, () => void>();
+  const { promise, resolve } = Promise.withResolvers<string>();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const cancel = () => {
     clearTimeout(timer);
     for (const [signal, listener] of listeners) Deno.removeSignalListener(signal, listener);
     listeners.clear();
   };
-  const reason = new Promise<string>((resolve) => {
-    const stop = (why: string) => {
-      cancel();
-      resolve(why);
-    };
-    for (const signal of signals) {
-      const listener = () => stop(signal);
-      listeners.set(signal, listener);
-      Deno.addSignalListener(signal, listener);
-    }
-    if (forNs > 0) timer = later(forNs / 1e6, () => stop("its time is over"));
-  });
-  return { reason, cancel };
+  const stop = (why: string) => {
+    cancel();
+    resolve(why);
+  };
+  for (const signal of signals) {
+    listeners.set(signal, () => stop(signal));
+    Deno.addSignalListener(signal, listeners.get(signal)!);
+  }
+  const after = (ns: number) => {
+    if (ns > 0) timer = later(ns / 1e6, () => stop("its time is over"));
+  };
+  return { reason: promise, after, cancel };
 }
 
 /** `setTimeout` ends at once beyond 2^31 ms (25 days): longer runs are as good as endless. */

@@ -1,4 +1,7 @@
 /** Builds the C test double of the library (fixtures/double.c), once per set of definitions. */
+import type { OpenOptions } from "../../ffi/engine.ts";
+import { openLibrary } from "../../ffi/library.ts";
+import { NativeEngine } from "../../ffi/native_engine.ts";
 import { fromFileUrl } from "@std/path";
 
 export const HEADER_FOLDER = fromFileUrl(new URL("../../ffi/native/include", import.meta.url));
@@ -9,6 +12,9 @@ const built = new Map<string, string>();
 
 /** Buffers through which the double shows what was passed in. */
 export const SHOW = { work: 1000, options: 1001, plan: 1002, module: 1003 } as const;
+
+/** The virtual time at which an engine of the double does not close. */
+export const STUCK_NS = 20_001;
 
 /** A folder for what the tests build; gone when the process ends. */
 export function buildFolder(): string {
@@ -37,4 +43,17 @@ export function double(...definitions: string[]): string {
     built.set(key, path);
   }
   return path;
+}
+
+/** A test with an engine over the double. */
+export function testEngine(
+  name: string,
+  body: (engine: NativeEngine) => void,
+  options?: Partial<OpenOptions>,
+): void {
+  Deno.test(name, () => {
+    using library = openLibrary(double());
+    using engine = NativeEngine.open(library, { backend: "sim", ...options });
+    body(engine);
+  });
 }

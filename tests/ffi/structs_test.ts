@@ -92,15 +92,17 @@ Deno.test("every number of the header that has a word has exactly one", () => {
     EVENT: words.EVENTS,
     STATE: words.STATES,
   };
+  type Entry = [name: string, number: number];
   const limits = ["FEATURES", "LEVELS"];
   for (const [prefix, table] of Object.entries<Record<string, number>>(tables)) {
-    const there = Object.entries(CONSTANTS).filter(([name]) =>
+    const there: Entry[] = Object.entries<number>(CONSTANTS).filter(([name]) =>
       name.startsWith(`${prefix}_`) && !limits.includes(name)
     );
-    const here = Object.entries(table).map((
+    const here: Entry[] = Object.entries(table).map((
       [word, n],
     ) => [`${prefix}_${word.toUpperCase().replaceAll("-", "_")}`, n]);
-    assertEquals(here, there);
+    const byNumber = (a: Entry, b: Entry) => a[1] - b[1];
+    assertEquals(here.toSorted(byNumber), there.toSorted(byNumber));
   }
 });
 

@@ -220,16 +220,26 @@ TEST_SUITE("shares") {
     CHECK(stream.jobs[0].completed - before == doctest::Approx(100).epsilon(0.1));
   }
 
-  TEST_CASE("the estimate of a unit that is longer than a sample is its time, not the sample's" * doctest::may_fail()) {
+  TEST_CASE("the estimate of a unit that was preempted again and again is the sum of its entries") {
     Rig rig(jobs_of({block_job(kMs)}));
     rig.start();
     rig.plan(3'000 * kSecond, {{0, 1, 0}}, 0);
     rig.staged(0, 1'000, 0);
-    for (uint64_t n = 1; n <= 500; ++n) {
-      rig.sample(0, n * 10 * kMs, n * 10 * kMs);
-      if (n % 10 == 0) rig.entry_done(0, step_word_of(n / 10, 0), n * 10 * kMs);
-    }
-    CHECK(rig.snapshot().jobs[0].unit_ns == doctest::Approx(100 * kMs).epsilon(0.1));
+    for (uint64_t n = 1; n <= 500; ++n) rig.entry_done(0, step_word_of(n / 10, 0), n * 11 * kMs, 10 * kMs);
+    CHECK(rig.snapshot().jobs[0].unit_ns == doctest::Approx(100 * kMs).epsilon(0.01));
+    CHECK(rig.snapshot().jobs[0].gpu_ns[CALYPTE_LEVEL_BLOCK] == 5'000 * kMs);
+  }
+
+  TEST_CASE("a wrong estimate does not bend the shares, as the measured time takes its place") {
+    SchedulerConfig config = jobs_of({block_job(10 * kUs), block_job(20 * kMs)});
+    Rig rig(config);
+    rig.start();
+    Stream stream(rig, {{kMs, 100}, {kMs, 100}});
+    rig.plan(3'000 * kSecond, {{0, 1, 0}, {1, 1, 0}}, 0);
+    stream.carry_out();
+    stream.stage_all();
+    while (stream.units < 2'000) REQUIRE(stream.run_one());
+    CHECK(stream.jobs[0].completed == doctest::Approx(1'000).epsilon(0.05));
   }
 }
 

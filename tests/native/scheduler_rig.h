@@ -91,15 +91,6 @@ class Rig {
     event.time_ns = now_ns;
     step(event, now_ns);
   }
-  void sample(uint32_t job, uint64_t busy_ns, uint64_t now_ns) {
-    core::Event event;
-    event.kind = core::EventKind::job_sample;
-    event.id = job;
-    event.busy_ns = busy_ns;
-    event.time_ns = now_ns;
-    step(event, now_ns);
-  }
-
   std::vector<core::Action> all(core::ActionKind kind) const {
     std::vector<core::Action> found;
     for (const core::Action &action : actions) {
@@ -139,7 +130,6 @@ class Stream {
     uint64_t completed = 0;
     uint64_t granted = 0;
     uint64_t busy_ns = 0;
-    uint64_t sampled_ns = 0;
   };
 
   Stream(Rig &rig, std::vector<Job> list) : jobs(std::move(list)), rig_(rig) {}
@@ -171,20 +161,11 @@ class Stream {
       job.busy_ns += job.unit_ns;
       units += 1;
     }
-    rig_.entry_done(id, core::step_word_of(job.completed, 0), rig_.now + took_ns);
+    rig_.entry_done(id, core::step_word_of(job.completed, 0), rig_.now + took_ns, works ? job.unit_ns : 0);
     carry_out();
     if (works) {
       rig_.staged(id, job.completed + job.ahead, rig_.now);
       carry_out();
-    }
-    if (rig_.now >= next_sample_ns_) {
-      next_sample_ns_ = rig_.now + 10 * kMs;
-      for (uint32_t i = 0; i < jobs.size(); ++i) {
-        if (jobs[i].busy_ns == jobs[i].sampled_ns) continue;
-        jobs[i].sampled_ns = jobs[i].busy_ns;
-        rig_.sample(i, jobs[i].busy_ns, rig_.now);
-        carry_out();
-      }
     }
     return true;
   }
@@ -196,7 +177,6 @@ class Stream {
 
  private:
   Rig &rig_;
-  uint64_t next_sample_ns_ = 10 * kMs;
 };
 
 }  // namespace calypte::test

@@ -12,7 +12,6 @@ const job: fc.Arbitrary<Omit<PolicyJob, "id">> = fc.record({
   gpuNs: fc.maxSafeNat(),
   recentGpuNs: fc.nat({ max: 10_000_000_000 }),
   unitNs: fc.nat(),
-  resultsWaiting: fc.nat(),
 });
 
 const snapshot: fc.Arbitrary<PolicySnapshot> = fc.record({
@@ -99,7 +98,6 @@ Deno.test("planFault refuses every kind of nonsense", () => {
       gpuNs: 0,
       recentGpuNs: 0,
       unitNs: 0,
-      resultsWaiting: 0,
     }],
   };
   const good = { job: 4, weight: 1, maxUnits: 0 };

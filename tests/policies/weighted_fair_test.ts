@@ -13,7 +13,6 @@ function job(id: number, weight: number, recentMs: number, backlogged = true): P
     gpuNs: recentGpuNs,
     recentGpuNs,
     unitNs: 0,
-    resultsWaiting: 0,
   };
 }
 

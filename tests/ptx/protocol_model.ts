@@ -4,6 +4,10 @@
  * One action is one access to shared memory. The processes: workers (two threads each on entering, one behind that),
  * the background stream (waits, entry number, one launch for each step), and scripts: critical tasks, lease, dispatcher.
  *
+ * Two rules are stricter here than a first reading of that page, which says that thread 0 alone reads the gate at a
+ * checkpoint, and alone stores `left` on entering: the gate is read once the whole block has ended, and `left` is stored
+ * if any thread found the gate closed. Without them outputs stay right, but a worker may run one block more.
+ *
  * Left out: weak memory (memory is sequentially consistent here, so neither fences nor the order in which the
  * hardware performs the loads of one thread is checked), `pause` (it is read and written like `hold`), level `loop`,
  * time, statistics, and numbers that wrap. Actions that touch only what nobody else will ever write are not
@@ -56,7 +60,7 @@ export class Model extends Surroundings {
   protected override worker(w: number, changing: number, running: number, local: boolean): boolean {
     const o = WORKERS + w * WORKER_BYTES, at = this.from[o + PC]!;
     if (at === At.Ended) return false;
-    if (at === At.NotStarted) {
+    if (at === At.Start) {
       const all = this.instance.resident >= this.from[LAUNCH_N]!;
       if (local || (!all && running >= this.instance.resident)) return false;
       this.act(STEP_LABELS[w]![at]!, () => {

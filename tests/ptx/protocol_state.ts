@@ -91,7 +91,7 @@ export const COUNT = THREAD; // the threads are done when the count is made
 
 export enum At {
   Ended,
-  NotStarted,
+  Start,
   Enter,
   EnterLeft,
   Begin,

@@ -86,7 +86,7 @@ export abstract class Surroundings {
     this.from = state;
     this.emit = emit;
     const changing = this.scripts.reduce((all, _, i) => all | this.willWrite[i]![state[SCRIPTS + i]!]!, 0);
-    const running = this.count((pc) => pc > At.NotStarted);
+    const running = this.count((pc) => pc > At.Start);
     if (this.stream(changing, true)) return;
     for (let w = 0; w < state[LAUNCH_N]!; w++) if (this.worker(w, changing, running, true)) return;
     this.scripts.forEach((_, i) => this.script(i));
@@ -203,7 +203,7 @@ export abstract class Surroundings {
   }
 
   protected launch(): void {
-    for (let w = 0; w < this.s[LAUNCH_N]!; w++) this.s[WORKERS + w * WORKER_BYTES + PC] = At.NotStarted;
+    for (let w = 0; w < this.s[LAUNCH_N]!; w++) this.s[WORKERS + w * WORKER_BYTES + PC] = At.Start;
   }
 
   protected whole(at: Stream): void {

@@ -165,16 +165,16 @@ Deno.test("nothing runs wrongly even if granted is raised while launches are und
   assertHolds(GRANTED_ANY_TIME, 20_000);
 });
 
-/** An entry alone, so that what follows from leaving it shows in the entry itself. */
-const ONE_ENTRY: Instance = { ...ONE_LEAVE, resident: 2, queue: [FIRST], held: true };
+/** Small, and enough to be left and gone on with. */
+const LEFT_ONCE: Instance = { ...BASE, resident: 2 };
 
 const MISTAKES: readonly [Mistake, Instance, string][] = [
   ["one gate word for all writers", LEASE_RENEWED, "a virtual block starts behind a closed gate"],
-  ["no step check", ONE_ENTRY, "step 1 runs before step 0 is done"],
+  ["no step check", LEFT_ONCE, "virtual block 0 of step 0 runs twice"],
   ["no granted check", SURPLUS, "a unit runs that nobody asked for"],
-  ["records reset, no generations", SURPLUS, "virtual block 2 of step 0 runs twice"],
+  ["records reset, no generations", SURPLUS, "virtual block 0 of step 1 runs twice"],
   ["records start as zeros", SURPLUS, "virtual block 0 of step 0 runs twice"],
-  ["finished workers counted", SURPLUS, "step 0 is said to be done, and is not"],
+  ["finished workers counted", LEFT_ONCE, "step 0 is said to be done, and is not"],
   ["no check of the stored workers", GRANTED_ANY_TIME, "virtual block 2 of step 0 runs twice"],
   ["stored workers read ahead of granted", GRANTED_ANY_TIME, "virtual block 2 of step 0 runs twice"],
   ["leaving does not stick", ONE_LEAVE, "a worker goes on although another had left the entry"],
@@ -184,12 +184,12 @@ const MISTAKES: readonly [Mistake, Instance, string][] = [
     "a worker goes on although another had left the entry",
   ],
   ["completed never reset", SURPLUS, "more is counted as completed than there is"],
-  ["completed reset behind the step word", ONE_STEP, "?"],
+  ["completed reset behind the step word", ONE_STEP, "more is counted as completed than there is"],
   ["worker 0 moves the step on", SURPLUS, "step 0 is said to be done, and is not"],
   ["threads decide alone on entering", ONE_LEAVE, "a virtual block starts with half of its threads"],
   ["gate read before the whole block has ended", ONE_LEAVE, "a virtual block starts behind a closed gate"],
   [
-    "a launch may go on to the next unit",
+    "next looked up behind the barrier",
     ONE_STEP,
     "the threads of a block disagree about its next virtual block",
   ],

@@ -55,12 +55,24 @@ struct Scheduler::Job {
   uint64_t granted = 0;
   uint64_t unit_limit = kNever;  // of the plan in force
   uint64_t pass = 0;             // GPU time divided by weight, scaled
-  uint64_t charged_ns = 0;       // charged to `pass` since the last sample
-  uint64_t busy_ns = 0;          // on the device, at the last sample
-  uint64_t units_at_sample = 0;
-  uint64_t unit_ns = 0;
-  uint64_t whole_ns = 0;
+  uint64_t unit_ns = 0;          // estimate
+  uint64_t unit_spent_ns = 0;    // of the unit under way
+  std::array<uint64_t, CALYPTE_MAX_ENTRIES_AHEAD> charges{};  // to `pass` for each outstanding entry, a ring
+  uint32_t oldest_charge = 0;
   calypte_job_stats stats{};
+
+  void charge(uint64_t amount) {
+    charges[(oldest_charge + outstanding) % charges.size()] = amount;
+    pass += amount;
+    outstanding += 1;
+  }
+  // An estimate was charged ahead; the measured time takes its place.
+  void settle(uint64_t amount) {
+    const uint64_t charged = charges[oldest_charge];
+    oldest_charge = (oldest_charge + 1) % charges.size();
+    outstanding -= 1;
+    pass = pass + amount > charged ? pass + amount - charged : 0;
+  }
 
   uint64_t completed() const { return unit_of(step_word); }
   uint64_t remaining() const { return granted - std::min(granted, completed()); }
@@ -75,7 +87,7 @@ Scheduler::~Scheduler() = default;
 void Scheduler::start(uint64_t now_ns, ActionList &out) {
   started_ = true;
   for (size_t i = 0; i < tasks_.size(); ++i) {
-    if (config_.tasks[i].source == CALYPTE_SOURCE_FRAMES) tasks_[i].next_arrival_ns = now_ns + config_.tasks[i].phase_ns;
+    if (config_.tasks[i].source != CALYPTE_SOURCE_API) tasks_[i].next_arrival_ns = now_ns + config_.tasks[i].phase_ns;
   }
   Action &hold = out.add(ActionKind::set_hold);
   hold.number = hold_bits_;
@@ -105,7 +117,7 @@ void Scheduler::step(const Event &event, uint64_t now_ns, ActionList &out) {
       grant(event.id, out);
       break;
     case EventKind::entry_done: entry_done(event); break;
-    case EventKind::job_sample: job_sample(event); break;
+    case EventKind::job_sample: jobs_[event.id].stats.leaves = event.leaves; break;
     case EventKind::plan: accept_plan(*event.plan, now_ns, out); break;
     case EventKind::hold: change_hold(static_cast<uint32_t>(event.number), event.on, out); break;
     case EventKind::fault: change_hold(CALYPTE_HOLD_FAULT, true, out); break;
@@ -333,46 +345,33 @@ void Scheduler::grant(uint32_t id, ActionList &out) {
 
 void Scheduler::entry_done(const Event &event) {
   Job &job = jobs_[event.id];
+  if (job.outstanding == 0) return;
   const std::vector<Segment> &segments = config_.jobs[event.id].segments;
-  if (job.outstanding > 0) {
-    job.outstanding -= 1;
-    outstanding_total_ -= 1;
-  }
-  job.stats.entries += 1;
-  const uint64_t before = job.step_word;
   const Segment &segment = segments[job.segment];
-  if (segment.whole && whole_in_flight_ == event.id) {
-    whole_in_flight_ = kNobody;
-    job.stats.whole_launches += 1;
-    job.whole_ns += event.busy_ns;
-    job.pass += event.busy_ns * kPassScale / job.weight;
-  }
+  const bool whole = whole_in_flight_ == event.id;
+  const uint64_t before = job.step_word;
+  job.settle(event.busy_ns * kPassScale / job.weight);
+  outstanding_total_ -= 1;
+  job.stats.entries += 1;
+  job.stats.gpu_ns[whole ? CALYPTE_LEVEL_WHOLE : CALYPTE_LEVEL_BLOCK] += event.busy_ns;
+  job.unit_spent_ns += event.busy_ns;
   job.step_word = std::max(before, event.step_word);
+  if (unit_of(job.step_word) > unit_of(before)) {
+    job.unit_ns = std::max<uint64_t>(1, (3 * job.unit_ns + job.unit_spent_ns) / 4);
+    job.unit_spent_ns = 0;
+  }
   const uint32_t step = step_of(job.step_word);
   job.segment = 0;
   while (job.segment + 1 < segments.size() && step >= segments[job.segment + 1].first_step) job.segment += 1;
-  if (segment.whole) return;
+  if (whole) {
+    whole_in_flight_ = kNobody;
+    job.stats.whole_launches += 1;
+    return;
+  }
   // The entry did its work if the job has moved past the segment or into another unit; it found nothing
   // to do if no unit was open before it; otherwise workers left (or its turn had passed within the queue).
   const bool moved_on = unit_of(job.step_word) > unit_of(before) || step >= segment.first_step + segment.step_count;
   if (!moved_on) (unit_of(before) < job.granted ? job.stats.preemptions : job.stats.skipped_entries) += 1;
-}
-
-void Scheduler::job_sample(const Event &event) {
-  Job &job = jobs_[event.id];
-  const uint64_t spent_ns = event.busy_ns - std::min(event.busy_ns, job.busy_ns);
-  job.stats.leaves = event.leaves;
-  // `pass` was charged estimates since the last sample; put the measured time in their place.
-  const uint64_t correct = spent_ns * kPassScale / job.weight, charged = job.charged_ns * kPassScale / job.weight;
-  job.pass = job.pass + correct >= charged ? job.pass + correct - charged : 0;
-  job.charged_ns = 0;
-  const uint64_t units = job.completed() - job.units_at_sample;
-  if (units > 0) {
-    const uint64_t measured_ns = spent_ns / units;
-    if (measured_ns > 0) job.unit_ns = (3 * job.unit_ns + measured_ns) / 4;
-    job.units_at_sample = job.completed();
-  }
-  job.busy_ns = event.busy_ns;
 }
 
 bool Scheduler::window_allows(uint64_t duration_ns, uint64_t now_ns) const {
@@ -388,7 +387,7 @@ bool Scheduler::window_allows(uint64_t duration_ns, uint64_t now_ns) const {
 bool Scheduler::can_ever_fit(uint64_t duration_ns) const {
   for (size_t i = 0; i < tasks_.size(); ++i) {
     const TaskConfig &task = config_.tasks[i];
-    const bool fits = task.source == CALYPTE_SOURCE_FRAMES && with_margin(duration_ns) <= task.period_ns;
+    const bool fits = task.source != CALYPTE_SOURCE_API && with_margin(duration_ns) <= task.period_ns;
     if (!fits && duration_ns > task.max_blocking_ns) return false;
   }
   return true;
@@ -438,7 +437,7 @@ void Scheduler::refill(uint64_t now_ns, ActionList &out) {
       // It starts only on an empty stream, so that the window that was checked is the one it runs in.
       if (outstanding_total_ > 0) return;
       whole_in_flight_ = id;
-      job.outstanding += 1;
+      job.charge(segment.estimate_ns * kPassScale / job.weight);
       outstanding_total_ += 1;
       Action &action = out.add(ActionKind::launch_whole);
       action.id = id;
@@ -447,10 +446,8 @@ void Scheduler::refill(uint64_t now_ns, ActionList &out) {
       return;
     }
     if (outstanding_total_ >= target) return;
-    job.outstanding += 1;
+    job.charge(job.unit_ns * kPassScale / job.weight);
     outstanding_total_ += 1;
-    job.charged_ns += job.unit_ns;
-    job.pass += job.unit_ns * kPassScale / job.weight;
     Action &action = out.add(ActionKind::enqueue_entry);
     action.id = id;
     action.segment = job.segment;
@@ -485,9 +482,7 @@ void Scheduler::snapshot(uint64_t now_ns, calypte_snapshot &out) const {
     stats.ready_units = job.staged - std::min(job.staged, job.completed());
     stats.step = step_of(job.step_word);
     stats.unit_ns = job.unit_ns;
-    stats.gpu_ns[CALYPTE_LEVEL_BLOCK] = job.busy_ns;
-    stats.gpu_ns[CALYPTE_LEVEL_WHOLE] = job.whole_ns;
-    out.background_busy_ns += job.busy_ns + job.whole_ns;
+    for (const uint64_t gpu_ns : stats.gpu_ns) out.background_busy_ns += gpu_ns;
   }
 }
 

@@ -76,8 +76,8 @@ enum class EventKind : uint8_t {
   critical_done,  // task `id`, its output complete at time_ns
   critical_failed,
   unit_ready,   // job `id`: `number` units in all have their input staged and room for their output
-  entry_done,   // job `id`: its oldest entry ended; step_word as read after it
-  job_sample,   // job `id`: busy_ns and leaves as counted on the device so far
+  entry_done,     // job `id`: its oldest entry ended; step_word as read after it; busy_ns is the GPU time it took
+  job_sample,     // job `id`: leaves as counted on the device so far
   plan,         // a new plan
   hold,         // bits `number` set (on) or cleared
   fault,        // the backend cannot go on
@@ -91,7 +91,7 @@ struct Event {
   uint64_t time_ns = 0;
   uint64_t sensor_ns = 0;
   uint64_t step_word = 0;
-  uint64_t busy_ns = 0;  // job_sample: so far; entry_done of a whole step: its duration
+  uint64_t busy_ns = 0;
   uint64_t leaves = 0;
   const calypte_plan *plan = nullptr;
 };
@@ -180,7 +180,6 @@ class Scheduler {
   void change_hold(uint32_t bits, bool on, ActionList &out);
   void grant(uint32_t id, ActionList &out);
   void entry_done(const Event &event);
-  void job_sample(const Event &event);
   void refill(uint64_t now_ns, ActionList &out);
   uint32_t choose_job(uint32_t skip) const;
   bool wants_entry(const Job &job) const;

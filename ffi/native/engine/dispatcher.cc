@@ -16,8 +16,9 @@
 namespace calypte {
 namespace {
 
-// The dispatcher wakes this long before something is due and then polls, as a sleeping thread is late by tens of us.
-constexpr uint64_t kSpinAheadNs = 150'000;
+// The dispatcher wakes this long before something is due and then polls, as a sleeping thread is late by tens of us, and on a virtual
+// machine now and then by hundreds.
+constexpr uint64_t kSpinAheadNs = 400'000;
 // Between two looks at background progress; with several entries ahead the GPU does not wait for it.
 constexpr uint64_t kBackgroundPollNs = 50'000;
 constexpr uint64_t kIdlePollNs = 2'000'000;

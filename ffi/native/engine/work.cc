@@ -73,8 +73,7 @@ int32_t check_io(const Work &work, const std::vector<calypte_io> &list, uint64_t
 int32_t check_critical(const Work &work) {
   const calypte_work &head = work.head;
   if (head.deadline_ns == 0) return fail(CALYPTE_E_INVALID, "task '%s': deadline_ns must be greater than 0", head.name);
-  if (head.source == CALYPTE_SOURCE_FRAMES && head.period_ns == 0) return fail(CALYPTE_E_INVALID, "task '%s': period_ns must be greater than 0", head.name);
-  if (head.source != CALYPTE_SOURCE_FRAMES && head.source != CALYPTE_SOURCE_API) return fail(CALYPTE_E_INVALID, "task '%s': source must be FRAMES or API", head.name);
+  if (head.source != CALYPTE_SOURCE_API && head.period_ns == 0) return fail(CALYPTE_E_INVALID, "task '%s': period_ns must be greater than 0", head.name);
   const bool latest = head.queue == CALYPTE_QUEUE_LATEST && head.queue_depth == 1;
   const bool fifo = head.queue == CALYPTE_QUEUE_FIFO && head.queue_depth >= 1 && head.queue_depth <= 16;
   if (!latest && !fifo) return fail(CALYPTE_E_INVALID, "task '%s': queue must be LATEST with depth 1, or FIFO with depth 1..16", head.name);

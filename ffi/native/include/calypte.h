@@ -112,8 +112,8 @@ extern "C" {
 #define CALYPTE_FROM_SENSOR 2
 #define CALYPTE_ON_MISS_PUBLISH_LATE 1
 #define CALYPTE_ON_MISS_DROP 2
-#define CALYPTE_SOURCE_NONE 0   /* background: units without input, as many as the plan allows */
-#define CALYPTE_SOURCE_FRAMES 1 /* frames_id, period_ns; background with period_ns 0: back to back */
+#define CALYPTE_SOURCE_NONE 0   /* work without input, every period_ns; background with period_ns 0: back to back */
+#define CALYPTE_SOURCE_FRAMES 1 /* the same with a frame as input */
 #define CALYPTE_SOURCE_API 2    /* calypte_submit */
 
 /* Flags of a result. */
@@ -131,11 +131,10 @@ extern "C" {
 #define CALYPTE_EVENT_MISS 5          /* source: task; a: request number; b: lateness in ns */
 #define CALYPTE_EVENT_FAULT 6         /* text says what; the engine holds */
 #define CALYPTE_EVENT_WATCHDOG 7      /* source: task; a: request number; b: running for, in ns */
-#define CALYPTE_EVENT_INPUT_LATE 8    /* source: task or job; a: number; the input was not staged in time */
-#define CALYPTE_EVENT_RESULTS_LOST 9  /* source; a: how many critical results were overwritten before they were taken */
+#define CALYPTE_EVENT_RESULTS_LOST 9  /* a: how many critical results found the store full and were lost */
 #define CALYPTE_EVENT_WHOLE_REFUSED 10 /* source: job; a: step; b: estimate in ns; no window is long enough */
 #define CALYPTE_EVENT_HOLD 11         /* a: bits before; b: bits after */
-#define CALYPTE_EVENT_EVENTS_LOST 12  /* a: how many events were overwritten before they were taken */
+#define CALYPTE_EVENT_EVENTS_LOST 12  /* a: how many events found their store full and were lost */
 
 /* States of an engine. */
 #define CALYPTE_STATE_LOADING 1
@@ -249,7 +248,7 @@ typedef struct calypte_work {
   uint32_t keep_output; /* 1: results carry the payload; 0: header and digest only */
   uint64_t input_bytes;  /* of the input blob; 0: no input */
   uint64_t output_bytes; /* of the output blob; 0: no output */
-  uint64_t period_ns;    /* SOURCE_FRAMES: critical > 0; background 0 for back to back */
+  uint64_t period_ns;    /* SOURCE_NONE, SOURCE_FRAMES: critical > 0; background 0 for back to back */
   uint64_t phase_ns;     /* first arrival after ready */
   uint64_t deadline_ns;  /* critical: > 0 */
   uint64_t max_blocking_ns; /* critical: how long a `whole` kernel may delay it; 0: not at all */
@@ -312,7 +311,6 @@ typedef struct calypte_job_stats {
   uint64_t leaves;       /* workers that left with work undone, counted on the device */
   uint64_t skipped_entries; /* entries that found nothing to do */
   uint64_t whole_launches;
-  uint64_t results_waiting; /* not yet taken; a full store stops the job */
   uint64_t gpu_ns[4];    /* by level */
   uint64_t unit_ns;      /* latest estimate of a unit's GPU time */
 } calypte_job_stats;

@@ -228,42 +228,36 @@ CUresult BackgroundJob::write_head(const Gpu &gpu, uint32_t number, uint64_t gra
   return cu_->StreamBatchMemOp(gpu.background, count, ops, 0);
 }
 
-CUresult BackgroundJob::enqueue_entry(const Gpu &gpu, uint32_t segment, uint32_t number, uint64_t granted, uint32_t tasks, const Mapped &done) {
-  CUresult result = write_head(gpu, number, granted, tasks);
+CUresult BackgroundJob::enqueue_entry(const Gpu &gpu, uint32_t segment, uint64_t granted, uint32_t tasks, const Entry &entry) {
+  CUresult result = write_head(gpu, entry.number, granted, tasks);
+  if (result == CUDA_SUCCESS) result = cu_->EventRecord(entry.begin, gpu.background);
   if (result == CUDA_SUCCESS) result = cu_->GraphLaunch(graphs_[segment].exec, gpu.background);
-  if (result == CUDA_SUCCESS) result = copy_word(gpu, done.device, &number, 4, gpu.background);
+  if (result == CUDA_SUCCESS) result = cu_->EventRecord(entry.end, gpu.background);
+  if (result == CUDA_SUCCESS) result = copy_word(gpu, entry.done, &entry.number, 4, gpu.background);
   return result;
 }
 
-CUresult BackgroundJob::enqueue_whole(const Gpu &gpu, uint32_t index, uint64_t step_word, uint32_t number, uint32_t tasks, const Mapped &done) {
+CUresult BackgroundJob::enqueue_whole(const Gpu &gpu, uint32_t index, uint64_t step_word, uint32_t tasks, const Entry &entry) {
   const core::Segment &segment = config_.segments[index];
   const bool last = index + 1 == config_.segments.size();
   const uint64_t unit = core::unit_of(step_word);
   const uint64_t next = last ? core::step_word_of(unit + 1, 0) : core::step_word_of(unit, segment.first_step + 1);
-  CUresult result = write_head(gpu, number, unit + 1, tasks);
-  if (result == CUDA_SUCCESS) result = cu_->EventRecord(begin_, gpu.background);
+  CUresult result = write_head(gpu, entry.number, unit + 1, tasks);
+  if (result == CUDA_SUCCESS) result = cu_->EventRecord(entry.begin, gpu.background);
   if (result == CUDA_SUCCESS) result = launches_[segment.first_step].enqueue(*cu_, gpu.background);
-  if (result == CUDA_SUCCESS) result = cu_->EventRecord(end_, gpu.background);
+  if (result == CUDA_SUCCESS) result = cu_->EventRecord(entry.end, gpu.background);
   if (result == CUDA_SUCCESS) result = copy_word(gpu, control_at(offsetof(ControlBlock, step_word)), &next, 8, gpu.background);
   if (result == CUDA_SUCCESS) result = copy_word(gpu, mirror_.device, &next, 8, gpu.background);
-  if (result == CUDA_SUCCESS) result = copy_word(gpu, done.device, &number, 4, gpu.background);
+  if (result == CUDA_SUCCESS) result = copy_word(gpu, entry.done, &entry.number, 4, gpu.background);
   return result;
 }
 
 CUresult BackgroundJob::write_pause(const Gpu &gpu, uint32_t value) { return copy_word(gpu, control_at(offsetof(ControlBlock, pause)), &value, 4, gpu.control); }
 
-uint64_t BackgroundJob::whole_ns() const {
-  float milliseconds = 0;
-  return cu_->EventElapsedTime(&milliseconds, begin_, end_) == CUDA_SUCCESS ? static_cast<uint64_t>(static_cast<double>(milliseconds) * 1e6) : 0;
-}
-
-int32_t BackgroundJob::sample(const Gpu &gpu, uint64_t &busy_ns, uint64_t &leaves) {
+int32_t BackgroundJob::sample_leaves(const Gpu &gpu, uint64_t &leaves) {
   CALYPTE_CU(cu_->MemcpyDtoHAsync(sample_.host, control_, sizeof(ControlBlock), gpu.io), "sample a control block");
   CALYPTE_CU(cu_->StreamSynchronize(gpu.io), "sample a control block");
-  ControlBlock block;
-  memcpy(&block, sample_.host, sizeof block);
-  busy_ns = block.busy_ns;
-  leaves = block.leaves;
+  memcpy(&leaves, sample_.host + offsetof(ControlBlock, leaves), sizeof leaves);
   return 0;
 }
 

@@ -24,19 +24,27 @@ struct ControlBlock {
   uint32_t completed;
   uint32_t reserved1;
   uint64_t leaves;
-  uint64_t started;
-  uint64_t busy_ns;
+  uint64_t reserved3[2];
   uint64_t mirror;
   uint64_t reserved2[7];
 };
 static_assert(sizeof(ControlBlock) == 128 && offsetof(ControlBlock, step_word) == 16 && offsetof(ControlBlock, completed) == 32 &&
-              offsetof(ControlBlock, leaves) == 40 && offsetof(ControlBlock, busy_ns) == 56 && offsetof(ControlBlock, mirror) == 64);
+              offsetof(ControlBlock, leaves) == 40 && offsetof(ControlBlock, mirror) == 64);
 
 struct UnitSlot {
   Mapped input;
   Mapped output;
   uint64_t sensor_ns = 0;
   uint64_t staged_ns = 0;
+};
+
+// One entry in the background stream. `number` counts the entries of all jobs; it is written to `done` behind
+// the entry, and the events around it tell its GPU time, the wait for the gate left out.
+struct Entry {
+  uint32_t number = 0;
+  CUdeviceptr done = 0;
+  CUevent begin = nullptr;
+  CUevent end = nullptr;
 };
 
 class BackgroundJob {
@@ -51,17 +59,15 @@ class BackgroundJob {
   // Back to unit 0, nothing granted. Loading.
   int32_t reset(Gpu &gpu);
 
-  // Feeder. `number` counts entries of all jobs; it is written to `done` behind the entry.
-  CUresult enqueue_entry(const Gpu &gpu, uint32_t segment, uint32_t number, uint64_t granted, uint32_t tasks, const Mapped &done);
-  CUresult enqueue_whole(const Gpu &gpu, uint32_t segment, uint64_t step_word, uint32_t number, uint32_t tasks, const Mapped &done);
+  // Feeder.
+  CUresult enqueue_entry(const Gpu &gpu, uint32_t segment, uint64_t granted, uint32_t tasks, const Entry &entry);
+  CUresult enqueue_whole(const Gpu &gpu, uint32_t segment, uint64_t step_word, uint32_t tasks, const Entry &entry);
   CUresult write_pause(const Gpu &gpu, uint32_t value);
 
   // Any thread: the step word as the device last reported it.
   uint64_t step_word() const { return std::atomic_ref(*reinterpret_cast<uint64_t *>(mirror_.host)).load(std::memory_order_acquire); }
-  // Dispatcher: GPU time of the whole step that ended last.
-  uint64_t whole_ns() const;
-  // Io thread: copies busy_ns and leaves from the device.
-  int32_t sample(const Gpu &gpu, uint64_t &busy_ns, uint64_t &leaves);
+  // Io thread: reads how many workers have left so far.
+  int32_t sample_leaves(const Gpu &gpu, uint64_t &leaves);
 
   const Work &work() const { return work_; }
   const core::JobConfig &config() const { return config_; }

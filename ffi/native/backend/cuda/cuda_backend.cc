@@ -51,6 +51,11 @@ std::vector<uint32_t> buffers_of(const Work &work) {
 int32_t CudaBackend::open(const calypte_options &options) {
   if (const int32_t code = gpu_.open(options.device_index, options.disable_features); code < 0) return code;
   if (const int32_t code = gpu_.map_host(4096, done_, "allocate the entry counter"); code < 0) return code;
+  for (Entry &entry : entries_) {
+    entry.done = done_.device;
+    CALYPTE_CU(gpu_.cu->EventCreate(&entry.begin, CU_EVENT_DEFAULT), "make an event");
+    CALYPTE_CU(gpu_.cu->EventCreate(&entry.end, CU_EVENT_DEFAULT), "make an event");
+  }
   return self_test(gpu_, 1);
 }
 
@@ -59,6 +64,10 @@ CudaBackend::~CudaBackend() {
   stop();
   jobs_.clear();
   tasks_.clear();
+  for (const Entry &entry : entries_) {
+    if (entry.begin != nullptr) gpu_.cu->EventDestroy(entry.begin);
+    if (entry.end != nullptr) gpu_.cu->EventDestroy(entry.end);
+  }
   for (CUmodule module : modules_) gpu_.cu->ModuleUnload(module);
 }
 

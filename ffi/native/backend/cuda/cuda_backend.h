@@ -60,7 +60,6 @@ class CudaBackend final : public Backend {
   struct Outstanding {
     uint32_t job = 0;
     uint32_t number = 0;
-    bool whole = false;
   };
 
   int32_t with_contents_kept(const Work &work, const std::function<int32_t()> &call);
@@ -69,6 +68,7 @@ class CudaBackend final : public Backend {
   void enqueue(const core::Action &action);
   void launch(uint32_t task, uint64_t number);
   void finish(const core::Action &action, uint32_t flags);
+  uint64_t gpu_ns(uint32_t entry) const;
   void look_for_errors(uint64_t now_ns);
   void set_fault(CUresult result, const char *what);
 
@@ -81,6 +81,7 @@ class CudaBackend final : public Backend {
   std::vector<std::unique_ptr<BackgroundJob>> jobs_;
   std::unique_ptr<IoThread> io_;
   Mapped done_;  // u32: number of the last entry that is over
+  Entry entries_[CALYPTE_MAX_ENTRIES_AHEAD];  // by number modulo their count
 
   std::vector<uint64_t> granted_;  // by job
   Outstanding outstanding_[CALYPTE_MAX_ENTRIES_AHEAD];

@@ -55,15 +55,20 @@ bool IoThread::round(uint64_t now_ns) {
   return sample_jobs(now_ns) || busy;
 }
 
-// Frames are staged ahead of their arrival: every free slot takes the next one.
+void IoThread::stage_frame(const Work &work, uint64_t sequence, const Mapped &input) const {
+  if (work.head.source != CALYPTE_SOURCE_FRAMES) return;
+  const Frames &frames = (*host_.frames)[work.head.frames];
+  memcpy(input.host, frames.data.data() + sequence % frames.count * frames.frame_bytes, frames.frame_bytes);
+}
+
+// Inputs are staged ahead of their arrival: every free slot takes the next one.
 bool IoThread::stage_requests(CriticalTask &task) {
   const Work &work = task.work();
-  if (work.head.source != CALYPTE_SOURCE_FRAMES) return false;
-  const Frames &frames = (*host_.frames)[work.head.frames];
+  if (work.head.source == CALYPTE_SOURCE_API) return false;
   bool busy = false;
   while (RequestSlot *slot = task.claim()) {
     while (task.forget(task.next_to_stage)) task.next_to_stage += 1;
-    memcpy(slot->input.host, frames.data.data() + task.next_to_stage % frames.count * frames.frame_bytes, frames.frame_bytes);
+    stage_frame(work, task.next_to_stage, slot->input);
     slot->number = task.next_to_stage++;
     slot->state.store(RequestSlot::staged, std::memory_order_release);
     busy = true;
@@ -98,7 +103,7 @@ void IoThread::put_request(const FinishedRequest &finished) {
   RequestSlot *slot = finished.slot != nullptr ? finished.slot : task.staged(finished.request.number);
   if (slot != nullptr) {
     slot->state.store(RequestSlot::free, std::memory_order_release);
-  } else if (work.head.source == CALYPTE_SOURCE_FRAMES) {
+  } else if (work.head.source != CALYPTE_SOURCE_API) {
     task.dropped_unstaged.push_back(finished.request.number);
   }
 }
@@ -140,10 +145,7 @@ bool IoThread::serve_job(BackgroundJob &job, uint32_t id, uint64_t now_ns) {
     const uint64_t due_ns = start_ns_ + unit * work.head.period_ns;
     if (work.head.period_ns > 0 && now_ns < due_ns) break;
     UnitSlot &slot = job.slot(unit);
-    if (work.head.source == CALYPTE_SOURCE_FRAMES) {
-      const Frames &frames = (*host_.frames)[work.head.frames];
-      memcpy(slot.input.host, frames.data.data() + unit % frames.count * frames.frame_bytes, frames.frame_bytes);
-    }
+    stage_frame(work, unit, slot.input);
     slot.sensor_ns = work.head.period_ns > 0 ? due_ns : now_ns;
     slot.staged_ns = now_ns;
     job.staged.store(unit + 1, std::memory_order_release);
@@ -168,7 +170,7 @@ bool IoThread::sample_jobs(uint64_t now_ns) {
     event.kind = core::EventKind::job_sample;
     event.id = id;
     // A failure is a CUDA error, which the dispatcher sees by itself.
-    if (jobs_[id]->sample(gpu_, event.busy_ns, event.leaves) >= 0) events_.push(event);
+    if (jobs_[id]->sample_leaves(gpu_, event.leaves) >= 0) events_.push(event);
   }
   return false;
 }

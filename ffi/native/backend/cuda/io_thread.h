@@ -41,6 +41,7 @@ class IoThread {
  private:
   void run();
   bool round(uint64_t now_ns);
+  void stage_frame(const Work &work, uint64_t sequence, const Mapped &input) const;
   bool stage_requests(CriticalTask &task);
   bool serve_job(BackgroundJob &job, uint32_t id, uint64_t now_ns);
   bool sample_jobs(uint64_t now_ns);

@@ -50,7 +50,7 @@ void CudaBackend::launch(uint32_t id, uint64_t number) {
 void CudaBackend::enqueue(const core::Action &action) {
   const bool whole = action.kind == core::ActionKind::launch_whole;
   if (outstanding_count_ == CALYPTE_MAX_ENTRIES_AHEAD) return;  // the scheduler's own bound is lower
-  outstanding_[(outstanding_head_ + outstanding_count_++) % CALYPTE_MAX_ENTRIES_AHEAD] = {action.id, next_entry_, whole};
+  outstanding_[(outstanding_head_ + outstanding_count_++) % CALYPTE_MAX_ENTRIES_AHEAD] = {action.id, next_entry_};
   FeederCommand command;
   command.kind = whole ? FeederCommand::whole : FeederCommand::entry;
   command.job = action.id;
@@ -134,7 +134,7 @@ bool CudaBackend::poll(core::Event &out, uint64_t now_ns) {
       out.id = oldest.job;
       out.time_ns = now_ns;
       out.step_word = jobs_[oldest.job]->step_word();
-      if (oldest.whole) out.busy_ns = jobs_[oldest.job]->whole_ns();
+      out.busy_ns = gpu_ns(oldest.number);
       outstanding_head_ = (outstanding_head_ + 1) % CALYPTE_MAX_ENTRIES_AHEAD;
       outstanding_count_ -= 1;
       return true;
@@ -143,6 +143,13 @@ bool CudaBackend::poll(core::Event &out, uint64_t now_ns) {
   if (io_->poll(out)) return true;
   look_for_errors(now_ns);
   return false;
+}
+
+uint64_t CudaBackend::gpu_ns(uint32_t number) const {
+  const Entry &entry = entries_[number % CALYPTE_MAX_ENTRIES_AHEAD];
+  float milliseconds = 0;
+  const bool known = gpu_.cu->EventElapsedTime(&milliseconds, entry.begin, entry.end) == CUDA_SUCCESS;
+  return known ? static_cast<uint64_t>(static_cast<double>(milliseconds) * 1e6) : 0;
 }
 
 // A kernel that faults never completes: only the driver knows.
@@ -190,9 +197,11 @@ void CudaBackend::feed() {
     }
     BackgroundJob &job = *jobs_[command.job];
     CUresult result = CUDA_SUCCESS;
+    Entry &entry = entries_[command.number % CALYPTE_MAX_ENTRIES_AHEAD];
+    if (command.kind != FeederCommand::pause) entry.number = command.number;
     switch (command.kind) {
-      case FeederCommand::entry: result = job.enqueue_entry(gpu_, command.segment, command.number, command.value, tasks, done_); break;
-      case FeederCommand::whole: result = job.enqueue_whole(gpu_, command.segment, command.value, command.number, tasks, done_); break;
+      case FeederCommand::entry: result = job.enqueue_entry(gpu_, command.segment, command.value, tasks, entry); break;
+      case FeederCommand::whole: result = job.enqueue_whole(gpu_, command.segment, command.value, tasks, entry); break;
       case FeederCommand::pause: result = job.write_pause(gpu_, static_cast<uint32_t>(command.value)); break;
     }
     if (result != CUDA_SUCCESS) {

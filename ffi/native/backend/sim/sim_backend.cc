@@ -112,10 +112,10 @@ core::Event &SimBackend::emit(core::EventKind kind, uint32_t id, uint64_t time_n
 
 void SimBackend::critical_done(uint32_t task, uint64_t time_ns) { emit(core::EventKind::critical_done, task, time_ns); }
 
-void SimBackend::entry_done(uint32_t job, uint64_t step_word, uint64_t whole_busy_ns, uint64_t time_ns) {
+void SimBackend::entry_done(uint32_t job, uint64_t step_word, uint64_t busy_ns, uint64_t time_ns) {
   core::Event &event = emit(core::EventKind::entry_done, job, time_ns);
   event.step_word = step_word;
-  event.busy_ns = whole_busy_ns;
+  event.busy_ns = busy_ns;
 }
 
 void SimBackend::unit_done(uint32_t job, uint64_t unit, uint64_t time_ns) {
@@ -133,12 +133,11 @@ void SimBackend::sample(uint64_t now_ns) {
   bool changed = false;
   for (uint32_t id = 0; id < jobs_.size(); ++id) {
     Job &job = jobs_[id];
-    const GpuJob &counted = gpu_.job(id);
-    if (counted.busy_ns == job.sampled_busy_ns && counted.leaves == job.sampled_leaves) continue;
+    const uint64_t leaves = gpu_.job(id).leaves;
+    if (leaves == job.sampled_leaves) continue;
     changed = true;
-    core::Event &event = emit(core::EventKind::job_sample, id, now_ns);
-    event.busy_ns = job.sampled_busy_ns = counted.busy_ns;
-    event.leaves = job.sampled_leaves = counted.leaves;
+    job.sampled_leaves = leaves;
+    emit(core::EventKind::job_sample, id, now_ns).leaves = leaves;
   }
   if (changed || gpu_.background_busy()) background_runs(now_ns);
 }

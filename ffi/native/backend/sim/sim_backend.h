@@ -56,13 +56,12 @@ class SimBackend final : public Backend, private GpuHost {
     Work work;
     std::vector<GpuStep> steps;
     JobStaging staging;
-    uint64_t sampled_busy_ns = 0;
     uint64_t sampled_leaves = 0;
   };
 
   // From the virtual GPU.
   void critical_done(uint32_t task, uint64_t time_ns) override;
-  void entry_done(uint32_t job, uint64_t step_word, uint64_t whole_busy_ns, uint64_t time_ns) override;
+  void entry_done(uint32_t job, uint64_t step_word, uint64_t busy_ns, uint64_t time_ns) override;
   void unit_done(uint32_t job, uint64_t unit, uint64_t time_ns) override;
   void background_runs(uint64_t time_ns) override;
 

@@ -151,12 +151,16 @@ void VirtualGpu::start_step(uint64_t now_ns) {
   next_timer(TimerKind::step_end, free_ns_);
 }
 
+// The step or its part that ends now.
+void VirtualGpu::count_run(uint64_t now_ns) {
+  entry_busy_ns_ += now_ns - run_begin_ns_;
+  jobs_[head().job].busy_ns += now_ns - run_begin_ns_;
+}
+
 void VirtualGpu::step_end(uint64_t now_ns) {
   GpuJob &job = jobs_[head().job];
   const core::Segment &segment = job.segments[head().segment];
-  const uint64_t ran_ns = now_ns - run_begin_ns_;
-  if (head().whole) whole_busy_ns_ = ran_ns;
-  else job.busy_ns += ran_ns;
+  count_run(now_ns);
   job.blocks_done = 0;
   const uint32_t next = job.step() + 1;
   const bool unit_ended = next == job.steps.size();
@@ -177,7 +181,7 @@ void VirtualGpu::leave(uint64_t now_ns) {
   const uint64_t completed = static_cast<uint64_t>(static_cast<unsigned __int128>(open) * ran_ns / run_ns_);
   // It left before the step's end, so at least one block is undone; and every worker ended the block that it had begun.
   job.blocks_done += static_cast<uint32_t>(std::min<uint64_t>(std::max<uint64_t>(completed, 1), open - 1));
-  job.busy_ns += ran_ns;
+  count_run(now_ns);
   job.leaves += std::min(step.workers, step.blocks - job.blocks_done);
   end_entry((segment.first_step + segment.step_count - job.step() - 1) * kSkipStepNs, now_ns);
 }
@@ -190,8 +194,8 @@ void VirtualGpu::end_entry(uint64_t delay_ns, uint64_t now_ns) {
 }
 
 void VirtualGpu::entry_end(uint64_t now_ns) {
-  host_.entry_done(head().job, jobs_[head().job].step_word, whole_busy_ns_, now_ns);
-  whole_busy_ns_ = 0;
+  host_.entry_done(head().job, jobs_[head().job].step_word, entry_busy_ns_, now_ns);
+  entry_busy_ns_ = 0;
   first_ = (first_ + 1) % entries_.size();
   count_ -= 1;
   generation_ += 1;

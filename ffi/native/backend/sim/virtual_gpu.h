@@ -22,7 +22,7 @@ class GpuHost {
  public:
   virtual ~GpuHost() = default;
   virtual void critical_done(uint32_t task, uint64_t time_ns) = 0;
-  virtual void entry_done(uint32_t job, uint64_t step_word, uint64_t whole_busy_ns, uint64_t time_ns) = 0;
+  virtual void entry_done(uint32_t job, uint64_t step_word, uint64_t busy_ns, uint64_t time_ns) = 0;
   virtual void unit_done(uint32_t job, uint64_t unit, uint64_t time_ns) = 0;
   virtual void background_runs(uint64_t time_ns) = 0;
 };
@@ -39,7 +39,7 @@ struct GpuJob {
   uint64_t granted = 0;
   uint32_t blocks_done = 0;  // of the current step
   bool paused = true;
-  uint64_t busy_ns = 0;  // of steps at level block
+  uint64_t busy_ns = 0;  // of all entries
   uint64_t leaves = 0;
 
   uint32_t step() const { return core::step_of(step_word); }
@@ -86,6 +86,7 @@ class VirtualGpu {
   void begin_head(uint64_t delay_ns, uint64_t now_ns);
   void entry_start(uint64_t now_ns);
   void start_step(uint64_t now_ns);
+  void count_run(uint64_t now_ns);
   void step_end(uint64_t now_ns);
   void leave(uint64_t now_ns);
   void end_entry(uint64_t delay_ns, uint64_t now_ns);
@@ -121,7 +122,7 @@ class VirtualGpu {
   uint64_t run_begin_ns_ = 0;  // of the step that runs
   uint64_t run_ns_ = 0;        // how long it takes from there if nothing closes the gate
   uint64_t free_ns_ = 0;       // when the step that runs will have left the GPU
-  uint64_t whole_busy_ns_ = 0;
+  uint64_t entry_busy_ns_ = 0;  // of the entry at the head, so far
 
   std::array<uint64_t, CALYPTE_MAX_TASKS> numbers_{};
   std::array<Active, CALYPTE_MAX_TASKS> active_{};

@@ -1,0 +1,236 @@
+/**
+ * An engine without a GPU and without a scheduler: it keeps what it is told and answers what the test set. Ids count
+ * up from 0 for each kind, as the real one's do.
+ */
+import type {
+  Backend,
+  DeviceInfo,
+  Engine,
+  EngineEvent,
+  EngineSnapshot,
+  Feature,
+  JobStats,
+  KernelInfo,
+  Plan,
+  Result,
+  TaskStats,
+  WorkKind,
+  WorkSpec,
+} from "../../ffi/engine.ts";
+import { EngineError } from "../../ffi/errors.ts";
+import { emptyHistogram } from "../../ffi/histogram.ts";
+
+export function taskStats(change: Partial<TaskStats> = {}): TaskStats {
+  return {
+    requests: 0,
+    onTime: 0,
+    late: 0,
+    dropped: 0,
+    failed: 0,
+    waiting: 0,
+    inFlight: 0,
+    missRun: 0,
+    longestMissRun: 0,
+    busyNs: 0,
+    nextArrivalNs: 0,
+    worstExecutionNs: 0,
+    response: emptyHistogram(),
+    ...change,
+  };
+}
+
+export function jobStats(change: Partial<JobStats> = {}): JobStats {
+  return {
+    units: 0,
+    readyUnits: 0,
+    step: 0,
+    entries: 0,
+    preemptions: 0,
+    leaves: 0,
+    skippedEntries: 0,
+    wholeLaunches: 0,
+    gpuNs: { whole: 0, slice: 0, block: 0, loop: 0 },
+    unitNs: 0,
+    ...change,
+  };
+}
+
+export function snapshotOf(change: Partial<EngineSnapshot> = {}): EngineSnapshot {
+  return {
+    nowNs: 0,
+    readyNs: 0,
+    state: "ready",
+    backend: "sim",
+    planId: 0,
+    leaseEndNs: 0,
+    holds: [],
+    entriesAhead: 0,
+    leaseExpired: 0,
+    safeMode: 0,
+    criticalBusyNs: 0,
+    backgroundBusyNs: 0,
+    eventsLost: 0,
+    dispatcherSteps: 0,
+    dispatcherWorstNs: 0,
+    tasks: [],
+    jobs: [],
+    ...change,
+  };
+}
+
+export function resultOf(change: Partial<Result> = {}): Result {
+  return {
+    kind: "background",
+    work: 0,
+    number: 0,
+    frameSeq: 0,
+    frameIndex: 0,
+    sensorNs: 0,
+    arrivalNs: 0,
+    startNs: 0,
+    doneNs: 0,
+    deadlineNs: 0,
+    digest: 0n,
+    complete: true,
+    late: false,
+    dropped: false,
+    failed: false,
+    simulated: false,
+    payload: new Uint8Array(),
+    ...change,
+  };
+}
+
+/** Methods whose next call throws this instead. */
+export type Failures = Partial<Record<keyof Engine, EngineError>>;
+
+export class FakeEngine implements Engine {
+  backend: Backend = "sim";
+  state = snapshotOf({ state: "loading" });
+  /** Names of the calls that change something, in order. */
+  readonly calls: string[] = [];
+  readonly plans: Plan[] = [];
+  readonly works: WorkSpec[] = [];
+  readonly modules: string[] = [];
+  readonly kernels: { module: number; name: string }[] = [];
+  readonly buffers: { sizeBytes: number; data: Uint8Array | undefined }[] = [];
+  readonly frames: { data: Uint8Array; frameBytes: number; count: number }[] = [];
+  readonly failures: Failures = {};
+  readonly submitted: Uint8Array[] = [];
+  results: Result[] = [];
+  events: EngineEvent[] = [];
+  /** By kernel id; 8 unless set. */
+  readonly blocksPerSm = new Map<number, number>();
+  closed = false;
+
+  device(): DeviceInfo {
+    return {
+      name: "fake",
+      driver: "",
+      backend: this.backend,
+      sms: 4,
+      computeMajor: 8,
+      computeMinor: 7,
+      memoryBytes: 2 ** 30,
+      memoryFreeBytes: 2 ** 30,
+      threadsPerSm: 1536,
+      sharedPerBlockOptinBytes: 100_000,
+      clockKhz: 0,
+      copyEngines: 1,
+      ptxVersion: 85,
+    };
+  }
+  features(): Feature[] {
+    return [{ name: "stream-memops", on: true, reason: "" }];
+  }
+  loadModule(ptx: string): number {
+    this.#call("loadModule");
+    return this.modules.push(ptx) - 1;
+  }
+  kernel(module: number, name: string): number {
+    return this.kernels.push({ module, name }) - 1;
+  }
+  kernelInfo(kernel: number): KernelInfo {
+    return {
+      registers: 32,
+      localBytes: 0,
+      staticSharedBytes: 0,
+      maxThreadsPerBlock: 1024,
+      blocksPerSm: this.blocksPerSm.get(kernel) ?? 8,
+      paramCount: undefined,
+    };
+  }
+  createBuffer(sizeBytes: number): number {
+    return this.buffers.push({ sizeBytes, data: undefined }) - 1;
+  }
+  writeBuffer(buffer: number, _offset: number, data: Uint8Array): void {
+    this.buffers[buffer]!.data = data.slice();
+  }
+  readBuffer(_buffer: number, _offset: number, sizeBytes: number): Uint8Array {
+    return new Uint8Array(sizeBytes);
+  }
+  addFrames(data: Uint8Array, frameBytes: number, count: number): number {
+    return this.frames.push({ data, frameBytes, count }) - 1;
+  }
+  addWork(spec: WorkSpec): number {
+    this.#call("addWork");
+    const id = this.works.filter(({ kind }) => kind === spec.kind).length;
+    this.works.push(spec);
+    if (spec.kind === "critical") this.state.tasks.push(taskStats());
+    else this.state.jobs.push(jobStats());
+    return id;
+  }
+  runOnce(): { output: Uint8Array; durationNs: number } {
+    return { output: new Uint8Array(), durationNs: 0 };
+  }
+  ready(): void {
+    this.#call("ready");
+    this.state.state = "ready";
+  }
+  setPlan(plan: Plan): void {
+    this.#call("setPlan");
+    this.plans.push(plan);
+    this.state.planId = plan.id;
+    this.state.leaseEndNs = this.state.nowNs + plan.leaseNs;
+  }
+  hold(reason: "caller" | "safe-mode", on: boolean): void {
+    this.#call(`hold ${reason} ${on}`);
+  }
+  submit(_kind: WorkKind, _work: number, input: Uint8Array): number | undefined {
+    this.#call("submit");
+    return this.submitted.push(input) - 1;
+  }
+  takeResults(): Result[] {
+    this.#check("takeResults");
+    return this.results.splice(0);
+  }
+  takeEvents(): EngineEvent[] {
+    this.#check("takeEvents");
+    return this.events.splice(0);
+  }
+  snapshot(): EngineSnapshot {
+    this.#check("snapshot");
+    return structuredClone(this.state);
+  }
+  advance(untilNs: number): void {
+    this.state.nowNs = untilNs;
+  }
+  close(): void {
+    if (!this.closed) this.calls.push("close");
+    this.closed = true;
+  }
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #call(name: string): void {
+    this.#check(name.split(" ")[0] as keyof Engine);
+    this.calls.push(name);
+  }
+
+  #check(method: keyof Engine): void {
+    if (this.closed) throw new EngineError(-2, String(method), "the engine is closed");
+    const failure = this.failures[method];
+    if (failure !== undefined) throw failure;
+  }
+}

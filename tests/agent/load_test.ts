@@ -1,0 +1,260 @@
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "../assert.ts";
+import { builtinPtx } from "../../agent/builtin.ts";
+import { type Bundle, loadBundle } from "../../agent/bundle.ts";
+import { type CheckpointCompiler, checkpointCompiler, type Pin } from "../../agent/checkpoint.ts";
+import { InputError } from "../../agent/errors.ts";
+import type { Frames } from "../../agent/frames.ts";
+import { Loader, type WorkSettings } from "../../agent/load.ts";
+import { FakeEngine } from "./fake_engine.ts";
+import { FRAME_BYTES, FRAMES, writeBundle } from "./mission_fixture.ts";
+
+const frames: Frames = {
+  dir: "frames",
+  width: 0,
+  height: 0,
+  channels: 0,
+  frameBytes: FRAME_BYTES,
+  count: FRAMES,
+  data: new Uint8Array(FRAME_BYTES * FRAMES),
+  names: [],
+};
+
+const background: WorkSettings = {
+  kind: "background",
+  name: "map",
+  source: { kind: "frames", periodNs: 0 },
+  keepOutput: true,
+};
+const critical: WorkSettings = {
+  kind: "critical",
+  name: "detector",
+  source: { kind: "frames", periodNs: 10e6 },
+  keepOutput: false,
+  deadlineNs: 5e6,
+  from: "sensor",
+  queue: "fifo",
+  queueDepth: 2,
+  onMiss: "drop",
+  maxBlockingNs: 7,
+};
+
+async function fixture(change: (bundle: Bundle) => Bundle = (bundle) => bundle): Promise<Bundle> {
+  const dir = await Deno.makeTempDir({ prefix: "calypte-load-" });
+  try {
+    await writeBundle(dir, "adder");
+    return change(await loadBundle(dir));
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+function setUp(checkpoint: CheckpointCompiler = checkpointCompiler, preemptionBoundNs = 1e6) {
+  const engine = new FakeEngine();
+  return { engine, loader: new Loader({ engine, checkpoint, preemptionBoundNs }) };
+}
+
+/** Rewrites nothing for real: says what it is told to say. */
+function compilerThatSays(level: "whole" | "block", reasons: string[] = []) {
+  const pins: ReadonlyMap<string, Pin>[] = [];
+  const compiler: CheckpointCompiler = {
+    params: checkpointCompiler.params,
+    rewrite: (ptx, _file, kernels, given) => {
+      pins.push(given);
+      return {
+        text: `// rewritten\n${ptx}`,
+        kernels: new Map(kernels.map((name) => [name, { level, reasons }])),
+      };
+    },
+  };
+  return { compiler, pins };
+}
+
+Deno.test("a background unit is uploads, steps, downloads, all at level block", async () => {
+  const { engine, loader } = setUp();
+  const work = loader.add(background, await fixture(), frames);
+  assertEquals(work.steps.map(({ kernel, level, notes }) => [kernel, level, notes]), [
+    ["calypte_upload", "block", []],
+    ["add_one", "block", []],
+    ["calypte_download", "block", []],
+  ]);
+  const spec = engine.works[0]!;
+  assertEquals(spec.steps.map(({ level, grid, workers }) => [level, grid, workers]), [
+    ["block", [1, 1, 1], 0],
+    ["block", [4, 1, 1], 0],
+    ["block", [1, 1, 1], 0],
+  ]);
+  assertEquals(spec.steps.map(({ args }) => args.map(({ kind }) => kind)), [
+    ["buffer", "input-slots", "scalar", "scalar", "control", "slot-count"],
+    ["buffer", "buffer"],
+    ["buffer", "output-slots", "scalar", "scalar", "control", "slot-count"],
+  ]);
+  assertEquals([spec.inputBytes, spec.outputBytes, spec.inputs.length, spec.outputs.length], [
+    512,
+    512,
+    1,
+    1,
+  ]);
+  assertEquals(spec.source, { kind: "frames", frames: 0, periodNs: 0, phaseNs: 0 });
+});
+
+Deno.test("background kernels are launched from the rewritten module, critical ones from the untouched", async () => {
+  const { engine, loader } = setUp();
+  const bundle = await fixture();
+  loader.add(background, bundle, frames);
+  loader.add(critical, bundle, frames);
+  const moduleOf = (work: number, step: number) => {
+    const { module, name } = engine.kernels[engine.works[work]!.steps[step]!.kernel]!;
+    return [name, /calypte\d*_control/.test(engine.modules[module]!)];
+  };
+  assertEquals(moduleOf(0, 0), ["calypte_upload", true]);
+  assertEquals(moduleOf(0, 1), ["add_one", true]);
+  assertEquals(moduleOf(1, 0), ["add_one", false]);
+});
+
+Deno.test("the engine itself moves critical inputs and outputs, and gets the mission's numbers", async () => {
+  const { engine, loader } = setUp();
+  const work = loader.add(critical, await fixture(), frames);
+  assertEquals(work.steps.map(({ kernel, level }) => [kernel, level]), [["add_one", "whole"]]);
+  const spec = engine.works[0]!;
+  assert(spec.kind === "critical");
+  const { deadlineNs, from, queue, queueDepth, onMiss, maxBlockingNs, keepOutput } = spec;
+  assertEquals({ deadlineNs, from, queue, queueDepth, onMiss, maxBlockingNs, keepOutput }, {
+    deadlineNs: 5e6,
+    from: "sensor",
+    queue: "fifo",
+    queueDepth: 2,
+    onMiss: "drop",
+    maxBlockingNs: 7,
+    keepOutput: false,
+  });
+  assertEquals(spec.steps[0]?.estimateNs, 200_000);
+  assertEquals(spec.steps[0]?.blockEstimateNs, 10_000);
+});
+
+Deno.test("memsets and copies become kernels, critical ones included", async () => {
+  const bundle = await fixture((bundle) => ({
+    ...bundle,
+    manifest: {
+      ...bundle.manifest,
+      steps: [
+        { kind: "memset", buffer: "answer", offsetBytes: 8, sizeBytes: 100, value: 171 },
+        {
+          kind: "copy",
+          from: { buffer: "frame", offsetBytes: 16 },
+          to: { buffer: "answer", offsetBytes: 32 },
+          sizeBytes: 400,
+        },
+      ],
+    },
+  }));
+  const { engine, loader } = setUp();
+  assertEquals(loader.add(critical, bundle, frames).steps.map(({ kernel, level }) => [kernel, level]), [
+    ["calypte_fill", "whole"],
+    ["calypte_copy", "whole"],
+  ]);
+  const [fill, copy] = engine.works[0]!.steps;
+  assertEquals(fill?.args, [
+    { kind: "buffer", buffer: 1, offset: 8 },
+    { kind: "scalar", bytes: Uint8Array.of(171, 0, 0, 0) },
+    { kind: "scalar", bytes: Uint8Array.of(100, 0, 0, 0, 0, 0, 0, 0) },
+  ]);
+  assertEquals(copy?.args, [
+    { kind: "buffer", buffer: 1, offset: 32 },
+    { kind: "buffer", buffer: 0, offset: 16 },
+    { kind: "scalar", bytes: Uint8Array.of(144, 1, 0, 0, 0, 0, 0, 0) },
+  ]);
+});
+
+Deno.test("a kernel that is not proven safe stays whole, with the reason", async () => {
+  const { compiler } = compilerThatSays("whole", ["it waits for other blocks (line 3)"]);
+  const { loader } = setUp(compiler);
+  const step = loader.add(background, await fixture(), frames).steps[1];
+  assertEquals([step?.level, step?.notes], ["whole", ["it waits for other blocks (line 3)"]]);
+});
+
+Deno.test("on a GPU the rewritten kernel is pinned to the untouched one's occupancy, and a loss is noted", async () => {
+  const { compiler, pins } = compilerThatSays("block");
+  const { engine, loader } = setUp(compiler);
+  engine.backend = "cuda";
+  // Kernel ids in the order of loading: 0 untouched, 1 rewritten.
+  engine.blocksPerSm.set(0, 12).set(1, 9);
+  const step = loader.add(background, await fixture(), frames).steps[1];
+  assertEquals([...pins[0] ?? []], [["add_one", { minBlocksPerSm: 12, maxThreads: 128 }]]);
+  assertEquals([step?.level, step?.blocksPerSm, step?.blocksPerSmUntouched], ["block", 9, 12]);
+  assertEquals(step?.notes, ["rewriting cost occupancy: 9 instead of 12 resident blocks per SM"]);
+});
+
+Deno.test("a rewritten kernel that no longer fits falls back to whole", async () => {
+  const { engine, loader } = setUp(compilerThatSays("block").compiler);
+  engine.blocksPerSm.set(1, 0);
+  const step = loader.add(background, await fixture(), frames).steps[1];
+  assertEquals([step?.level, step?.notes], ["whole", ["rewritten, a block of it no longer fits an SM"]]);
+});
+
+Deno.test("a kernel that fits no SM is refused before anything runs", async () => {
+  const { engine, loader } = setUp();
+  engine.blocksPerSm.set(0, 0);
+  const bundle = await fixture();
+  const error = assertThrows(() => loader.add(critical, bundle, frames), InputError, "must fit the device");
+  assertEquals(error.field, "steps[0]");
+  assertEquals(engine.works, []);
+});
+
+Deno.test("a block that is declared longer than the preemption bound is noted", async () => {
+  const { loader } = setUp(checkpointCompiler, 9_000);
+  const notes = loader.add(background, await fixture(), frames).steps[1]?.notes ?? [];
+  assertEquals(notes, ["one block is declared to take 10 us, longer than preemptionBound 9 us"]);
+});
+
+Deno.test("arguments that do not fit the kernel are refused with both sides named", async () => {
+  const bundle = await fixture((bundle) => ({
+    ...bundle,
+    manifest: {
+      ...bundle.manifest,
+      steps: bundle.manifest.steps.map((step) =>
+        step.kind === "kernel" ? { ...step, args: step.args.slice(1) } : step
+      ),
+    },
+  }));
+  const { loader } = setUp();
+  assertThrows(() => loader.add(critical, bundle, frames), InputError, "must be 2 for add_one, not 1");
+});
+
+Deno.test("PTX that is none is the bundle's fault, with file and line", async () => {
+  const bundle = await fixture((bundle) => ({
+    ...bundle,
+    modules: bundle.modules.map((module) => ({ ...module, text: "this is not PTX" })),
+  }));
+  const { loader } = setUp();
+  const error = assertThrows(() => loader.add(critical, bundle, frames), InputError);
+  assertStringIncludes(error.field, "line 1");
+});
+
+Deno.test("more steps than the engine takes are refused, uploads and downloads included", async () => {
+  const bundle = await fixture((bundle) => ({
+    ...bundle,
+    manifest: { ...bundle.manifest, steps: Array(1023).fill(bundle.manifest.steps[0]) },
+  }));
+  const { loader } = setUp();
+  loader.add(critical, bundle, frames);
+  assertThrows(() => loader.add(background, bundle, frames), InputError, "1025");
+});
+
+Deno.test("works that share a bundle share modules and frames, not buffers", async () => {
+  const { engine, loader } = setUp();
+  const bundle = await fixture();
+  loader.add(background, bundle, frames);
+  const [modules, buffers] = [engine.modules.length, engine.buffers.length];
+  loader.add({ ...background, name: "again" }, bundle, frames);
+  assertEquals([engine.modules.length, engine.frames.length], [modules, 1]);
+  assertEquals(engine.buffers.length, 2 * buffers);
+});
+
+Deno.test("every built-in kernel reaches level block", () => {
+  const names = ["calypte_copy", "calypte_fill", "calypte_upload", "calypte_download"];
+  const { kernels } = checkpointCompiler.rewrite(builtinPtx(), "builtin.ptx", names, new Map());
+  assertEquals(
+    [...kernels].map(([name, { level, reasons }]) => [name, level, reasons]),
+    names.map((name) => [name, "block", []]),
+  );
+});

@@ -1,0 +1,87 @@
+import { assertEquals, assertStringIncludes } from "../assert.ts";
+import { createCounters } from "../../agent/counters.ts";
+import { summarize, summaryText, table } from "../../agent/summary.ts";
+import { jobStats, snapshotOf, taskStats } from "./fake_engine.ts";
+
+function input() {
+  return {
+    snapshot: snapshotOf({
+      nowNs: 61e9,
+      readyNs: 1e9,
+      criticalBusyNs: 20e9,
+      backgroundBusyNs: 30e9,
+      leaseExpired: 1,
+      tasks: [taskStats({ requests: 100, late: 1, dropped: 2, failed: 3, longestMissRun: 4 })],
+      jobs: [
+        jobStats({ units: 7, preemptions: 8, gpuNs: { whole: 10e9, slice: 0, block: 20e9, loop: 0 } }),
+        jobStats(),
+      ],
+    }),
+    counters: { ...createCounters(), outputsSkipped: 5 },
+    seed: 7,
+    tasks: ["detector"],
+    jobs: ["map", "idle"],
+  };
+}
+
+Deno.test("the summary has the shape of DESIGN.md, with units in its keys", () => {
+  assertEquals(summarize(input()), {
+    backend: "sim",
+    seed: 7,
+    durationS: 60,
+    critical: {
+      detector: {
+        requests: 100,
+        misses: 6,
+        longestMissRun: 4,
+        response: { p50Us: 0, p99Us: 0, p999Us: 0, maxUs: 0 },
+      },
+    },
+    background: {
+      map: {
+        units: 7,
+        preemptions: 8,
+        gpuSeconds: 30,
+        levelShare: { loop: 0, block: 0.6667, slice: 0, whole: 0.3333 },
+      },
+      idle: {
+        units: 0,
+        preemptions: 0,
+        gpuSeconds: 0,
+        levelShare: { loop: 0, block: 0, slice: 0, whole: 0 },
+      },
+    },
+    idleFill: 0.75,
+    events: { leaseExpired: 1, safeMode: 0, policyFaults: 0, outputsSkipped: 5, resultsLost: 0 },
+  });
+});
+
+Deno.test("a GPU has no seed, and a run that never was has no idle time to fill", () => {
+  const given = input();
+  const summary = summarize({
+    ...given,
+    seed: undefined,
+    snapshot: { ...given.snapshot, state: "loading", backend: "cuda", criticalBusyNs: 0 },
+  });
+  assertEquals([summary.seed, summary.durationS, summary.idleFill], [null, 0, 0]);
+});
+
+Deno.test("a virtual clock is ready at time 0", () => {
+  const given = input();
+  assertEquals(summarize({ ...given, snapshot: { ...given.snapshot, readyNs: 0 } }).durationS, 61);
+});
+
+Deno.test("the table for people names what went wrong, and only that", () => {
+  const text = summaryText(summarize(input()));
+  assertStringIncludes(text, "60 s on sim, simulated (seed 7)\n");
+  assertStringIncludes(text, "idle fill 75.0 %\n1 leases ended without a new plan\n5 outputs not computed");
+  assertEquals(text.includes("safe mode"), false);
+});
+
+Deno.test("columns are aligned and lines carry no trailing blanks", () => {
+  assertEquals(table(["name", "n"], [["a", "100"], ["longer", "1"]]), [
+    "name      n",
+    "a       100",
+    "longer    1",
+  ]);
+});

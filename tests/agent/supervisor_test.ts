@@ -1,0 +1,248 @@
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "../assert.ts";
+import { checkpointCompiler } from "../../agent/checkpoint.ts";
+import { loadMission } from "../../agent/config.ts";
+import { InputError } from "../../agent/errors.ts";
+import { SILENT } from "../../agent/log.ts";
+import { readMissionFiles } from "../../agent/prepare.ts";
+import { simulate } from "../../agent/simulation.ts";
+import { path } from "../../agent/std/mod.ts";
+import { supervise, type SuperviseOptions, type Timers } from "../../agent/supervisor.ts";
+import { EngineError } from "../../ffi/errors.ts";
+import { FakeEngine, resultOf } from "./fake_engine.ts";
+import { type MissionFixture, writeMission } from "./mission_fixture.ts";
+
+/** Time that moves when the test says so. */
+class FakeTimers implements Timers {
+  readonly ticks = new Map<number, () => void>();
+  every(periodMs: number, tick: () => void): () => void {
+    this.ticks.set(periodMs, tick);
+    return () => this.ticks.delete(periodMs);
+  }
+  /** Short pauses are over at once; the references get all the time they want. */
+  pause(ms: number): Promise<void> {
+    return ms < 1000 ? Promise.resolve() : new Promise(() => {});
+  }
+}
+
+interface Scene {
+  engine: FakeEngine;
+  timers: FakeTimers;
+  stop: (why: string) => void;
+  fixture: MissionFixture;
+  /** Calls of the status server, in order with those of the engine. */
+  fetch: (page: string, init?: RequestInit) => Promise<Response>;
+  options: SuperviseOptions;
+}
+
+async function onStage(
+  test: (scene: Scene) => Promise<void>,
+  mission: Parameters<typeof writeMission>[0] = {},
+): Promise<void> {
+  await using fixture = await writeMission({ listen: "127.0.0.1:0", ...mission });
+  const engine = new FakeEngine();
+  const timers = new FakeTimers();
+  const { promise, resolve } = Promise.withResolvers<string>();
+  let handler: ((request: Request) => Response | Promise<Response>) | undefined;
+  const files = await readMissionFiles(await loadMission(fixture.file));
+  await test({
+    engine,
+    timers,
+    stop: resolve,
+    fixture,
+    fetch: async (page, init) => await handler!(new Request(`http://x${page}`, init)),
+    options: {
+      engine,
+      checkpoint: checkpointCompiler,
+      files,
+      log: SILENT,
+      version: "0",
+      seed: 1,
+      timers,
+      stop: promise,
+      serve: (fetch) => {
+        engine.calls.push("serve");
+        handler = fetch;
+        return { url: "http://x", close: () => Promise.resolve(void engine.calls.push("unserve")) };
+      },
+    },
+  });
+}
+
+const START = ["serve", "ready", "setPlan"];
+
+function afterLoading(calls: readonly string[]): string[] {
+  return calls.filter((call) => call !== "loadModule" && call !== "addWork");
+}
+
+Deno.test("a run loads everything, binds the port, gets ready, plans, and ends in order", () =>
+  onStage(async ({ engine, options, stop }) => {
+    const { summary, fault } = await supervise({ ...options, onReady: () => stop("enough") });
+    assertEquals(fault, undefined);
+    assertEquals(afterLoading(engine.calls), [...START, "hold caller true", "close", "unserve"]);
+    assert(engine.calls.indexOf("serve") > engine.calls.lastIndexOf("addWork"));
+    assertEquals(Object.keys(summary.critical), ["detector"]);
+    assertEquals(Object.keys(summary.background), ["map", "thumbs"]);
+  }));
+
+Deno.test("plans are renewed by one timer and results taken by another", () =>
+  onStage(async ({ engine, options, timers, stop, fixture }) => {
+    const run = supervise({
+      ...options,
+      onReady: () => {
+        assertEquals([...timers.ticks.keys()], [100, 10]);
+        timers.ticks.get(100)?.();
+        engine.results = [
+          resultOf({ kind: "critical", number: 0, frameIndex: 1, simulated: true }),
+          resultOf({ kind: "background", work: 0, number: 0, frameIndex: 2, simulated: true }),
+        ];
+        timers.ticks.get(10)?.();
+        stop("enough");
+      },
+    });
+    const { summary } = await run;
+    assertEquals(engine.plans.map(({ id, leaseNs }) => [id, leaseNs]), [[1, 400e6], [2, 400e6]]);
+    assertEquals(timers.ticks.size, 0);
+    const line = JSON.parse(await Deno.readTextFile(path.join(fixture.dir, "out", "detections.jsonl")));
+    assertEquals([line.number, line.complete, line.values.answer[0][0]], [0, true, 11]);
+    assertEquals((await Deno.readFile(path.join(fixture.dir, "out", "map", "00000000.bin")))[0], 21);
+    assertEquals(summary.events.outputsSkipped, 0);
+  }));
+
+Deno.test("results that come while the run ends still reach their file", () =>
+  onStage(async ({ engine, options, stop, fixture }) => {
+    stop("at once");
+    await supervise({
+      ...options,
+      timers: {
+        every: () => () => {},
+        pause: (ms) => {
+          if (ms >= 1000) return new Promise(() => {});
+          if (!engine.closed) engine.results = [resultOf({ kind: "critical", number: 9, simulated: true })];
+          return Promise.resolve();
+        },
+      },
+    });
+    assertStringIncludes(
+      await Deno.readTextFile(path.join(fixture.dir, "out", "detections.jsonl")),
+      '"number":9',
+    );
+  }));
+
+Deno.test("results from a GPU are written as they are, without the reference", () =>
+  onStage(async ({ engine, options, stop, fixture }) => {
+    engine.backend = "cuda";
+    engine.results = [resultOf({ kind: "critical", payload: new Uint8Array(512).fill(77) })];
+    stop("at once");
+    await supervise(options);
+    const line = JSON.parse(await Deno.readTextFile(path.join(fixture.dir, "out", "detections.jsonl")));
+    assertEquals([line.simulated, line.values.answer[1][255]], [false, 77]);
+  }));
+
+Deno.test("outputs without a reference are counted in the summary, and nothing is invented", () =>
+  onStage(async ({ engine, options, stop, fixture }) => {
+    engine.results = [resultOf({ kind: "critical", simulated: true })];
+    stop("at once");
+    const { summary } = await supervise(options);
+    assertEquals(summary.events.outputsSkipped, 1);
+    const line = JSON.parse(await Deno.readTextFile(path.join(fixture.dir, "out", "detections.jsonl")));
+    assertEquals([line.complete, line.values], [false, null]);
+  }, { reference: false }));
+
+Deno.test("a port that is taken ends the run before anything is ready, and the engine is closed", () =>
+  onStage(async ({ engine, options }) => {
+    const serve = () => {
+      throw new InputError({ file: "m", field: "http.listen", rule: "is in use already" });
+    };
+    await assertRejects(() => supervise({ ...options, serve }), InputError, "is in use");
+    assertEquals(engine.calls.includes("ready"), false);
+    assertEquals(engine.closed, true);
+  }));
+
+Deno.test("an engine that refuses to be ready closes what was opened, in reverse", () =>
+  onStage(async ({ engine, options }) => {
+    engine.failures.ready = new EngineError(-6, "get ready", "self-test failed");
+    await assertRejects(() => supervise(options), EngineError, "self-test failed");
+    assertEquals(afterLoading(engine.calls), ["serve", "unserve", "close"]);
+  }));
+
+Deno.test("a fault of the engine ends the run with a reason and a summary", () =>
+  onStage(async ({ engine, options, timers }) => {
+    const { fault, summary } = await supervise({
+      ...options,
+      onReady: () => {
+        engine.state.state = "fault";
+        engine.failures.setPlan = new EngineError(-11, "set plan", "the engine is at fault");
+        timers.ticks.get(100)?.();
+      },
+    });
+    assertStringIncludes(fault ?? "", "the engine is at fault");
+    assertEquals(summary.backend, "sim");
+  }));
+
+Deno.test("an engine that answers late once is asked again", () =>
+  onStage(async ({ engine, options, timers, stop }) => {
+    const { fault } = await supervise({
+      ...options,
+      onReady: () => {
+        engine.failures.snapshot = new EngineError(-10, "take snapshot", "no answer within 200 ms");
+        timers.ticks.get(100)?.();
+        delete engine.failures.snapshot;
+        timers.ticks.get(100)?.();
+        stop("enough");
+      },
+    });
+    assertEquals(fault, undefined);
+    assertEquals(engine.plans.length, 2);
+  }));
+
+Deno.test("a policy that throws sets no plan, and critical work goes on", () =>
+  onStage(async ({ engine, options, stop }) => {
+    const files = {
+      ...options.files,
+      policy: () => {
+        throw new Error("oops");
+      },
+    };
+    const { fault, summary } = await supervise({ ...options, files, onReady: () => stop("enough") });
+    assertEquals([fault, engine.plans.length, summary.events.policyFaults], [undefined, 0, 1]);
+  }));
+
+Deno.test("the status of a running agent is served, and requests reach tasks that take them only", () =>
+  onStage(async ({ options, fetch, stop }) => {
+    const { promise: ready, resolve } = Promise.withResolvers<void>();
+    const run = supervise({ ...options, onReady: () => resolve() });
+    await ready;
+    assertEquals(await (await fetch("/readyz")).text(), "ready\n");
+    assertEquals((await (await fetch("/v1/status")).json()).background.map.steps.length, 3);
+    assertEquals((await fetch("/v1/critical/detector", { method: "POST", body: "x" })).status, 404);
+    stop("enough");
+    await run;
+  }));
+
+Deno.test("a simulation moves virtual time to the end, plans on the way and closes the engine", () =>
+  onStage(async ({ engine, options: { files } }) => {
+    const times: number[] = [];
+    const summary = await simulate({
+      engine,
+      checkpoint: checkpointCompiler,
+      files,
+      log: SILENT,
+      seed: 3,
+      durationNs: 250e6,
+      output: false,
+      onTime: (nowNs) => times.push(nowNs),
+    });
+    assertEquals(times, [100e6, 200e6, 250e6]);
+    assertEquals(engine.plans.length, 3);
+    assertEquals([summary.seed, summary.durationS], [3, 0.25]);
+    assertEquals(engine.closed, true);
+  }));
+
+Deno.test("a simulation without output opens no file", () =>
+  onStage(async ({ engine, fixture, options: { files } }) => {
+    engine.results = [resultOf({ kind: "critical", simulated: true })];
+    const options = { engine, checkpoint: checkpointCompiler, files, log: SILENT, seed: 3, durationNs: 1 };
+    const summary = await simulate({ ...options, output: false });
+    assertEquals(summary.events.outputsSkipped, 0);
+    assertEquals([...Deno.readDirSync(fixture.dir)].some(({ name }) => name === "out"), false);
+  }));

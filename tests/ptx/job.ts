@@ -1,0 +1,148 @@
+/**
+ * How does a dispatcher drive rewritten kernels? The other two parties of docs/PREEMPTION.md, for tests: memory, entries,
+ * grants and a gate that closes at random moments. It decides nothing that a dispatcher would have to decide well.
+ */
+
+import type { Module } from "../../ptx/ast.ts";
+import { BASE, GlobalMemory, run } from "./interpreter.ts";
+
+export interface Step {
+  readonly kernel: string;
+  readonly grid: readonly [number, number, number];
+  readonly block: readonly [number, number, number];
+  readonly args: readonly (number | bigint)[];
+  readonly dynamicSharedBytes?: number;
+}
+
+const GATE = BASE;
+const CONTROL = BASE + 128;
+const MIRROR = BASE + 256;
+const STORED = BASE + 264;
+const RECORDS = BASE + 512;
+/** Where a job's own buffers begin. */
+export const DATA = BASE + 4096;
+const DATA_BYTES = 16384;
+const MAX_WORKERS = 16;
+
+export class Job {
+  readonly memory = new GlobalMemory(4096 + DATA_BYTES);
+  workers = 1;
+
+  constructor(readonly module: Module, readonly steps: readonly Step[], readonly random: (n: number) => number) {
+    this.memory.setU64(CONTROL + 64, BigInt(MIRROR));
+    // No step word is all ones, while 0 is the first one: a record of zeros would say that step 0 of unit 0 is under way.
+    for (let w = 0; w < MAX_WORKERS; w++) this.memory.setU64(RECORDS + 16 * w, 2n ** 64n - 1n);
+    this.setWorkers(1);
+  }
+
+  get stepWord(): bigint {
+    return this.memory.u64(CONTROL + 16);
+  }
+  get mirror(): bigint {
+    return this.memory.u64(MIRROR);
+  }
+  get leaves(): number {
+    return Number(this.memory.u64(CONTROL + 40));
+  }
+  get completed(): number {
+    return this.memory.u32(CONTROL + 32);
+  }
+  get started(): bigint {
+    return this.memory.u64(CONTROL + 48);
+  }
+  get busy(): bigint {
+    return this.memory.u64(CONTROL + 56);
+  }
+  get sticksIn(): number {
+    return this.memory.u32(CONTROL + 4);
+  }
+  get units(): number {
+    return Number(this.stepWord >> 16n);
+  }
+
+  grant(units: number): void {
+    this.memory.setU64(CONTROL + 24, BigInt(units));
+  }
+  /** Stores the number of workers for all steps, as a dispatcher may while no granted unit is under way. */
+  setWorkers(n: number): void {
+    if (n > MAX_WORKERS) throw new Error(`At most ${MAX_WORKERS} workers`);
+    this.workers = n;
+    this.steps.forEach((_, s) => this.memory.setU32(STORED + 4 * s, n));
+  }
+  setGate(word: number, value: number): void {
+    this.memory.setU32(GATE + 4 * word, value);
+  }
+  setPause(value: number): void {
+    this.memory.setU32(CONTROL + 8, value);
+  }
+  newEntry(): number {
+    const entry = this.memory.u32(CONTROL) + 1;
+    this.memory.setU32(CONTROL, entry);
+    return entry;
+  }
+
+  /** One launch of one step. */
+  launch(s: number, options: { workers?: number; between?: () => void } = {}): void {
+    const step = this.steps[s];
+    if (step === undefined) throw new Error(`No step ${s}`);
+    const n = options.workers ?? this.workers;
+    const [x, y, z] = step.grid;
+    const own = [CONTROL, GATE, RECORDS, STORED + 4 * s, s, this.steps.length, x * y * z, n, x, y, z];
+    const { between } = options;
+    run({
+      ...step,
+      module: this.module,
+      grid: [n, 1, 1],
+      args: [...step.args, ...own],
+      memory: this.memory,
+      random: this.random,
+      ...(between === undefined ? {} : { between }),
+    });
+  }
+
+  /** An entry: all steps in order, with the gate closing and opening at random on the way. */
+  preemptedEntry(): void {
+    this.newEntry();
+    const words = [() => this.setGate(0, 1), () => this.setGate(1 + this.random(7), 1), () => this.setPause(1)];
+    const close = () => words[this.random(3)]?.();
+    const open = () => {
+      for (let w = 0; w < 8; w++) this.setGate(w, 0);
+      this.setPause(0);
+    };
+    let left = this.random(60);
+    const between = () => {
+      if (left-- > 0) return;
+      if (this.random(3) > 0) close();
+      else open();
+      left = this.random(200);
+    };
+    open();
+    if (this.random(8) === 0) close();
+    this.steps.forEach((_, s) => this.launch(s, { between }));
+    open();
+  }
+
+  /** One launch of the untouched kernel, on this job's memory. */
+  runUntouched(module: Module, step: Step): void {
+    run({ ...step, module, memory: this.memory, random: this.random });
+  }
+
+  /** Entries until so many units are done. Throws when that takes for ever. */
+  finish(units: number): number {
+    this.grant(units);
+    let entries = 0;
+    while (this.units < units) {
+      if (++entries > 600) throw new Error(`After ${entries} entries unit ${this.units} of ${units} is still under way`);
+      this.preemptedEntry();
+    }
+    return entries;
+  }
+
+  /** The job's own buffers, as they are now. */
+  data(): Uint8Array {
+    return new Uint8Array(this.memory.view.buffer.slice(DATA - BASE));
+  }
+  fill(seed: number): void {
+    for (let i = 0; i < DATA_BYTES; i += 4) this.memory.setU32(DATA + i, (Math.imul(i + 1, 2654435761) ^ seed) >>> 0);
+  }
+}
