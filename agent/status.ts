@@ -6,16 +6,10 @@
  */
 import { Hono } from "hono";
 import type { DeviceInfo, EngineSnapshot, Feature } from "../ffi/engine.ts";
-import {
-  AGENT_METRICS,
-  BACKGROUND_METRICS,
-  CRITICAL_METRICS,
-  type MetricsView,
-  prometheusText,
-  readAll,
-} from "./metrics.ts";
+import { AGENT_METRICS, BACKGROUND_METRICS, CRITICAL_METRICS, type MetricsView, readAll } from "./metrics.ts";
 import type { StepReport } from "./load.ts";
 import { InputError } from "./errors.ts";
+import { prometheusText } from "./prometheus.ts";
 
 /** One task or job as the status shows it. */
 export interface WorkInfo {

@@ -495,6 +495,16 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  calypte_check_surplus: {
+    parameters: [
+      "i32", // int32_t engine
+      "i32", // int32_t job
+      "buffer", // const uint8_t *input
+      "u64", // uint64_t input_bytes
+      "u32", // uint32_t launches
+    ],
+    result: "i32",
+  },
   calypte_ready: {
     parameters: [
       "i32", // int32_t engine

@@ -295,6 +295,11 @@ export interface Engine extends Disposable {
   addWork(spec: WorkSpec): number;
   /** One request or unit by itself, before `ready`. On `sim` the output is all zero and the duration 0. */
   runOnce(kind: WorkKind, work: number, input: Uint8Array): { output: Uint8Array; durationNs: number };
+  /**
+   * Before `ready`, for verification: bytes that `launches` surplus launches behind a unit changed: 0 where the
+   * protocol holds (and on `sim`, where nothing is launched).
+   */
+  checkSurplus(job: number, input: Uint8Array, launches: number): number;
   ready(): void;
 
   setPlan(plan: Plan): void;

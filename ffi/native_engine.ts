@@ -186,6 +186,16 @@ export class NativeEngine implements Engine {
     return { output, durationNs: Number(duration.getBigUint64(0, true)) };
   }
 
+  checkSurplus(job: number, input: Uint8Array, launches: number): number {
+    const operation = `check surplus launches of job ${job}`;
+    checkInteger(job, "i32", operation, "job");
+    checkInteger(launches, "u32", operation, "launches");
+    return this.#call(
+      operation,
+      (c) => c.calypte_check_surplus(this.#id, job, ffi(input), BigInt(input.length), launches),
+    );
+  }
+
   ready(): void {
     this.#call("make the engine ready", (c) => c.calypte_ready(this.#id));
   }

@@ -27,8 +27,6 @@ const LEFT = 4;
 const STEP_WORD = 16;
 const COMPLETED = 32;
 const LEAVES = 40;
-const STARTED = 48;
-const BUSY_NS = 56;
 const MIRROR = 64;
 const RECORD_BYTES = 16;
 const RECORD_NEXT = 8;
@@ -44,9 +42,9 @@ export interface WrapperNames {
 }
 
 export interface WrapperParts {
-  /** In front of the body's first instruction: steps 1 and 2 and the virtual block index. */
+  /** In front of the body's first instruction: steps 1 and 2. */
   readonly before: string;
-  /** Behind the body: steps 4 and 5. Every return of the body jumps to `gather`. */
+  /** Behind the body: steps 3 and 4. Every return of the body jumps to `gather`. */
   readonly after: string;
   readonly gather: string;
 }
@@ -136,34 +134,34 @@ export function wrapper(names: WrapperNames, axes: ReadonlySet<Axis>, copiesAsyn
   const before = `
 	.reg .pred ${r}closed, ${r}first, ${r}mine, ${r}go;
 	.reg .b32 ${r}next${components}, ${r}w<8>, ${r}entry, ${r}left, ${r}pause, ${r}unused, ${r}worker, ${r}began;
-	.reg .b64 ${r}control, ${r}record, ${r}generation, ${r}word, ${r}granted, ${r}time;
-	// 1. Enter. What needs no order is asked first, so that it is under way while the ordered load waits.
-${readGate(r, param)}
-${readRecord(r, param, "next")}
-	// The stored workers must be no older than "granted": acquire. It also keeps an earlier step's data from being stale.
+	.reg .b64 ${r}control, ${r}record, ${r}generation, ${r}word, ${r}granted, ${r}stored;
+	// 1. Enter, in the prescribed order.
+	ld.param.u64 ${r}control, [${param("control")}];
+	cvta.to.global.u64 ${r}control, ${r}control;
 	ld.acquire.sys.global.v2.u64 {${r}word, ${r}granted}, [${r}control+${STEP_WORD}];
-	ld.param.u64 ${r}time, [${param("stored")}];
-	cvta.to.global.u64 ${r}time, ${r}time;
-	ld.relaxed.sys.global.u32 ${r}w0, [${r}time];
+	ld.param.u64 ${r}stored, [${param("stored")}];
+	cvta.to.global.u64 ${r}stored, ${r}stored;
+	ld.relaxed.sys.global.u32 ${r}w0, [${r}stored];
 	ld.param.u32 ${r}w1, [${param("workers")}];
 	setp.eq.u32 ${r}mine, ${r}w0, ${r}w1;
 	cvt.u32.u64 ${r}w2, ${r}word;
 	and.b32 ${r}w2, ${r}w2, 65535;
 	ld.param.u32 ${r}w3, [${param("step")}];
 	setp.eq.and.u32 ${r}mine, ${r}w2, ${r}w3, ${r}mine;
-	shr.u64 ${r}time, ${r}word, 16;
-	setp.lt.and.u64 ${r}mine, ${r}time, ${r}granted, ${r}mine;
-	// 2. Begin. Decided before the barrier, and by it: a worker with nothing left may see the step word move while it
-	// reads, and then its threads would not agree. One with work left cannot, as the step waits for it.
+	shr.u64 ${r}stored, ${r}word, 16;
+	setp.lt.and.u64 ${r}mine, ${r}stored, ${r}granted, ${r}mine;
+${readRecord(r, param, "next")}
 	setp.eq.u64 ${r}go, ${r}generation, ${r}word;
 	selp.b32 ${r}next, ${r}next, ${r}worker, ${r}go;
-	ld.param.u32 ${r}w4, [${param("total")}];
-	setp.lt.and.u32 ${r}go, ${r}next, ${r}w4, ${r}mine;
+${readGate(r, param)}
+	ld.param.u32 ${r}w1, [${param("total")}];
+	setp.lt.and.u32 ${r}go, ${r}next, ${r}w1, ${r}mine;
 	not.pred ${r}first, ${r}closed;
 	and.pred ${r}go, ${r}go, ${r}first;
 	bar.red.and.pred ${r}go, 0, ${r}go;
 	@${r}go bra ${label}BEGIN;
 	and.pred ${r}mine, ${r}mine, ${r}closed;
+	bar.red.or.pred ${r}mine, 0, ${r}mine;
 ${isFirstThread(r)}
 	and.pred ${r}mine, ${r}mine, ${r}first;
 	@!${r}mine bra ${label}END;
@@ -172,21 +170,17 @@ ${isFirstThread(r)}
 ${label}BEGIN:
 	// All lanes hold the same value; the shuffle lets ptxas know.
 	shfl.sync.idx.b32 ${r}next, ${r}next, 0, 31, -1;
-${isFirstThread(r)}
-	setp.eq.and.u32 ${r}first, ${r}worker, 0, ${r}first;
-	@!${r}first bra ${label}RUN;
-	mov.u64 ${r}time, %globaltimer;
-	st.relaxed.sys.global.u64 [${r}control+${STARTED}], ${r}time;
 ${label}RUN:
-	// 3. Run virtual block "next".
+	// 2. Run virtual block "next".
 ${virtualIndex(r, label, param, axes)}
 ${label}BODY:
 `;
 
   const after = `
 ${label}GATHER:
-	// 4. Checkpoint.
+	// 3. Checkpoint.
 	${copiesAsync ? "cp.async.wait_all;" : ""}
+	bar.sync 0;
 	mov.pred ${r}closed, 0;
 ${isFirstThread(r)}
 	@!${r}first bra ${label}MEET;
@@ -200,7 +194,7 @@ ${label}MEET:
 	not.pred ${r}closed, ${r}closed;
 	and.pred ${r}go, ${r}go, ${r}closed;
 	@${r}go bra ${label}RUN;
-	// 5. Leave or end: thread 0 alone.
+	// 4. Leave or end: thread 0 alone.
 ${isFirstThread(r)}
 	@!${r}first bra ${label}END;
 	ld.param.u64 ${r}control, [${param("control")}];
@@ -212,22 +206,13 @@ ${readRecord(r, param, "began")}
 	st.relaxed.gpu.global.u64 [${r}record], ${r}word;
 	st.relaxed.gpu.global.u32 [${r}record+${RECORD_NEXT}], ${r}next;
 	fence.acq_rel.gpu;
+	ld.relaxed.sys.global.u32 ${r}entry, [${r}control];
 	ld.param.u32 ${r}w2, [${param("total")}];
 	setp.ge.u32 ${r}go, ${r}next, ${r}w2;
-	@${r}go bra ${label}TIME;
-	ld.relaxed.sys.global.u32 ${r}entry, [${r}control];
-	st.relaxed.sys.global.u32 [${r}control+${LEFT}], ${r}entry;
-	mov.u64 ${r}time, 1;
-	red.relaxed.gpu.global.add.u64 [${r}control+${LEAVES}], ${r}time;
-${label}TIME:
-	setp.ne.u32 ${r}go, ${r}worker, 0;
 	@${r}go bra ${label}COUNT;
-	ld.relaxed.sys.global.u64 ${r}granted, [${r}control+${STARTED}];
-	mov.u64 ${r}time, %globaltimer;
-	sub.u64 ${r}time, ${r}time, ${r}granted;
-	ld.relaxed.sys.global.u64 ${r}granted, [${r}control+${BUSY_NS}];
-	add.u64 ${r}time, ${r}time, ${r}granted;
-	st.relaxed.sys.global.u64 [${r}control+${BUSY_NS}], ${r}time;
+	st.relaxed.sys.global.u32 [${r}control+${LEFT}], ${r}entry;
+	mov.u64 ${r}stored, 1;
+	red.relaxed.gpu.global.add.u64 [${r}control+${LEAVES}], ${r}stored;
 ${label}COUNT:
 	ld.param.u32 ${r}w1, [${param("workers")}];
 	sub.u32 ${r}w3, ${r}next, ${r}began;
@@ -238,20 +223,23 @@ ${label}COUNT:
 	@${r}go bra ${label}END;
 	mov.u32 ${r}w4, 0;
 	st.relaxed.sys.global.u32 [${r}control+${COMPLETED}], ${r}w4;
-	fence.acq_rel.sys;
-	// The next step word: the next step, or step 0 of the next unit.
-	add.u64 ${r}time, ${r}word, 1;
-	shr.u64 ${r}generation, ${r}word, 16;
-	add.u64 ${r}generation, ${r}generation, 1;
-	shl.b64 ${r}generation, ${r}generation, 16;
+	add.u64 ${r}stored, ${r}word, 1;
 	ld.param.u32 ${r}w4, [${param("step")}];
 	add.u32 ${r}w4, ${r}w4, 1;
 	ld.param.u32 ${r}w5, [${param("steps")}];
 	setp.lt.u32 ${r}go, ${r}w4, ${r}w5;
-	selp.b64 ${r}time, ${r}time, ${r}generation, ${r}go;
-	st.relaxed.sys.global.u64 [${r}control+${STEP_WORD}], ${r}time;
+	@${r}go bra ${label}NEXT;
+	// The last step: the end of a unit sticks, and the next step word is step 0 of the next unit.
+	st.relaxed.sys.global.u32 [${r}control+${LEFT}], ${r}entry;
+	shr.u64 ${r}stored, ${r}word, 16;
+	add.u64 ${r}stored, ${r}stored, 1;
+	shl.b64 ${r}stored, ${r}stored, 16;
+${label}NEXT:
+	fence.acq_rel.sys;
+	st.relaxed.sys.global.u64 [${r}control+${STEP_WORD}], ${r}stored;
 	ld.relaxed.sys.global.u64 ${r}record, [${r}control+${MIRROR}];
-	st.relaxed.sys.global.u64 [${r}record], ${r}time;
+	cvta.to.global.u64 ${r}record, ${r}record;
+	st.relaxed.sys.global.u64 [${r}record], ${r}stored;
 ${label}END:
 	ret;
 `;

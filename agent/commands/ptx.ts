@@ -1,5 +1,5 @@
 /** `calypte ptx report|rewrite`: what the checkpoint compiler makes of PTX files. */
-import { reportModule, rewriteModule } from "../../ptx/mod.ts";
+import { type KernelReport, ptxasRegisters, reportModule, rewriteModule } from "../../ptx/mod.ts";
 import { asInputError } from "../checkpoint.ts";
 import { InputError, reasonOf } from "../errors.ts";
 import { table } from "../summary.ts";
@@ -7,7 +7,8 @@ import { type Command, lines, parseCommand } from "./command.ts";
 
 const REPORT_HELP = `Usage: calypte ptx report FILE... [--json]
 
-Says of every kernel how preemptible it is, and why not more.
+Says of every kernel how preemptible it is, and why not more; where ptxas is installed, also how many
+registers it takes, as it is and rewritten.
 
 Options:
   --json  one JSON object per file and line instead of tables
@@ -28,7 +29,7 @@ export const ptxReportCommand: Command = {
     });
     for (const file of positional) {
       const text = await readText(file);
-      const kernels = asInputError(() => reportModule(text, file));
+      const kernels = asInputError(() => reportModule(text, file, { countRegisters: ptxasRegisters }));
       if (flags.json) {
         terminal.out(JSON.stringify({ file, kernels }) + "\n");
         continue;
@@ -40,8 +41,9 @@ export const ptxReportCommand: Command = {
         `${kernel.params.length}`,
         `${kernel.barriers}`,
         `${kernel.loops}`,
+        registersOf(kernel),
       ]);
-      terminal.out(lines(table(["kernel", "level", "params", "barriers", "loops"], rows)));
+      terminal.out(lines(table(["kernel", "level", "params", "barriers", "loops", "registers"], rows)));
       for (const { kernel, reason, line } of kernels) {
         if (reason !== "") terminal.out(`${file}:${line}: ${kernel}: ${reason}\n`);
       }
@@ -49,6 +51,12 @@ export const ptxReportCommand: Command = {
     return 0;
   },
 };
+
+/** Of the original and of the rewritten kernel; empty where ptxas was not asked. */
+function registersOf({ registersBefore, registersAfter }: KernelReport): string {
+  if (registersBefore === undefined && registersAfter === undefined) return "";
+  return `${registersBefore ?? "?"} -> ${registersAfter ?? "?"}`;
+}
 
 const REWRITE_HELP = `Usage: calypte ptx rewrite FILE -o OUT
 

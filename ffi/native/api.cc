@@ -191,6 +191,11 @@ CALYPTE_EXPORT int32_t calypte_run_once(int32_t id, uint32_t kind, int32_t work,
   return with(id, [&](Engine &engine) { return engine.run_once(kind, work, input, input_bytes, output, output_bytes, timeout_ns, duration_ns); });
 }
 
+CALYPTE_EXPORT int32_t calypte_check_surplus(int32_t id, int32_t job, const uint8_t *input, uint64_t input_bytes, uint32_t launches) {
+  if (input == nullptr && input_bytes > 0) return null_pointer("check_surplus");
+  return with(id, [&](Engine &engine) { return engine.check_surplus(job, input, input_bytes, launches); });
+}
+
 CALYPTE_EXPORT int32_t calypte_ready(int32_t id) {
   return with(id, [](Engine &engine) { return engine.ready(); });
 }

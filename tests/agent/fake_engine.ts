@@ -183,6 +183,9 @@ export class FakeEngine implements Engine {
   runOnce(): { output: Uint8Array; durationNs: number } {
     return { output: new Uint8Array(), durationNs: 0 };
   }
+  checkSurplus(): number {
+    return 0;
+  }
   ready(): void {
     this.#call("ready");
     this.state.state = "ready";

@@ -96,7 +96,7 @@ Deno.test("version says agent and Deno whether or not the library is there", asy
 Deno.test("ptx report says the level of every kernel, as a table or as JSON", async () => {
   const { code, out } = await calypte("ptx", "report", BUILTIN);
   assertEquals(code, 0);
-  assertMatch(out, /^kernel +level +params +barriers +loops\ncalypte_copy +block +3 +0 +\d+\n/);
+  assertMatch(out, /^kernel +level +params +barriers +loops +registers\ncalypte_copy +block +3 +0 +\d+.*\n/);
   const json = JSON.parse((await calypte("ptx", "report", "--json", BUILTIN)).out);
   assertEquals(json.kernels.length, 4);
 });

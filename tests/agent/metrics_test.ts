@@ -4,12 +4,11 @@ import {
   AGENT_METRICS,
   BACKGROUND_METRICS,
   CRITICAL_METRICS,
-  metricsMarkdown,
   type MetricsView,
-  prometheusText,
   readAll,
   responseUs,
 } from "../../agent/metrics.ts";
+import { metricsMarkdown, prometheusText } from "../../agent/prometheus.ts";
 import { bucketIndex, emptyHistogram } from "../../ffi/histogram.ts";
 import type { Histogram } from "../../ffi/engine.ts";
 import { jobStats, snapshotOf, taskStats } from "./fake_engine.ts";

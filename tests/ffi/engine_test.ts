@@ -221,6 +221,7 @@ test("every method of a closed engine throws E_CLOSED, and closing twice is fine
     addFrames: () => engine.addFrames(bytes, 1, 1),
     addWork: () => load(engine),
     runOnce: () => engine.runOnce("critical", 0, bytes),
+    checkSurplus: () => engine.checkSurplus(0, bytes, 1),
     ready: () => engine.ready(),
     setPlan: () => engine.setPlan({ id: 1, leaseNs: 1, entries: [] }),
     hold: () => engine.hold("caller", true),

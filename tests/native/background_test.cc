@@ -1,7 +1,6 @@
-// Does background run only when, where and as much as plan, lease, holds and windows allow?
+// Does background run only when and as much as plan, lease and holds allow? Entries and whole steps: entries_test.cc.
 #include <doctest/doctest.h>
 
-#include "backend/sim/rng.h"
 #include "core/scheduler.h"
 #include "scheduler_rig.h"
 
@@ -86,6 +85,7 @@ TEST_SUITE("plan") {
     CHECK(stream.jobs[0].completed == 7);
   }
 
+  // Known: `granted` does not go back, so the units granted under the plan before still run.
   TEST_CASE("a plan with a smaller max_units takes hold although more units were granted before" * doctest::may_fail()) {
     Rig rig(jobs_of({block_job(kMs)}));
     rig.start();
@@ -200,6 +200,7 @@ TEST_SUITE("shares") {
     CHECK(shares[0] == doctest::Approx(0.5).epsilon(0.02));
   }
 
+  // Known: a job that has its entries queued leaves the free ones to others, whatever their weight.
   TEST_CASE("shares are the weights also where only two units are staged ahead, as a GPU with two slots does" * doctest::may_fail()) {
     const std::vector<double> shares = shares_after(10'000, {{0, 9, 0}, {1, 1, 0}}, {{200 * kUs, 2}, {200 * kUs, 2}});
     CHECK(shares[0] == doctest::Approx(0.9).epsilon(0.02));
@@ -240,216 +241,5 @@ TEST_SUITE("shares") {
     stream.stage_all();
     while (stream.units < 2'000) REQUIRE(stream.run_one());
     CHECK(stream.jobs[0].completed == doctest::Approx(1'000).epsilon(0.05));
-  }
-}
-
-TEST_SUITE("entries ahead") {
-  TEST_CASE("never more than CALYPTE_MAX_ENTRIES_AHEAD entries are outstanding, whatever happens") {
-    const uint64_t seed = 21;
-    INFO("seed " << seed);
-    calypte::sim::Rng rng(seed);
-    SchedulerConfig config = jobs_of({});
-    for (uint32_t i = 0; i < CALYPTE_MAX_JOBS; ++i) config.jobs.push_back(i % 5 == 4 ? whole_job(kMs) : block_job((i + 1) * 100 * kUs));
-    config.tasks = {periodic(10 * kMs, 5 * kMs)};
-    Rig rig(config);
-    rig.start();
-    std::vector<Stream::Job> jobs;
-    for (const JobConfig &job : config.jobs) jobs.push_back({job.estimate_ns, 2});
-    Stream stream(rig, jobs);
-    stream.stage_all();
-    for (int i = 0; i < 50'000; ++i) {
-      switch (rng.up_to(4)) {
-        case 0: rig.tick(rig.now + rng.up_to(kMs)); break;
-        case 1: rig.hold(CALYPTE_HOLD_CALLER, rng.up_to(1) == 0, rig.now); break;
-        case 2: {
-          std::vector<calypte_plan_entry> entries;
-          for (uint32_t id = 0; id < CALYPTE_MAX_JOBS; ++id) {
-            if (rng.up_to(1) == 0) entries.push_back({id, 1 + static_cast<uint32_t>(rng.up_to(9)), rng.up_to(3)});
-          }
-          rig.plan(1 + rng.up_to(20 * kMs), entries, rig.now);
-          break;
-        }
-        case 3: rig.done(0, rig.now); break;
-        default: stream.run_one(); continue;
-      }
-      stream.carry_out();
-      REQUIRE(rig.snapshot().entries_ahead == stream.queue.size());
-    }
-    CHECK(stream.most <= CALYPTE_MAX_ENTRIES_AHEAD);
-    CHECK(stream.units > 100);
-  }
-
-  TEST_CASE("with parked resume one entry more than there are units is queued, to resume a preempted one") {
-    Rig rig(jobs_of({block_job(kMs)}));
-    rig.start();
-    rig.plan(kSecond, {{0, 1, 0}}, 0);
-    rig.staged(0, 1, 0);
-    CHECK(rig.count(ActionKind::enqueue_entry) == 2);
-  }
-
-  TEST_CASE("where the host resumes, no entry is enqueued while critical work waits or runs, and the end of it brings them") {
-    SchedulerConfig config = jobs_of({block_job(kMs)});
-    config.tasks = {on_call(5 * kMs)};
-    config.parked_resume = false;
-    Rig rig(config);
-    rig.start();
-    rig.arrive(0, 0);
-    rig.plan(kSecond, {{0, 1, 0}}, 1 * kMs);
-    rig.staged(0, 10, 1 * kMs);
-    CHECK(rig.count(ActionKind::enqueue_entry) == 0);
-    rig.arrive(0, 2 * kMs);
-    rig.done(0, 3 * kMs);
-    CHECK(rig.count(ActionKind::enqueue_entry) == 0);
-    rig.done(0, 4 * kMs);
-    CHECK(rig.count(ActionKind::enqueue_entry) >= 1);
-  }
-
-  TEST_CASE("where the host resumes, an entry that was preempted is enqueued again") {
-    SchedulerConfig config = jobs_of({block_job(kMs)});
-    config.tasks = {on_call(5 * kMs)};
-    config.parked_resume = false;
-    Rig rig(config);
-    rig.start();
-    rig.plan(kSecond, {{0, 1, 0}}, 0);
-    rig.staged(0, 1, 0);
-    REQUIRE(rig.count(ActionKind::enqueue_entry) == 1);
-    rig.arrive(0, 1 * kMs);
-    rig.entry_done(0, step_word_of(0, 0), 1 * kMs + 10 * kUs);
-    CHECK(rig.count(ActionKind::enqueue_entry) == 0);
-    CHECK(rig.snapshot().jobs[0].preemptions == 1);
-    rig.done(0, 2 * kMs);
-    CHECK(rig.count(ActionKind::enqueue_entry) == 1);
-  }
-
-  TEST_CASE("an entry that found nothing to do counts as skipped, not as a preemption") {
-    Rig rig(jobs_of({block_job(kMs)}));
-    rig.start();
-    Stream stream(rig, {{kMs, 1}});
-    rig.plan(kSecond, {{0, 1, 1}}, 0);
-    stream.carry_out();
-    stream.stage_all();
-    while (stream.run_one()) continue;
-    CHECK(rig.snapshot().jobs[0].units == 1);
-    CHECK(rig.snapshot().jobs[0].entries == 2);
-    CHECK(rig.snapshot().jobs[0].skipped_entries == 1);
-    CHECK(rig.snapshot().jobs[0].preemptions == 0);
-  }
-}
-
-TEST_SUITE("whole steps") {
-  TEST_CASE("a whole step starts only where its estimate, a quarter and 50 us fit before the next arrival") {
-    SchedulerConfig config = jobs_of({whole_job(4 * kMs)});
-    config.tasks = {periodic(10 * kMs, 5 * kMs)};
-    config.tasks[0].phase_ns = 10 * kMs;
-    const uint64_t latest_ns = 10 * kMs - 5 * kMs - 50 * kUs;
-    for (const bool fits : {true, false}) {
-      Rig rig(config);
-      rig.start();
-      rig.plan(kSecond, {{0, 1, 0}}, 0);
-      rig.staged(0, 1, latest_ns + (fits ? 0 : 1));
-      CHECK(rig.count(ActionKind::launch_whole) == (fits ? 1 : 0));
-      CHECK(rig.count(ActionKind::enqueue_entry) == 0);
-    }
-  }
-
-  TEST_CASE("a whole step that had no window starts after the critical work that took it") {
-    SchedulerConfig config = jobs_of({whole_job(4 * kMs)});
-    config.tasks = {periodic(10 * kMs, 5 * kMs)};
-    config.tasks[0].phase_ns = 2 * kMs;
-    Rig rig(config);
-    rig.start();
-    rig.plan(kSecond, {{0, 1, 0}}, 0);
-    rig.staged(0, 1, 0);
-    CHECK(rig.count(ActionKind::launch_whole) == 0);
-    rig.tick(2 * kMs);
-    CHECK(rig.count(ActionKind::launch_whole) == 0);
-    rig.done(0, 3 * kMs);
-    REQUIRE(rig.count(ActionKind::launch_whole) == 1);
-    CHECK(rig.all(ActionKind::launch_whole)[0].step_word == step_word_of(0, 0));
-    rig.entry_done(0, step_word_of(1, 0), 7 * kMs, 4 * kMs);
-    CHECK(rig.snapshot().jobs[0].whole_launches == 1);
-    CHECK(rig.snapshot().jobs[0].gpu_ns[CALYPTE_LEVEL_WHOLE] == 4 * kMs);
-    CHECK(rig.snapshot().jobs[0].units == 1);
-  }
-
-  TEST_CASE("a whole step within every task's max_blocking starts at any time but while critical work is pending") {
-    SchedulerConfig config = jobs_of({whole_job(4 * kMs)});
-    config.tasks = {periodic(10 * kMs, 5 * kMs), on_call(50 * kMs)};
-    for (TaskConfig &task : config.tasks) task.max_blocking_ns = 4 * kMs;
-    config.tasks[0].phase_ns = 2 * kMs;
-    Rig rig(config);
-    rig.start();
-    rig.plan(kSecond, {{0, 1, 0}}, 0);
-    rig.staged(0, 1, 1 * kMs);
-    CHECK(rig.count(ActionKind::launch_whole) == 1);
-  }
-
-  TEST_CASE("a whole step beside a task on call, which may arrive at any time, is refused once and reported with its estimate") {
-    SchedulerConfig config = jobs_of({whole_job(4 * kMs)});
-    config.tasks = {on_call(50 * kMs)};
-    config.tasks[0].max_blocking_ns = 3 * kMs;
-    Rig rig(config);
-    rig.start();
-    rig.plan(kSecond, {{0, 1, 0}}, 0);
-    rig.staged(0, 1, 0);
-    CHECK(rig.count(ActionKind::launch_whole) == 0);
-    REQUIRE(rig.reports(CALYPTE_EVENT_WHOLE_REFUSED).size() == 1);
-    CHECK(rig.reports(CALYPTE_EVENT_WHOLE_REFUSED)[0].b == 4'000'000);
-    rig.tick(kMs);
-    CHECK(rig.reports(CALYPTE_EVENT_WHOLE_REFUSED).empty());
-  }
-
-  TEST_CASE("a refused whole step does not keep other jobs from running") {
-    SchedulerConfig config = jobs_of({whole_job(400 * kMs), block_job(kMs)});
-    config.tasks = {periodic(10 * kMs, 5 * kMs)};
-    Rig rig(config);
-    rig.start();
-    rig.plan(kSecond, {{0, 1000, 0}, {1, 1, 0}}, 0);
-    rig.staged(0, 1, 0);
-    rig.staged(1, 10, 0);
-    CHECK(rig.count(ActionKind::enqueue_entry) >= 1);
-  }
-
-  TEST_CASE("a whole step waits for an empty stream, and while it runs nothing is enqueued behind it") {
-    Rig rig(jobs_of({block_job(kMs), whole_job(kMs)}));
-    rig.start();
-    rig.staged(0, 1, 0);
-    rig.plan(kSecond, {{0, 1, 0}, {1, 1'000'000, 0}}, 0);
-    CHECK(rig.count(ActionKind::enqueue_entry) == 2);
-    rig.staged(1, 1, 0);
-    CHECK(rig.count(ActionKind::launch_whole) == 0);
-    rig.entry_done(0, step_word_of(1, 0), kMs);
-    CHECK(rig.count(ActionKind::launch_whole) == 0);
-    rig.entry_done(0, step_word_of(1, 0), kMs + 6 * kUs);
-    CHECK(rig.count(ActionKind::launch_whole) == 1);
-    rig.staged(0, 5, 2 * kMs);
-    CHECK(rig.count(ActionKind::enqueue_entry) == 0);
-    rig.entry_done(1, step_word_of(1, 0), 3 * kMs, kMs);
-    CHECK(rig.count(ActionKind::enqueue_entry) >= 1);
-  }
-
-  TEST_CASE("a unit of block and whole steps goes through its segments in order") {
-    JobConfig job{{{0, 2, false, kMs}, {2, 1, true, kMs}, {3, 1, false, kMs}}, 3 * kMs};
-    SchedulerConfig config = jobs_of({job});
-    config.parked_resume = false;
-    Rig rig(config);
-    rig.start();
-    rig.plan(kSecond, {{0, 1, 0}}, 0);
-    rig.staged(0, 1, 0);
-    REQUIRE(rig.count(ActionKind::enqueue_entry) == 1);
-    CHECK(rig.all(ActionKind::enqueue_entry)[0].segment == 0);
-    rig.entry_done(0, step_word_of(0, 1), kMs);  // left within the segment
-    REQUIRE(rig.count(ActionKind::enqueue_entry) == 1);
-    CHECK(rig.all(ActionKind::enqueue_entry)[0].segment == 0);
-    rig.entry_done(0, step_word_of(0, 2), 2 * kMs);
-    REQUIRE(rig.count(ActionKind::launch_whole) == 1);
-    CHECK(rig.all(ActionKind::launch_whole)[0].step_word == step_word_of(0, 2));
-    rig.entry_done(0, step_word_of(0, 3), 3 * kMs, kMs);
-    REQUIRE(rig.count(ActionKind::enqueue_entry) == 1);
-    CHECK(rig.all(ActionKind::enqueue_entry)[0].segment == 2);
-    rig.entry_done(0, step_word_of(1, 0), 4 * kMs);
-    CHECK(rig.count(ActionKind::enqueue_entry) == 0);
-    CHECK(rig.snapshot().jobs[0].units == 1);
-    CHECK(rig.snapshot().jobs[0].preemptions == 1);
   }
 }

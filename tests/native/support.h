@@ -202,4 +202,19 @@ class TestEngine {
   calypte_snapshot snapshot_{};
 };
 
+// A detector of 4 ms at 30 Hz beside a job of 100 waves of 50 us and one of many short steps.
+struct Flight {
+  TestEngine engine;
+
+  explicit Flight(const calypte_options &options) : engine(options) {
+    const int32_t frames = engine.frames(1024, 7);
+    engine.add(WorkSpec::task("detector", 4 * kMs, 15 * kMs).frames(static_cast<uint32_t>(frames), 1024, 33'333'333).output(4096, true));
+    engine.add(WorkSpec::job("map").step(CALYPTE_LEVEL_BLOCK, 5 * kMs, 50 * kUs).frames(static_cast<uint32_t>(frames), 1024, 0).output(1 << 16, true));
+    WorkSpec chain = WorkSpec::job("chain");
+    for (int i = 0; i < 20; ++i) chain.step(CALYPTE_LEVEL_BLOCK, 100 * kUs, 20 * kUs);
+    engine.add(chain);
+    engine.ready();
+  }
+};
+
 }  // namespace calypte::test

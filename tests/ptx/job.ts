@@ -47,12 +47,6 @@ export class Job {
   get completed(): number {
     return this.memory.u32(CONTROL + 32);
   }
-  get started(): bigint {
-    return this.memory.u64(CONTROL + 48);
-  }
-  get busy(): bigint {
-    return this.memory.u64(CONTROL + 56);
-  }
   get sticksIn(): number {
     return this.memory.u32(CONTROL + 4);
   }

@@ -47,6 +47,8 @@ class Backend {
   // The work is validated and its id is the number of works of its kind before it.
   virtual int32_t add(const Work &work) = 0;
   virtual int32_t run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns) = 0;
+  // Bytes that `launches` surplus launches behind a unit changed.
+  virtual int32_t check_surplus(const Work &work, const uint8_t *input, uint32_t launches) = 0;
   // Self-tests, warms up, measures. Returns 0; `parked_resume` and the estimates are filled in.
   virtual int32_t ready(core::SchedulerConfig &config) = 0;
 

@@ -196,6 +196,14 @@ int32_t Engine::run_once(uint32_t kind, int32_t id, const uint8_t *input, uint64
   return code;
 }
 
+int32_t Engine::check_surplus(int32_t id, const uint8_t *input, uint64_t input_bytes, uint32_t launches) {
+  if (const int32_t code = expect_state(CALYPTE_STATE_LOADING, "check_surplus"); code < 0) return code;
+  const Work *job = find(CALYPTE_WORK_BACKGROUND, id);
+  if (job == nullptr) return fail(CALYPTE_E_NOT_FOUND, "check_surplus: no job %d", id);
+  if (input_bytes != job->head.input_bytes) return fail(CALYPTE_E_INVALID, "check_surplus '%s': takes %llu bytes, got %llu", job->head.name, static_cast<unsigned long long>(job->head.input_bytes), static_cast<unsigned long long>(input_bytes));
+  return backend_->check_surplus(*job, input, launches);
+}
+
 int32_t Engine::ready() {
   if (const int32_t code = expect_state(CALYPTE_STATE_LOADING, "ready"); code < 0) return code;
   core::SchedulerConfig config;

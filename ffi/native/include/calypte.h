@@ -434,6 +434,13 @@ int32_t calypte_add(int32_t engine, const uint8_t *work, uint32_t size_bytes);
 int32_t calypte_run_once(int32_t engine, uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint8_t *output, uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns);
 
 /*
+ * Verification of the protocol, before `ready`: runs one unit of a background job, then launches all of its
+ * block-level steps `launches` times more with nothing granted, as entries left over in a queue would. Returns how
+ * many bytes of the job's buffers and output slots changed: 0. On sim nothing is launched, and 0 is returned.
+ */
+int32_t calypte_check_surplus(int32_t engine, int32_t job, const uint8_t *input, uint64_t input_bytes, uint32_t launches);
+
+/*
  * Self-tests the gate and the parked stream, runs every kernel once, uploads the graphs, starts the
  * threads (real clock). From here on critical tasks with a source receive requests; background waits
  * for a plan. What a self-test lowers is reported by calypte_features and as events.

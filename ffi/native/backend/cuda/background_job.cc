@@ -153,7 +153,17 @@ int32_t BackgroundJob::reset(Gpu &gpu) {
   return 0;
 }
 
-int32_t BackgroundJob::run_once(Gpu &gpu, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns) {
+int32_t BackgroundJob::wait(const Gpu &gpu, uint64_t timeout_ns, const char *what) {
+  const uint64_t give_up_ns = monotonic_ns() + timeout_ns;
+  for (CUresult result; (result = cu_->StreamQuery(gpu.background)) != CUDA_SUCCESS; sched_yield()) {
+    if (result != CUDA_ERROR_NOT_READY) return fail_cuda(result, "run", what);
+    if (monotonic_ns() > give_up_ns) return fail(CALYPTE_E_TIMEOUT, "%s: it did not end within %.1f s", what, static_cast<double>(timeout_ns) * 1e-9);
+  }
+  return 0;
+}
+
+// Unit 0, one segment after the other. Leaves the control block behind it.
+int32_t BackgroundJob::run_unit(Gpu &gpu, const uint8_t *input, uint64_t timeout_ns, uint64_t &duration_ns) {
   const std::string what = "run job '" + work_.name() + "' once";
   const uint64_t one_unit = 1;
   if (const int32_t code = reset(gpu); code < 0) return code;
@@ -161,39 +171,52 @@ int32_t BackgroundJob::run_once(Gpu &gpu, const uint8_t *input, uint8_t *output,
   CALYPTE_CU(copy_word(gpu, control_at(offsetof(ControlBlock, granted)), &one_unit, 8, gpu.background), what.c_str());
   duration_ns = 0;
   for (uint32_t i = 0; i < graphs_.size(); ++i) {
-    const core::Segment &segment = config_.segments[i];
+    core::Segment &segment = config_.segments[i];
     const uint32_t entry = i + 1;
-    CALYPTE_CU(copy_word(gpu, control_at(offsetof(ControlBlock, entry)), &entry, 4, gpu.background), what.c_str());
-    CALYPTE_CU(cu_->EventRecord(begin_, gpu.background), what.c_str());
-    if (segment.whole) {
-      CALYPTE_CU(launches_[segment.first_step].enqueue(*cu_, gpu.background), what.c_str());
-    } else {
-      CALYPTE_CU(cu_->GraphLaunch(graphs_[i].exec, gpu.background), what.c_str());
-    }
-    CALYPTE_CU(cu_->EventRecord(end_, gpu.background), what.c_str());
     const bool last = i + 1 == graphs_.size();
     const uint64_t next = last ? core::step_word_of(1, 0) : core::step_word_of(0, segment.first_step + segment.step_count);
+    CALYPTE_CU(copy_word(gpu, control_at(offsetof(ControlBlock, entry)), &entry, 4, gpu.background), what.c_str());
+    CALYPTE_CU(cu_->EventRecord(begin_, gpu.background), what.c_str());
+    CALYPTE_CU(segment.whole ? launches_[segment.first_step].enqueue(*cu_, gpu.background) : cu_->GraphLaunch(graphs_[i].exec, gpu.background), what.c_str());
+    CALYPTE_CU(cu_->EventRecord(end_, gpu.background), what.c_str());
     if (segment.whole) {
       CALYPTE_CU(copy_word(gpu, control_at(offsetof(ControlBlock, step_word)), &next, 8, gpu.background), what.c_str());
+      CALYPTE_CU(copy_word(gpu, mirror_.device, &next, 8, gpu.background), what.c_str());
     }
-    const uint64_t give_up_ns = monotonic_ns() + timeout_ns;
-    for (CUresult result; (result = cu_->StreamQuery(gpu.background)) != CUDA_SUCCESS; sched_yield()) {
-      if (result != CUDA_ERROR_NOT_READY) return fail_cuda(result, "run", what.c_str());
-      if (monotonic_ns() > give_up_ns) return fail(CALYPTE_E_TIMEOUT, "%s: segment %u did not end within %.1f s", what.c_str(), i, static_cast<double>(timeout_ns) * 1e-9);
-    }
+    if (const int32_t code = wait(gpu, timeout_ns, what.c_str()); code < 0) return code;
     float milliseconds = 0;
     CALYPTE_CU(cu_->EventElapsedTime(&milliseconds, begin_, end_), what.c_str());
-    graphs_[i].measured_ns = static_cast<uint64_t>(static_cast<double>(milliseconds) * 1e6);
-    config_.segments[i].estimate_ns = graphs_[i].measured_ns;
-    duration_ns += graphs_[i].measured_ns;
-    if (!segment.whole && step_word() != next) {
+    segment.estimate_ns = static_cast<uint64_t>(static_cast<double>(milliseconds) * 1e6);
+    duration_ns += segment.estimate_ns;
+    if (step_word() != next) {
       return fail(CALYPTE_E_FAULT, "%s: segment %u ended at step word %llu, not %llu: a kernel does not keep the protocol", what.c_str(), i,
                   static_cast<unsigned long long>(step_word()), static_cast<unsigned long long>(next));
     }
   }
   config_.estimate_ns = std::max<uint64_t>(duration_ns, 1);
+  return 0;
+}
+
+int32_t BackgroundJob::run_once(Gpu &gpu, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns) {
+  if (const int32_t code = run_unit(gpu, input, timeout_ns, duration_ns); code < 0) return code;
   if (output != nullptr) memcpy(output, slots_[0].output.host, work_.head.output_bytes);
   return reset(gpu);
+}
+
+int32_t BackgroundJob::launch_surplus(Gpu &gpu, uint32_t launches, uint64_t timeout_ns) {
+  const std::string what = "surplus launches of job '" + work_.name() + "'";
+  uint32_t entry = static_cast<uint32_t>(graphs_.size());
+  for (uint32_t launched = 0; launched < launches;) {
+    for (uint32_t i = 0; i < graphs_.size(); ++i) {
+      if (config_.segments[i].whole) continue;
+      entry += 1;
+      CALYPTE_CU(copy_word(gpu, control_at(offsetof(ControlBlock, entry)), &entry, 4, gpu.background), what.c_str());
+      CALYPTE_CU(cu_->GraphLaunch(graphs_[i].exec, gpu.background), what.c_str());
+      launched += config_.segments[i].step_count;
+    }
+    if (entry == graphs_.size()) break;  // every step is whole
+  }
+  return wait(gpu, timeout_ns, what.c_str());
 }
 
 // ---- Running

@@ -56,6 +56,9 @@ class BackgroundJob {
   int32_t prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels);
   // One unit by itself, gate and scheduler left out; per-segment GPU times are kept. Loading.
   int32_t run_once(Gpu &gpu, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns);
+  // The two halves of calypte_check_surplus: a unit that is not reset, and launches behind it that nobody asked for.
+  int32_t run_unit(Gpu &gpu, const uint8_t *input, uint64_t timeout_ns, uint64_t &duration_ns);
+  int32_t launch_surplus(Gpu &gpu, uint32_t launches, uint64_t timeout_ns);
   // Back to unit 0, nothing granted. Loading.
   int32_t reset(Gpu &gpu);
 
@@ -82,12 +85,12 @@ class BackgroundJob {
  private:
   struct SegmentGraph {
     CUgraphExec exec = nullptr;  // null for a whole step
-    uint64_t measured_ns = 0;
   };
 
   int32_t make_slots(Gpu &gpu);
   int32_t make_launches(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels);
   int32_t build(Gpu &gpu, uint32_t segment);
+  int32_t wait(const Gpu &gpu, uint64_t timeout_ns, const char *what);
   CUresult write_head(const Gpu &gpu, uint32_t number, uint64_t granted, uint32_t tasks);
   CUresult copy_word(const Gpu &gpu, CUdeviceptr target, const void *value, size_t size_bytes, CUstream stream);
   CUdeviceptr control_at(size_t offset) const { return control_ + offset; }

@@ -208,6 +208,39 @@ int32_t CudaBackend::run_once(const Work &work, const uint8_t *input, uint8_t *o
   });
 }
 
+// Everything that a job's kernels can reach: its buffers and its output slots.
+int32_t CudaBackend::read_contents(const Work &work, std::vector<uint8_t> &out) {
+  out.clear();
+  for (const uint32_t id : buffers_of(work)) {
+    const size_t at = out.size();
+    out.resize(at + buffers_[id].size_bytes);
+    if (const int32_t code = buffer_read(static_cast<int32_t>(id), 0, out.data() + at, buffers_[id].size_bytes); code < 0) return code;
+  }
+  for (uint64_t unit = 0; unit < kUnitSlots; ++unit) {
+    const uint8_t *host = jobs_[work.id]->slot(unit).output.host;
+    out.insert(out.end(), host, host + work.head.output_bytes);
+  }
+  return 0;
+}
+
+int32_t CudaBackend::check_surplus(const Work &work, const uint8_t *input, uint32_t launches) {
+  if (const int32_t code = gpu_.enter(); code < 0) return code;
+  BackgroundJob &job = *jobs_[work.id];
+  if (const int32_t code = job.prepare(gpu_, buffers_, kernels_); code < 0) return code;
+  int32_t changed = 0;
+  const int32_t code = with_contents_kept(work, [&]() -> int32_t {
+    uint64_t duration_ns = 0;
+    std::vector<uint8_t> before, after;
+    if (const int32_t run = job.run_unit(gpu_, input, kWarmUpTimeoutNs, duration_ns); run < 0) return run;
+    if (const int32_t read = read_contents(work, before); read < 0) return read;
+    if (const int32_t run = job.launch_surplus(gpu_, launches, kWarmUpTimeoutNs); run < 0) return run;
+    if (const int32_t read = read_contents(work, after); read < 0) return read;
+    for (size_t i = 0; i < before.size() && changed < INT32_MAX; ++i) changed += before[i] != after[i] ? 1 : 0;
+    return job.reset(gpu_);
+  });
+  return code < 0 ? code : changed;
+}
+
 int32_t CudaBackend::warm_up(core::SchedulerConfig &config) {
   const auto run = [&](const Work &work, uint64_t &best_ns) -> int32_t {
     const bool frames = work.head.source == CALYPTE_SOURCE_FRAMES;

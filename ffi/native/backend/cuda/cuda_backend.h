@@ -38,6 +38,7 @@ class CudaBackend final : public Backend {
   bool has_kernel(int32_t kernel) const override { return kernel >= 0 && static_cast<size_t>(kernel) < kernels_.size(); }
   int32_t add(const Work &work) override;
   int32_t run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns) override;
+  int32_t check_surplus(const Work &work, const uint8_t *input, uint32_t launches) override;
   int32_t ready(core::SchedulerConfig &config) override;
 
   void execute(const core::Action &action, uint64_t now_ns) override;
@@ -63,6 +64,7 @@ class CudaBackend final : public Backend {
   };
 
   int32_t with_contents_kept(const Work &work, const std::function<int32_t()> &call);
+  int32_t read_contents(const Work &work, std::vector<uint8_t> &out);
   int32_t warm_up(core::SchedulerConfig &config);
   void feed();
   void enqueue(const core::Action &action);

@@ -12,6 +12,7 @@ constexpr uint32_t kThreadsPerSm = 2048;
 constexpr uint32_t kBlocksPerSm = 32;
 constexpr uint32_t kThreadsPerBlock = 1024;
 constexpr uint32_t kWorkersPerSm = 8;
+constexpr uint64_t kLongestNs = 3'600'000'000'000;  // an hour: sums of 1024 steps stay far from overflow
 
 constexpr uint64_t ceil_div(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 
@@ -49,16 +50,17 @@ std::vector<GpuStep> gpu_steps(const Work &work, uint32_t sms) {
     out.whole = step.level == CALYPTE_LEVEL_WHOLE;
     uint64_t ns = step.estimate_ns > 0 ? step.estimate_ns : derived_ns(step, sms);
     if (!measured) ns = scaled(ns, work.head.estimate_ns, derived_sum_ns);
-    out.estimate_ns = std::max<uint64_t>(ns, 1);
+    out.estimate_ns = std::clamp<uint64_t>(ns, 1, kLongestNs);
     const uint64_t block_ns = step.block_estimate_ns > 0 ? step.block_estimate_ns : out.estimate_ns / ceil_div(out.blocks, out.workers);
-    out.block_ns = std::clamp<uint64_t>(block_ns, 1, out.estimate_ns);
+    // One after another the blocks cannot take less than this: a shorter block contradicts the step's estimate.
+    out.block_ns = std::clamp(block_ns, ceil_div(out.estimate_ns, out.blocks), out.estimate_ns);
     steps.push_back(out);
   }
   return steps;
 }
 
 uint64_t work_estimate_ns(const Work &work, const std::vector<GpuStep> &steps) {
-  if (work.head.estimate_ns > 0) return work.head.estimate_ns;
+  if (work.head.estimate_ns > 0) return std::min(work.head.estimate_ns, kLongestNs);
   uint64_t sum_ns = 0;
   for (const GpuStep &step : steps) sum_ns += step.estimate_ns;
   return sum_ns;

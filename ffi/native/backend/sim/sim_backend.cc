@@ -8,6 +8,9 @@ namespace {
 constexpr uint64_t kSamplePeriodNs = 10'000'000;
 constexpr uint64_t kFullStoreRetryNs = 1'000'000;
 
+// Never, rather than a time that has wrapped around.
+constexpr uint64_t later(uint64_t time_ns, uint64_t by_ns) { return time_ns > core::kNever - by_ns ? core::kNever : time_ns + by_ns; }
+
 }  // namespace
 
 // ---- The dispatcher's side
@@ -17,7 +20,7 @@ void SimBackend::begin(uint64_t now_ns) {
   begun_ = true;
   now_ns_ = now_ns;
   for (uint32_t id = 0; id < jobs_.size(); ++id) {
-    jobs_[id].staging.due_ns = now_ns + jobs_[id].work.head.phase_ns;
+    jobs_[id].staging.due_ns = later(now_ns, jobs_[id].work.head.phase_ns);
     stage_next(id, now_ns);
   }
 }
@@ -167,7 +170,7 @@ void SimBackend::stage_next(uint32_t id, uint64_t now_ns) {
                     : staging.period_ns > 0 ? staging.due_ns
                                             : now_ns;
   // A job that fell behind does not catch up in a burst: the period is a limit, not a schedule.
-  staging.due_ns = std::max(staging.due_ns + staging.period_ns, now_ns);
+  staging.due_ns = std::max(later(staging.due_ns, staging.period_ns), now_ns);
   staging.staging = true;
   timeline_.set(TimerKind::staged, now_ns + staging.input_copy_ns, id);
 }
