@@ -195,6 +195,11 @@ TEST_SUITE("shares") {
     CHECK(shares[2] == doctest::Approx(0.2).epsilon(0.02));
   }
 
+  TEST_CASE("a job whose units are preempted again and again pays for its time, not for its entries") {
+    const std::vector<double> shares = shares_after(10'000, {{0, 1, 0}, {1, 1, 0}}, {{kMs, 100, 5}, {kMs, 100}});
+    CHECK(shares[0] == doctest::Approx(0.5).epsilon(0.02));
+  }
+
   TEST_CASE("shares are of GPU time, not of units") {
     const std::vector<double> shares = shares_after(10'000, {{0, 1, 0}, {1, 1, 0}}, {{100 * kUs, 100}, {1'700 * kUs, 100}});
     CHECK(shares[0] == doctest::Approx(0.5).epsilon(0.02));

@@ -127,6 +127,8 @@ class Stream {
   struct Job {
     uint64_t unit_ns = 0;
     uint64_t ahead = 0;  // staged beyond the completed units
+    uint64_t turns = 1;  // entries that a unit takes, all but the last of them preempted
+    uint64_t turn = 0;
     uint64_t completed = 0;
     uint64_t granted = 0;
     uint64_t busy_ns = 0;
@@ -155,15 +157,17 @@ class Stream {
     queue.pop_front();
     Job &job = jobs[id];
     const bool works = job.completed < job.granted;
-    const uint64_t took_ns = works ? job.unit_ns : 6 * kUs;
-    if (works) {
+    const uint64_t busy_ns = works ? job.unit_ns / job.turns : 0;
+    const bool ends = works && ++job.turn == job.turns;
+    if (ends) {
       job.completed += 1;
-      job.busy_ns += job.unit_ns;
+      job.turn = 0;
       units += 1;
     }
-    rig_.entry_done(id, core::step_word_of(job.completed, 0), rig_.now + took_ns, works ? job.unit_ns : 0);
+    job.busy_ns += busy_ns;
+    rig_.entry_done(id, core::step_word_of(job.completed, 0), rig_.now + (works ? busy_ns : kSkipNs), busy_ns);
     carry_out();
-    if (works) {
+    if (ends) {
       rig_.staged(id, job.completed + job.ahead, rig_.now);
       carry_out();
     }
@@ -172,10 +176,12 @@ class Stream {
 
   std::vector<Job> jobs;
   std::deque<uint32_t> queue;
-  size_t most = 0;
+  size_t most = 0;  // entries queued at once
   uint64_t units = 0;
 
  private:
+  static constexpr uint64_t kSkipNs = 6 * kUs;
+
   Rig &rig_;
 };
 

@@ -67,6 +67,8 @@ interface ThreadBlock {
   readonly index: readonly [number, number, number];
   readonly shared: DataView;
   readonly threads: Thread[];
+  /** Those that can go on, in any order. */
+  running: Thread[];
 }
 
 export interface Launch {
@@ -121,7 +123,7 @@ class Machine {
       const block = blocks[random(blocks.length)];
       if (block === undefined) continue;
       this.turn(block);
-      if (block.threads.every((t) => t.state === "done")) blocks = blocks.filter((b) => b !== block);
+      if (block.running.length === 0 && block.threads.every((t) => t.state === "done")) blocks = blocks.filter((b) => b !== block);
       this.launch.between?.();
     }
   }
@@ -135,7 +137,7 @@ class Machine {
     const shared = new DataView(new ArrayBuffer(code.sharedBytes + dynamicSharedBytes));
     // Shared memory begins as anything.
     for (let i = 0; i < shared.byteLength; i++) shared.setUint8(i, this.launch.random(256));
-    const block: ThreadBlock = { index, shared, threads: [] };
+    const block: ThreadBlock = { index, shared, threads: [], running: [] };
     const parameters = new Map(callable.parameters.map((p, i) => {
       const view = new DataView(new ArrayBuffer(8));
       view.setBigUint64(0, BigInt.asUintN(64, BigInt(args[i] ?? 0)), true);
@@ -145,7 +147,7 @@ class Machine {
     for (let z = 0; z < shape[2]; z++) {
       for (let y = 0; y < shape[1]; y++) {
         for (let x = 0; x < shape[0]; x++, n++) {
-          const frame: Frame = { code, pc: 0, registers: new Map(), parameters, result: undefined };
+          const frame = { code, pc: 0, registers: new Map(), parameters: new Map(parameters), result: undefined };
           block.threads.push({
             index: [x, y, z],
             lane: n % 32,
@@ -157,13 +159,15 @@ class Machine {
         }
       }
     }
+    block.running = [...block.threads];
     return block;
   }
 
   turn(block: ThreadBlock): void {
     const { random, limit = 3_000_000 } = this.launch;
-    const running = block.threads.filter((t) => t.state === "running");
-    const thread = running[random(running.length || 1)];
+    const { running } = block;
+    const at = random(running.length || 1);
+    const thread = running[at];
     if (thread === undefined) {
       if (!this.meet(block)) throw new Error(`Block ${block.index} hangs: its threads wait at different places`);
       return;
@@ -173,13 +177,23 @@ class Machine {
       this.step(thread);
       if (++this.executed > limit) throw new Error(`Kernel ${this.launch.kernel} does not end`);
     }
+    if (thread.state === "running") return;
+    running[at] = running[running.length - 1] ?? thread;
+    running.pop();
     this.meet(block);
   }
 
   /** Lets shuffles and barriers happen whose threads have all come. */
   meet(block: ThreadBlock): boolean {
+    const met = this.release(block);
+    if (met) block.running = block.threads.filter((t) => t.state === "running");
+    return met;
+  }
+
+  release(block: ThreadBlock): boolean {
     let met = false;
-    for (const warp of new Set(block.threads.filter((t) => t.state === "shuffle").map((t) => t.warp))) {
+    const shuffling = block.threads.filter((t) => t.state === "shuffle").map((t) => t.warp);
+    for (const warp of new Set(shuffling)) {
       const lanes = block.threads.filter((t) => t.warp === warp && t.state !== "done");
       if (lanes.every((t) => t.state === "shuffle" && place(t) === place(lanes[0]))) {
         this.shuffle(lanes);

@@ -103,12 +103,20 @@ export class Job {
       for (let w = 0; w < 8; w++) this.setGate(w, 0);
       this.setPause(0);
     };
-    let left = this.random(60);
+    // Closings of every scale: between two instructions of one block, and once in several steps.
+    const scale = [40, 400, 4000][this.random(3)] ?? 40;
+    let closings = this.random(4);
+    let left = this.random(scale);
+    let isClosed = false;
     const between = () => {
-      if (left-- > 0) return;
-      if (this.random(3) > 0) close();
-      else open();
-      left = this.random(200);
+      if (left-- > 0 || (closings === 0 && !isClosed)) return;
+      if (isClosed) open();
+      else {
+        closings--;
+        close();
+      }
+      isClosed = !isClosed;
+      left = this.random(scale);
     };
     open();
     if (this.random(8) === 0) close();

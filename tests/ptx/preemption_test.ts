@@ -77,7 +77,6 @@ const CASES: readonly Case[] = [
   },
 ];
 
-/** `choose` reads what a neighbour may have written, and sums of floats would depend on order: none of these does. */
 function original(of: Case): Module {
   return parseModule(fixture(of.file), of.file);
 }

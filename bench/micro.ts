@@ -1,0 +1,343 @@
+/**
+ * The micro-benchmark: what does preemption cost the critical side, and what do checkpoints cost the background?
+ *
+ * ```sh
+ * deno run -A bench/micro.ts --out out/            # on a GPU; takes about a minute
+ * deno run -A bench/micro.ts --backend sim --quick # to see that it works; its times are simulated
+ * ```
+ *
+ * All through the library's C interface: periodic critical tasks whose thread is hot, background that keeps every SM
+ * full, idle and busy stretches interleaved in one engine in an order drawn from the seed.
+ */
+import { type Engine, NativeEngine, openLibrary, type StepSpec } from "../ffi/mod.ts";
+import { libraryPath } from "../ffi/library.ts";
+import { rewriteModule } from "../ptx/mod.ts";
+import { parseArgs } from "../agent/std/mod.ts";
+import { type Quantiles, quantilesOf, randomOf, shuffled } from "./statistics.ts";
+
+const THREADS = 256;
+const NO_INPUT = new Uint8Array();
+const LEASE_NS = 2e9;
+/** Left out at both ends of a stretch: background is still ending or beginning there. */
+const GUARD_NS = 4e6;
+
+interface Settings {
+  backend: "cuda" | "sim";
+  seed: number;
+  rounds: number;
+  stretchMs: number;
+}
+
+interface Sample {
+  launchToDoneUs: number;
+  arrivalToDoneUs: number;
+}
+
+export interface MicroReport {
+  device: string;
+  backend: string;
+  seed: number;
+  rounds: number;
+  features: { name: string; on: boolean; reason: string }[];
+  latency: LatencyRow[];
+  checkpointCost: CostRow[];
+}
+
+interface LatencyRow {
+  critical: string;
+  blockUs: number;
+  aloneUs: Quantiles;
+  besideUs: Quantiles;
+  responseAloneUs: Quantiles;
+  responseBesideUs: Quantiles;
+  addedP50Us: number;
+  addedP99Us: number;
+  ratioP50: number;
+  preemptions: number;
+  leaves: number;
+  samplesUs: { alone: number[]; beside: number[] };
+}
+
+interface CostRow {
+  blockUs: number;
+  wholeUs: number;
+  blockLevelUs: number;
+  ratio: number;
+}
+
+/** Kernels of one engine: `spin` untouched and at level `block`, with blocks whose length is known. */
+class Bench {
+  readonly engine: Engine;
+  readonly #plain: number;
+  readonly #rewritten: number;
+  readonly #out: number;
+  readonly blocksResident: number;
+
+  constructor(engine: Engine) {
+    this.engine = engine;
+    const ptx = Deno.readTextFileSync(new URL("./kernels/micro.ptx", import.meta.url));
+    this.#plain = engine.kernel(engine.loadModule(ptx), "spin");
+    const { blocksPerSm } = engine.kernelInfo(this.#plain, THREADS, 0);
+    const pins = {
+      minBlocksPerSm: new Map([["spin", blocksPerSm]]),
+      maxThreads: new Map([["spin", THREADS]]),
+    };
+    const { text, kernels } = rewriteModule(ptx, { file: "micro.ptx", ...pins });
+    if (kernels[0]?.level !== "block") throw new Error(`spin is not at level block: ${kernels[0]?.reason}`);
+    this.#rewritten = engine.kernel(engine.loadModule(text), "spin");
+    this.blocksResident = blocksPerSm * engine.device().sms;
+    this.#out = engine.createBuffer(this.blocksResident * 4096 * THREADS);
+  }
+
+  step(level: "whole" | "block", blocks: number, rounds: number, blockNs = 0): StepSpec {
+    const bytes = new Uint8Array(4);
+    new DataView(bytes.buffer).setUint32(0, rounds, true);
+    const args = [
+      { kind: "buffer", buffer: this.#out, offset: 0 } as const,
+      { kind: "scalar", bytes } as const,
+    ];
+    const waves = Math.ceil(blocks / this.blocksResident);
+    return {
+      kernel: level === "whole" ? this.#plain : this.#rewritten,
+      level,
+      grid: [blocks, 1, 1],
+      block: [THREADS, 1, 1],
+      sharedBytes: 0,
+      workers: 0,
+      args,
+      estimateNs: waves * blockNs,
+      blockEstimateNs: blockNs,
+    };
+  }
+
+  job(name: string, steps: StepSpec[]): number {
+    return this.engine.addWork({
+      ...this.#common(name, steps),
+      kind: "background",
+      source: { kind: "none", periodNs: 0, phaseNs: 0 },
+    });
+  }
+
+  task(name: string, steps: StepSpec[], periodNs: number): number {
+    return this.engine.addWork({
+      ...this.#common(name, steps),
+      kind: "critical",
+      source: { kind: "none", periodNs, phaseNs: periodNs },
+      deadlineNs: periodNs,
+      from: "arrival",
+      queue: "latest",
+      queueDepth: 1,
+      onMiss: "publish-late",
+      maxBlockingNs: 0,
+    });
+  }
+
+  /** Median GPU time of a job's unit by itself, in us. */
+  unitUs(job: number, runs: number): number {
+    const times = Array.from(
+      { length: runs },
+      () => this.engine.runOnce("background", job, NO_INPUT).durationNs,
+    );
+    return quantilesOf(times).p50 / 1000;
+  }
+
+  #common(name: string, steps: StepSpec[]) {
+    const empty = {
+      inputs: [],
+      outputs: [],
+      inputBytes: 0,
+      outputBytes: 0,
+      keepOutput: false,
+      estimateNs: 0,
+    };
+    return { name, steps, digest: new Uint8Array(32), ...empty };
+  }
+}
+
+function open(settings: Settings): Engine {
+  return NativeEngine.open(openLibrary(libraryPath()), { backend: settings.backend, seed: settings.seed });
+}
+
+/** Rounds of `spin` for a block of 1 us, by itself on an idle SM and with every SM full. */
+function calibrate(settings: Settings): { alonePerUs: number; fullPerUs: number } {
+  if (settings.backend === "sim") return { alonePerUs: 100, fullPerUs: 100 };
+  using engine = open(settings);
+  const bench = new Bench(engine);
+  const { sms } = engine.device();
+  const perUs = (blocks: number) => {
+    const [short, long] = [2000, 12000].map((rounds) =>
+      bench.unitUs(bench.job(`calibrate-${blocks}-${rounds}`, [bench.step("whole", blocks, rounds)]), 9)
+    );
+    return 10000 / (long! - short!);
+  };
+  return { alonePerUs: perUs(sms), fullPerUs: perUs(bench.blocksResident) };
+}
+
+function measureLatency(
+  critical: {
+    name: string;
+    kernels: number;
+    blocks: (sms: number) => number;
+    kernelUs: number;
+    periodNs: number;
+  },
+  blockUsList: readonly number[],
+  rates: { alonePerUs: number; fullPerUs: number },
+  settings: Settings,
+): LatencyRow[] {
+  using engine = open(settings);
+  const bench = new Bench(engine);
+  const kernelRounds = Math.round(critical.kernelUs * rates.alonePerUs);
+  const blocks = critical.blocks(engine.device().sms);
+  const step = bench.step("whole", blocks, kernelRounds, critical.kernelUs * 1000);
+  bench.task(critical.name, Array(critical.kernels).fill(step), critical.periodNs);
+  const jobs = blockUsList.map((us) => {
+    const waves = Math.max(4, Math.ceil(4000 / us));
+    const rounds = Math.round(us * rates.fullPerUs);
+    return bench.job(`blocks-${us}us`, [
+      bench.step("block", waves * bench.blocksResident, rounds, us * 1000),
+    ]);
+  });
+  engine.ready();
+
+  const random = randomOf(settings.seed);
+  const samples = new Map<number | undefined, Sample[]>([
+    [undefined, []],
+    ...jobs.map((j) => [j, []] as [number, Sample[]]),
+  ]);
+  let planId = 0;
+  const stretch = (job: number | undefined) => {
+    const entries = job === undefined ? [] : [{ job, weight: 1, maxUnits: 0 }];
+    engine.setPlan({ id: ++planId, leaseNs: LEASE_NS, entries });
+    const beginNs = engine.snapshot().nowNs;
+    let endNs = beginNs;
+    while (endNs - beginNs < settings.stretchMs * 1e6) {
+      pause(5);
+      for (const { kind, startNs, doneNs, arrivalNs, dropped } of engine.takeResults()) {
+        if (kind !== "critical" || dropped || arrivalNs < beginNs + GUARD_NS) continue;
+        samples.get(job)!.push({
+          launchToDoneUs: (doneNs - startNs) / 1000,
+          arrivalToDoneUs: (doneNs - arrivalNs) / 1000,
+        });
+      }
+      endNs = engine.snapshot().nowNs;
+    }
+    engine.setPlan({ id: ++planId, leaseNs: LEASE_NS, entries: [] });
+    pause(GUARD_NS / 1e6);
+    engine.takeResults();
+  };
+  stretch(undefined);
+  samples.set(undefined, []);
+  for (let round = 0; round < settings.rounds; round++) {
+    for (const job of shuffled([undefined, ...jobs], random)) stretch(job);
+  }
+  const { jobs: stats, state } = engine.snapshot();
+  if (state !== "ready") throw new Error(`the engine is in state ${state}`);
+  const launch = (job: number | undefined) => samples.get(job)!.map((s) => s.launchToDoneUs);
+  const response = (job: number | undefined) => quantilesOf(samples.get(job)!.map((s) => s.arrivalToDoneUs));
+  return jobs.map((job, i) => {
+    const [aloneUs, besideUs] = [quantilesOf(launch(undefined)), quantilesOf(launch(job))];
+    return {
+      critical: critical.name,
+      blockUs: blockUsList[i]!,
+      aloneUs,
+      besideUs,
+      responseAloneUs: response(undefined),
+      responseBesideUs: response(job),
+      addedP50Us: besideUs.p50 - aloneUs.p50,
+      addedP99Us: besideUs.p99 - aloneUs.p99,
+      ratioP50: besideUs.p50 / aloneUs.p50,
+      preemptions: stats[job]!.preemptions,
+      leaves: stats[job]!.leaves,
+      samplesUs: { alone: launch(undefined), beside: launch(job) },
+    };
+  });
+}
+
+function measureCost(
+  blockUsList: readonly number[],
+  rates: { fullPerUs: number },
+  settings: Settings,
+): CostRow[] {
+  using engine = open(settings);
+  const bench = new Bench(engine);
+  const measure = (level: "whole" | "block", us: number) => {
+    const blocks = Math.max(8, Math.ceil(6000 / us)) * bench.blocksResident;
+    const rounds = Math.max(1, Math.round(us * rates.fullPerUs));
+    return bench.unitUs(bench.job(`${level}-${us}us`, [bench.step(level, blocks, rounds, us * 1000)]), 9);
+  };
+  return blockUsList.map((blockUs) => {
+    const wholeUs = measure("whole", blockUs);
+    const blockLevelUs = measure("block", blockUs);
+    return { blockUs, wholeUs, blockLevelUs, ratio: blockLevelUs / wholeUs };
+  });
+}
+
+/** Blocks this thread, as the agent's planner would be asleep; the engine has threads of its own. */
+function pause(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
+
+export function runMicro(settings: Settings): MicroReport {
+  const rates = calibrate(settings);
+  using engine = open(settings);
+  const device = engine.device();
+  const features = engine.features();
+  engine.close();
+  const tiny = { name: "kernel-5us", kernels: 1, blocks: (sms: number) => sms, kernelUs: 5, periodNs: 2e6 };
+  const chain = { name: "chain-60", kernels: 60, blocks: () => 64, kernelUs: 10, periodNs: 3e6 };
+  return {
+    device: device.name,
+    backend: settings.backend,
+    seed: settings.seed,
+    rounds: settings.rounds,
+    features,
+    latency: [
+      ...measureLatency(tiny, [10, 100, 1000], rates, settings),
+      ...measureLatency(chain, [10, 100, 1000], rates, settings),
+    ],
+    checkpointCost: settings.backend === "sim" ? [] : measureCost([2, 5, 10, 50, 500], rates, settings),
+  };
+}
+
+/** The table that a person reads. */
+export function microTable(report: MicroReport): string {
+  const f = (n: number) => n.toFixed(1).padStart(8);
+  const lines = [`${report.device} (${report.backend}), seed ${report.seed}, times in us`];
+  lines.push(
+    "critical     blocks |  alone p50      p99 | beside p50      p99      max | added p50      p99  ratio | preemptions",
+  );
+  for (const r of report.latency) {
+    lines.push(
+      `${r.critical.padEnd(10)} ${f(r.blockUs)} |   ${f(r.aloneUs.p50)} ${f(r.aloneUs.p99)} |   ${
+        f(r.besideUs.p50)
+      } ${f(r.besideUs.p99)} ${f(r.besideUs.max)} |  ${f(r.addedP50Us)} ${f(r.addedP99Us)}  ${
+        r.ratioP50.toFixed(3)
+      } | ${r.preemptions}`,
+    );
+  }
+  for (const r of report.checkpointCost) {
+    lines.push(
+      `checkpoints, blocks of ${f(r.blockUs)}: whole ${f(r.wholeUs)}, block ${f(r.blockLevelUs)}, ratio ${
+        r.ratio.toFixed(4)
+      }`,
+    );
+  }
+  return lines.join("\n");
+}
+
+if (import.meta.main) {
+  const args = parseArgs(Deno.args, { string: ["out", "backend", "seed"], boolean: ["quick"] });
+  const quick = args["quick"] === true;
+  const report = runMicro({
+    backend: args["backend"] === "sim" ? "sim" : "cuda",
+    seed: Number(args["seed"] ?? 1),
+    rounds: quick ? 1 : 12,
+    stretchMs: quick ? 60 : 250,
+  });
+  if (typeof args["out"] === "string") {
+    Deno.mkdirSync(args["out"], { recursive: true });
+    Deno.writeTextFileSync(`${args["out"]}/micro.json`, JSON.stringify(report));
+  }
+  console.log(microTable(report));
+}
