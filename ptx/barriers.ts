@@ -72,7 +72,8 @@ function checkForm(barrier: Instruction): string | undefined {
 function meetsOnlyToReturn(graph: Graph, index: number): boolean {
   const join = graph.postDominator[index] ?? -1;
   const [first, second] = graph.blocks[join]?.instructions ?? [];
-  return join === graph.exit || (second === undefined && (first?.opcode === "ret" || first?.opcode === "exit"));
+  return join === graph.exit ||
+    (second === undefined && (first?.opcode === "ret" || first?.opcode === "exit"));
 }
 
 /** Line of a return that the branch leads to without a barrier between. */

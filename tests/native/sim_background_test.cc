@@ -19,7 +19,8 @@ TEST_SUITE("background") {
     const calypte_snapshot &snapshot = flight.engine.snapshot();
     const uint64_t idle_ns = 10 * kSecond - snapshot.critical_busy_ns;
     CHECK(snapshot.background_busy_ns > idle_ns / 10 * 9);
-    CHECK(snapshot.background_busy_ns <= idle_ns);
+    // It also runs while a request's launch is on its way and its output is copied.
+    CHECK(snapshot.background_busy_ns <= idle_ns + snapshot.tasks[0].requests * 60 * kUs);
   }
 
   TEST_CASE("an entry that found nothing to do does not count as a preemption, as closings bound those") {

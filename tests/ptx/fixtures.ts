@@ -4,7 +4,15 @@ import { assemble } from "../../ptx/ptxas.ts";
 
 const FOLDER = new URL("../fixtures/ptx/", import.meta.url);
 
-export const FIXTURES = ["atomics", "calls", "elementwise", "grids", "hardware", "reduction", "syntax"] as const;
+export const FIXTURES = [
+  "atomics",
+  "calls",
+  "elementwise",
+  "grids",
+  "hardware",
+  "reduction",
+  "syntax",
+] as const;
 
 export function fixture(name: typeof FIXTURES[number]): string {
   return Deno.readTextFileSync(new URL(`${name}.ptx`, FOLDER));

@@ -102,7 +102,9 @@ class Machine {
   constructor(readonly launch: Launch) {
     for (const item of launch.module.items) {
       if (item.kind === "function" && item.body !== undefined) this.functions.set(item.name, item);
-      if (item.kind === "variable" && item.space === ".shared") item.names.forEach((d) => this.sharedSymbols.add(d.name));
+      if (item.kind === "variable" && item.space === ".shared") {
+        item.names.forEach((d) => this.sharedSymbols.add(d.name));
+      }
     }
   }
 
@@ -123,7 +125,9 @@ class Machine {
       const block = blocks[random(blocks.length)];
       if (block === undefined) continue;
       this.turn(block);
-      if (block.running.length === 0 && block.threads.every((t) => t.state === "done")) blocks = blocks.filter((b) => b !== block);
+      if (block.running.length === 0 && block.threads.every((t) => t.state === "done")) {
+        blocks = blocks.filter((b) => b !== block);
+      }
       this.launch.between?.();
     }
   }
@@ -132,7 +136,9 @@ class Machine {
     const { kernel, block: shape, args, dynamicSharedBytes = 0 } = this.launch;
     const callable = this.functions.get(kernel);
     if (callable === undefined) throw new Error(`No kernel ${kernel}`);
-    if (callable.parameters.length !== args.length) throw new Error(`${kernel} takes ${callable.parameters.length} arguments`);
+    if (callable.parameters.length !== args.length) {
+      throw new Error(`${kernel} takes ${callable.parameters.length} arguments`);
+    }
     const code = compile(callable);
     const shared = new DataView(new ArrayBuffer(code.sharedBytes + dynamicSharedBytes));
     // Shared memory begins as anything.
@@ -147,7 +153,13 @@ class Machine {
     for (let z = 0; z < shape[2]; z++) {
       for (let y = 0; y < shape[1]; y++) {
         for (let x = 0; x < shape[0]; x++, n++) {
-          const frame = { code, pc: 0, registers: new Map(), parameters: new Map(parameters), result: undefined };
+          const frame = {
+            code,
+            pc: 0,
+            registers: new Map(),
+            parameters: new Map(parameters),
+            result: undefined,
+          };
           block.threads.push({
             index: [x, y, z],
             lane: n % 32,
@@ -169,7 +181,9 @@ class Machine {
     const at = random(running.length || 1);
     const thread = running[at];
     if (thread === undefined) {
-      if (!this.meet(block)) throw new Error(`Block ${block.index} hangs: its threads wait at different places`);
+      if (!this.meet(block)) {
+        throw new Error(`Block ${block.index} hangs: its threads wait at different places`);
+      }
       return;
     }
     const burst = random(8) === 0 ? 1 + random(4) : 1 + random(120);
@@ -202,7 +216,9 @@ class Machine {
     }
     const alive = block.threads.filter((t) => t.state !== "done");
     if (alive.length > 0 && alive.every((t) => t.state === "barrier")) {
-      if (new Set(alive.map(place)).size !== 1) throw new Error("Threads of a block wait at different barriers");
+      if (new Set(alive.map(place)).size !== 1) {
+        throw new Error("Threads of a block wait at different barriers");
+      }
       this.barrier(alive);
       met = true;
     }
@@ -210,7 +226,9 @@ class Machine {
   }
 
   shuffle(lanes: Thread[]): void {
-    const values = new Map(lanes.map((t) => [t.lane, this.value(t, current(t).operands[1], ".b32")] as const));
+    const values = new Map(
+      lanes.map((t) => [t.lane, this.value(t, current(t).operands[1], ".b32")] as const),
+    );
     for (const t of lanes) {
       const instruction = current(t);
       const by = Number(this.value(t, instruction.operands[2], ".b32"));
@@ -218,7 +236,11 @@ class Machine {
       if (!isIndex && !instruction.modifiers.includes(".bfly")) unknown(instruction);
       const from = isIndex ? by : t.lane ^ by;
       const target = instruction.operands[0];
-      this.set(t, target?.kind === "pair" ? target.first : target, values.get(from) ?? values.get(t.lane) ?? 0);
+      this.set(
+        t,
+        target?.kind === "pair" ? target.first : target,
+        values.get(from) ?? values.get(t.lane) ?? 0,
+      );
       if (target?.kind === "pair") this.set(t, target.second, values.has(from));
     }
     for (const t of lanes) advance(t);
@@ -277,7 +299,9 @@ class Machine {
       return;
     }
     const from = frame.parameters.get(frame.result?.from ?? "");
-    if (frame.result !== undefined && from !== undefined) frame.result.to.setBigUint64(0, from.getBigUint64(0, true), true);
+    if (frame.result !== undefined && from !== undefined) {
+      frame.result.to.setBigUint64(0, from.getBigUint64(0, true), true);
+    }
     caller.pc++;
   }
 
@@ -288,7 +312,8 @@ class Machine {
     const callable = this.functions.get(name?.kind === "name" ? name.name : "");
     if (callable === undefined) return unknown(instruction);
     const args = hasResult ? third : second;
-    const names = (o: Operand | undefined) => o?.kind === "list" ? o.items.map((i) => i.kind === "name" ? i.name : "") : [];
+    const names = (o: Operand | undefined) =>
+      o?.kind === "list" ? o.items.map((i) => i.kind === "name" ? i.name : "") : [];
     const here = top(thread).parameters;
     const parameters = new Map(callable.parameters.map((p, i) => {
       const view = new DataView(new ArrayBuffer(8));
@@ -352,7 +377,9 @@ class Machine {
       case "fma":
         return set(floatBits(Math.fround(float(get(b)) * float(get(c))) + float(get(d))));
       case "mul":
-        if (modifiers[0] === ".wide") return this.set(thread, a, wrap(big(get(b)) * big(get(c)), wider(type)));
+        if (modifiers[0] === ".wide") {
+          return this.set(thread, a, wrap(big(get(b)) * big(get(c)), wider(type)));
+        }
         if (modifiers[0] === ".hi") return set((big(get(b)) * big(get(c))) >> BigInt(bits(type)));
         break;
       case "mad":
@@ -374,7 +401,9 @@ class Machine {
     const size = typeBytes(type) ?? 0;
     const { view, at } = this.locate(thread, address, modifiers);
     const items = data?.kind === "vector" ? data.items : [data];
-    if (at % (size * items.length) !== 0) throw new Error(`Misaligned address ${at} for ${items.length} x ${type}`);
+    if (at % (size * items.length) !== 0) {
+      throw new Error(`Misaligned address ${at} for ${items.length} x ${type}`);
+    }
     items.forEach((item, i) => {
       if (isLoad) this.set(thread, item, wrap(load(view, at + i * size, size), type));
       else store(view, at + i * size, size, this.value(thread, item, type));
@@ -407,7 +436,11 @@ class Machine {
     if (result !== undefined) this.set(thread, result, wrap(old, type));
   }
 
-  locate(thread: Thread, operand: Operand | undefined, modifiers: readonly string[]): { view: DataView; at: number } {
+  locate(
+    thread: Thread,
+    operand: Operand | undefined,
+    modifiers: readonly string[],
+  ): { view: DataView; at: number } {
     const item = operand?.kind === "address" ? operand.items[0] : undefined;
     if (item === undefined) throw new Error("An address has brackets");
     const offset = item.offset === undefined ? 0 : Number(constant(item.offset));
@@ -431,7 +464,10 @@ class Machine {
     }
     if (operand.kind === "vector") {
       const width = BigInt(bits(type) / operand.items.length);
-      return operand.items.reduceRight((sum: bigint, item) => (sum << width) | big(this.value(thread, item, `.b${width}`)), 0n);
+      return operand.items.reduceRight(
+        (sum: bigint, item) => (sum << width) | big(this.value(thread, item, `.b${width}`)),
+        0n,
+      );
     }
     if (operand.kind !== "name") throw new Error(`Cannot read ${operand.kind}`);
     const frame = top(thread);
@@ -465,7 +501,9 @@ class Machine {
   set(thread: Thread, operand: Operand | undefined, value: Value): void {
     if (operand?.kind === "vector") {
       const width = BigInt((typeof value === "bigint" ? 64 : 32) / operand.items.length);
-      operand.items.forEach((item, i) => this.set(thread, item, wrap(big(value) >> (width * BigInt(i)), `.b${width}`)));
+      operand.items.forEach((item, i) =>
+        this.set(thread, item, wrap(big(value) >> (width * BigInt(i)), `.b${width}`))
+      );
     } else if (operand?.kind === "name") top(thread).registers.set(operand.name, value);
     else throw new Error("A result goes to a register");
   }

@@ -28,7 +28,11 @@ export class Job {
   readonly memory = new GlobalMemory(4096 + DATA_BYTES);
   workers = 1;
 
-  constructor(readonly module: Module, readonly steps: readonly Step[], readonly random: (n: number) => number) {
+  constructor(
+    readonly module: Module,
+    readonly steps: readonly Step[],
+    readonly random: (n: number) => number,
+  ) {
     this.memory.setU64(CONTROL + 64, BigInt(MIRROR));
     // No step word is all ones, while 0 is the first one: a record of zeros would say that step 0 of unit 0 is under way.
     for (let w = 0; w < MAX_WORKERS; w++) this.memory.setU64(RECORDS + 16 * w, 2n ** 64n - 1n);
@@ -97,7 +101,11 @@ export class Job {
   /** An entry: all steps in order, with the gate closing and opening at random on the way. */
   preemptedEntry(): void {
     this.newEntry();
-    const words = [() => this.setGate(0, 1), () => this.setGate(1 + this.random(7), 1), () => this.setPause(1)];
+    const words = [
+      () => this.setGate(0, 1),
+      () => this.setGate(1 + this.random(7), 1),
+      () => this.setPause(1),
+    ];
     const close = () => words[this.random(3)]?.();
     const open = () => {
       for (let w = 0; w < 8; w++) this.setGate(w, 0);
@@ -134,7 +142,9 @@ export class Job {
     this.grant(units);
     let entries = 0;
     while (this.units < units) {
-      if (++entries > 600) throw new Error(`After ${entries} entries unit ${this.units} of ${units} is still under way`);
+      if (++entries > 300) {
+        throw new Error(`After ${entries} entries unit ${this.units} of ${units} is still under way`);
+      }
       this.preemptedEntry();
     }
     return entries;
@@ -145,6 +155,8 @@ export class Job {
     return new Uint8Array(this.memory.view.buffer.slice(DATA - BASE));
   }
   fill(seed: number): void {
-    for (let i = 0; i < DATA_BYTES; i += 4) this.memory.setU32(DATA + i, (Math.imul(i + 1, 2654435761) ^ seed) >>> 0);
+    for (let i = 0; i < DATA_BYTES; i += 4) {
+      this.memory.setU32(DATA + i, (Math.imul(i + 1, 2654435761) ^ seed) >>> 0);
+    }
   }
 }

@@ -6,14 +6,14 @@
  */
 
 import { assert, assertEquals, assertThrows } from "../assert.ts";
-import { type Module } from "../../ptx/ast.ts";
+import type { Module } from "../../ptx/ast.ts";
 import { parseModule, rewriteModule } from "../../ptx/mod.ts";
-import { type FIXTURES, fixture, kernelText } from "./fixtures.ts";
+import { fixture, type FIXTURES, kernelText } from "./fixtures.ts";
 import { randomFrom } from "./interpreter.ts";
 import { DATA, Job, type Step } from "./job.ts";
 
 const SEED = Number(Deno.env.get("CALYPTE_SEED") ?? crypto.getRandomValues(new Uint32Array(1))[0]);
-const ROUNDS = Number(Deno.env.get("CALYPTE_ROUNDS") ?? 6);
+const ROUNDS = Number(Deno.env.get("CALYPTE_ROUNDS") ?? 3);
 console.log(`preemption_test.ts: CALYPTE_SEED=${SEED}`);
 
 const A = DATA;
@@ -75,13 +75,17 @@ const CASES: readonly Case[] = [
       { kernel: "lanes", grid: [6, 1, 1], block: [64, 1, 1], args: [A, B] },
     ],
   },
+  {
+    file: "tables",
+    steps: [{ kernel: "choose_by_table", grid: [9, 1, 1], block: [32, 1, 1], args: [A, B] }],
+  },
 ];
 
 function original(of: Case): Module {
   return parseModule(fixture(of.file), of.file);
 }
 
-function rewritten(of: Case, mistake?: (text: string) => string): Module {
+function rewritten(of: Case, mistake?: Mistake): Module {
   const { text } = rewriteModule(fixture(of.file), { file: of.file });
   const changed = mistake === undefined ? text : mistake(text);
   if (mistake !== undefined) assert(changed !== text, "The mistake changes nothing");
@@ -123,8 +127,10 @@ for (const of of CASES) {
   });
 }
 
-function jobOf(of: Case, random = randomFrom(SEED)): Job {
-  const job = new Job(rewritten(of), of.steps, random);
+type Mistake = (text: string) => string;
+
+function jobOf(of: Case, mistake?: Mistake): Job {
+  const job = new Job(rewritten(of, mistake), of.steps, randomFrom(SEED));
   job.fill(SEED);
   of.prepare?.(job);
   return job;
@@ -144,8 +150,8 @@ Deno.test("without a preemption, one entry completes a unit", () => {
   assertEquals(job.leaves, 0);
 });
 
-Deno.test("a surplus launch, a launch out of turn and one with another N change nothing", () => {
-  const job = jobOf(first);
+function refuses(mistake?: Mistake): void {
+  const job = jobOf(first, mistake);
   job.setWorkers(3);
   const before = () => new Uint8Array(job.memory.view.buffer.slice(0));
   job.newEntry();
@@ -165,7 +171,9 @@ Deno.test("a surplus launch, a launch out of turn and one with another N change 
   job.launch(0); // unit 1 was not asked for
   job.launch(1);
   assertEquals(before(), memory);
-});
+}
+
+Deno.test("a surplus launch, a launch out of turn and one with another N change nothing", () => refuses());
 
 Deno.test("a launch that finds the gate closed does nothing but make the entry stick", () => {
   for (const close of [(j: Job) => j.setGate(0, 1), (j: Job) => j.setGate(7, 9), (j: Job) => j.setPause(1)]) {
@@ -181,8 +189,8 @@ Deno.test("a launch that finds the gate closed does nothing but make the entry s
   }
 });
 
-Deno.test("an entry that was left once is left by all that follow in it, though the gate is open again", () => {
-  const job = jobOf(first);
+function sticks(mistake?: Mistake): void {
+  const job = jobOf(first, mistake);
   job.setWorkers(2);
   job.grant(1);
   const entry = job.newEntry();
@@ -196,7 +204,10 @@ Deno.test("an entry that was left once is left by all that follow in it, though 
   job.newEntry();
   job.launch(0);
   assertEquals(job.stepWord, 1n);
-});
+}
+
+Deno.test("an entry that was left once is left by all that follow in it, though the gate is open again", () =>
+  sticks());
 
 Deno.test("a closed gate that is not this launch's turn leaves no trace", () => {
   const job = jobOf(first);
@@ -237,19 +248,52 @@ Deno.test("a step that is its unit's only one may run on into the next unit with
     const job = new Job(module, steps, randomFrom(SEED + i));
     job.setWorkers(1 + i % 7);
     job.finish(5);
-    for (let at = 0; at < 6 * 64; at++) assertEquals(job.memory.u32(A + 4 * at), job.units, `seed ${SEED + i}, word ${at}`);
+    for (let at = 0; at < 6 * 64; at++) {
+      assertEquals(job.memory.u32(A + 4 * at), job.units, `seed ${SEED + i}, word ${at}`);
+    }
   }
+});
+
+Deno.test("the end of a unit sticks: a second launch in the same entry does not begin the next one", () => {
+  const job = jobOf(first);
+  job.setWorkers(3);
+  job.grant(2);
+  const entry = job.newEntry();
+  job.launch(0);
+  job.launch(1);
+  assertEquals([job.stepWord, job.sticksIn], [1n << 16n, entry]);
+  job.launch(0);
+  assertEquals(job.stepWord, 1n << 16n);
+});
+
+Deno.test("a gate that closes and stays closed ends a launch after the blocks that are running", () => {
+  const job = jobOf(first);
+  job.setWorkers(2);
+  job.grant(1);
+  job.newEntry();
+  let turns = 0;
+  // Late enough that a worker has begun, early enough that none has done its share.
+  job.launch(0, { between: () => ++turns === 150 && job.setGate(2, 1) });
+  assert(job.leaves > 0 && job.stepWord === 0n && job.completed < 7);
 });
 
 /** Mistakes that one could make in the wrapper; each must turn a test red. */
 const MISTAKES: readonly { what: string; change: (text: string) => string }[] = [
   {
     what: "a record of an earlier step is taken for this step's",
-    change: (t) => t.replaceAll("setp.eq.u64 %calypte_go, %calypte_generation, %calypte_word;", "mov.pred %calypte_go, -1;"),
+    change: (t) =>
+      t.replaceAll(
+        "setp.eq.u64 %calypte_go, %calypte_generation, %calypte_word;",
+        "mov.pred %calypte_go, -1;",
+      ),
   },
   {
     what: "records are never resumed from",
-    change: (t) => t.replaceAll("setp.eq.u64 %calypte_go, %calypte_generation, %calypte_word;", "mov.pred %calypte_go, 0;"),
+    change: (t) =>
+      t.replaceAll(
+        "setp.eq.u64 %calypte_go, %calypte_generation, %calypte_word;",
+        "mov.pred %calypte_go, 0;",
+      ),
   },
   {
     what: "only one block counts as completed, however many were",
@@ -277,9 +321,44 @@ const MISTAKES: readonly { what: string; change: (text: string) => string }[] = 
   },
   {
     what: "threads do not wait for each other between two blocks",
-    change: (t) => t.replaceAll("bar.red.or.pred %calypte_closed, 0, %calypte_closed;", "mov.pred %calypte_closed, 0;"),
+    change: (t) =>
+      t.replaceAll("bar.red.or.pred %calypte_closed, 0, %calypte_closed;", "mov.pred %calypte_closed, 0;"),
   },
 ];
+
+const WRONG_REFUSALS: readonly { what: string; change: Mistake; check: (mistake: Mistake) => void }[] = [
+  {
+    what: "a unit that was not granted is begun",
+    change: (t) => t.replaceAll(/setp\.lt\.and\.u64 %calypte_mine, .*/g, ""),
+    check: refuses,
+  },
+  {
+    what: "a launch with another N takes part",
+    change: (t) => t.replaceAll(/setp\.eq\.u32 %calypte_mine, .*/g, "mov.pred %calypte_mine, -1;"),
+    check: refuses,
+  },
+  {
+    what: "a launch takes part out of turn",
+    change: (t) => t.replaceAll(/setp\.eq\.and\.u32 %calypte_mine, .*/g, ""),
+    check: refuses,
+  },
+  {
+    what: "leaving does not stick",
+    change: (t) => t.replaceAll(/st\.relaxed\.sys\.global\.u32 \[%calypte_control\+4\], .*/g, ""),
+    check: sticks,
+  },
+  {
+    what: "only the gate words count, and not what sticks",
+    change: (t) => t.replaceAll(/setp\.eq\.or\.u32 %calypte_closed, .*/g, ""),
+    check: sticks,
+  },
+];
+
+for (const { what, change, check } of WRONG_REFUSALS) {
+  Deno.test(`a planted mistake is caught: ${what}`, () => {
+    assertThrows(() => check(change), Error, "not equal");
+  });
+}
 
 for (const { what, change } of MISTAKES) {
   Deno.test(`a planted mistake is caught: ${what}`, () => {
