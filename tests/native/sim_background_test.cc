@@ -93,7 +93,7 @@ TEST_SUITE("background") {
   }
 
   // Known (see background_test.cc): the stream fills up with whoever wants an entry, not with who is owed one.
-  TEST_CASE("GPU time divides by the weights" * doctest::may_fail()) {
+  TEST_CASE("GPU time divides by the weights") {
     TestEngine engine(sim_options());
     engine.add(WorkSpec::job("three").step(CALYPTE_LEVEL_BLOCK, 2 * kMs, 20 * kUs));
     engine.add(WorkSpec::job("one").step(CALYPTE_LEVEL_BLOCK, 3 * kMs, 20 * kUs));
@@ -222,8 +222,7 @@ TEST_SUITE("whole steps") {
     CHECK(snapshot.jobs[0].gpu_ns[CALYPTE_LEVEL_WHOLE] == doctest::Approx(5.0 * kMs * snapshot.jobs[0].whole_launches).epsilon(0.01));
   }
 
-  // Known: the stream drains for a window that has closed by the time it is empty.
-  TEST_CASE("a whole kernel gets its share beside a job of long units, though the windows are short" * doctest::may_fail()) {
+  TEST_CASE("a whole kernel gets its share beside a job of long units, though the windows are short") {
     TestEngine engine(sim_options());
     const uint32_t frames = static_cast<uint32_t>(engine.frames(64, 1));
     engine.add(WorkSpec::task("detector", 4 * kMs, 5 * kMs).frames(frames, 64, 20 * kMs));

@@ -12,6 +12,7 @@ export const FIXTURES = [
   "hardware",
   "reduction",
   "syntax",
+  "tables",
 ] as const;
 
 export function fixture(name: typeof FIXTURES[number]): string {

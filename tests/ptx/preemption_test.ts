@@ -277,6 +277,41 @@ Deno.test("a gate that closes and stays closed ends a launch after the blocks th
   assert(job.leaves > 0 && job.stepWord === 0n && job.completed < 7);
 });
 
+/** Closes the gate under one worker at many moments; at most the block that is running may still write. */
+function drains(mistake?: Mistake): void {
+  const [, scale] = first.steps;
+  assert(scale !== undefined);
+  const module = rewritten(first, mistake);
+  for (let i = 0; i < 40; i++) {
+    const job = new Job(module, [scale], randomFrom(SEED + i));
+    job.fill(SEED);
+    job.grant(1);
+    job.newEntry();
+    let atClosing: Uint8Array | undefined;
+    let turns = 60 + 17 * i;
+    job.launch(0, {
+      between: () => {
+        if (turns-- !== 0) return;
+        job.setGate(4, 1);
+        atClosing = job.data();
+      },
+    });
+    const after = job.data();
+    const changed = new Set<number>();
+    after.forEach((byte, at) => {
+      if (byte !== atClosing?.[at]) changed.add(Math.floor((at - (C - DATA)) / 128)); // 32 words a block
+    });
+    assert(changed.size <= 1, `Blocks ${[...changed]} wrote after the gate had closed`);
+  }
+}
+
+Deno.test("a closing is followed by at most the virtual block that is running", () => drains());
+
+Deno.test("a planted mistake is caught: thread 0 reads the gate on its own arrival", () => {
+  const change = (t: string) => t.replaceAll("$CALYPTE_GATHER:\n\tbar.sync 0;", "$CALYPTE_GATHER:");
+  assertThrows(() => drains(change), Error, "wrote after the gate had closed");
+});
+
 /** Mistakes that one could make in the wrapper; each must turn a test red. */
 const MISTAKES: readonly { what: string; change: (text: string) => string }[] = [
   {
@@ -322,7 +357,13 @@ const MISTAKES: readonly { what: string; change: (text: string) => string }[] = 
   {
     what: "threads do not wait for each other between two blocks",
     change: (t) =>
-      t.replaceAll("bar.red.or.pred %calypte_closed, 0, %calypte_closed;", "mov.pred %calypte_closed, 0;"),
+      t.replaceAll("$CALYPTE_GATHER:\n\tbar.sync 0;", "$CALYPTE_GATHER:")
+        .replaceAll("$CALYPTE_GATHER:\n\tcp.async.wait_all;\n\tbar.sync 0;", "$CALYPTE_GATHER:")
+        .replaceAll("bar.red.or.pred %calypte_closed, 0, %calypte_closed;", "mov.pred %calypte_closed, 0;"),
+  },
+  {
+    what: "thread 0 leaves without telling the others",
+    change: (t) => t.replaceAll("bar.red.or.pred %calypte_closed, 0, %calypte_closed;", "bar.sync 0;"),
   },
 ];
 

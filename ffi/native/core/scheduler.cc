@@ -18,6 +18,10 @@ constexpr uint64_t kPassScale = 1024;
 // Without parking an entry that finds the gate closed is not held back by the stream: few are kept queued.
 constexpr uint32_t kEntriesAheadHostResume = 2;
 
+// A job whose backlog was empty for a moment keeps this much of what it is owed; one that was away for long does not
+// come back to take the GPU for itself.
+constexpr uint64_t kCreditNs = 20'000'000;
+
 constexpr uint32_t kQueueRoom = 17;  // the deepest queue, and one more while the oldest is dropped
 
 constexpr uint64_t with_margin(uint64_t estimate_ns) { return estimate_ns + estimate_ns / 4 + kWindowMarginNs; }
@@ -152,7 +156,8 @@ void Scheduler::arrive_due(uint64_t now_ns, ActionList &out) {
   for (uint32_t id = 0; id < tasks_.size(); ++id) {
     Task &task = tasks_[id];
     // A late dispatcher sees every arrival that it slept through, each at the time when it was due.
-    while (task.next_arrival_ns <= now_ns) {
+    // What does not fit now stays due: next_wakeup_ns has passed already, and the next tick goes on.
+    while (task.next_arrival_ns <= now_ns && !out.half_full()) {
       const uint64_t arrival_ns = task.next_arrival_ns;
       task.next_arrival_ns += config_.tasks[id].period_ns;
       arrive(id, arrival_ns, arrival_ns, out);
@@ -291,14 +296,14 @@ void Scheduler::accept_plan(const calypte_plan &plan, uint64_t now_ns, ActionLis
       if (plan.entries[i].job != id) continue;
       job.planned = true;
       job.weight = plan.entries[i].weight;
-      job.unit_limit = plan.entries[i].max_units == 0 ? kNever : job.completed() + plan.entries[i].max_units;
+      const uint64_t most = plan.entries[i].max_units;
+      job.unit_limit = most == 0 || most > kNever - job.completed() ? kNever : job.completed() + most;
     }
     if (job.planned != was_planned) {
       Action &pause = out.add(ActionKind::pause);
       pause.id = id;
       pause.number = job.planned ? 0 : 1;
-      // A job that comes back starts level with the others: it neither owes nor is owed for its absence.
-      if (job.planned) job.pass = std::max(job.pass, least_pass_);
+      if (job.planned) forget_absence(job);
     }
     grant(id, out);
   }
@@ -331,12 +336,25 @@ void Scheduler::change_hold(uint32_t bits, bool on, ActionList &out) {
 
 // ---- Background
 
+void Scheduler::forget_absence(Job &job) const {
+  const uint64_t credit = kCreditNs * kPassScale / job.weight;
+  if (least_pass_ > credit) job.pass = std::max(job.pass, least_pass_ - credit);
+}
+
+bool Scheduler::background_open() const {
+  if (hold_bits_ != 0) return false;
+  for (const Job &job : jobs_) {
+    if (job.planned) return true;
+  }
+  return outstanding_total_ > 0;
+}
+
 // `granted` only grows: what was granted under an earlier plan stays granted, and `pause` stops it.
 void Scheduler::grant(uint32_t id, ActionList &out) {
   Job &job = jobs_[id];
   const uint64_t wanted = std::min(job.staged, job.planned ? job.unit_limit : job.granted);
   if (wanted <= job.granted) return;
-  if (job.remaining() == 0) job.pass = std::max(job.pass, least_pass_);
+  if (job.remaining() == 0) forget_absence(job);
   job.granted = wanted;
   Action &action = out.add(ActionKind::grant);
   action.id = id;
@@ -393,19 +411,21 @@ bool Scheduler::can_ever_fit(uint64_t duration_ns) const {
   return true;
 }
 
-// One entry more than there are units: the successor that resumes a preempted one. Without parking the host resumes.
-bool Scheduler::wants_entry(const Job &job) const {
-  if (!job.planned || job.remaining() == 0) return false;
-  const uint64_t useful = job.remaining() + (config_.parked_resume ? 1 : 0);
-  return job.outstanding < useful;
+// One entry more than there are units: the successor that resumes a preempted one. Without parking the host
+// resumes. Of a job with several segments only the one at hand can be entered.
+bool Scheduler::wants_entry(uint32_t id) const {
+  const Job &job = jobs_[id];
+  const uint64_t units = config_.jobs[id].segments.size() > 1 ? 1 : job.remaining();
+  return job.outstanding < units + (config_.parked_resume ? 1 : 0);
 }
 
-// The job with the least GPU time for its weight, leaving out the bits in `skip`.
+// The job with work and the least GPU time for its weight, leaving out the bits in `skip`.
 uint32_t Scheduler::choose_job(uint32_t skip) const {
   uint32_t best = kNobody;
   for (uint32_t id = 0; id < jobs_.size(); ++id) {
-    if ((skip >> id & 1) != 0 || !wants_entry(jobs_[id])) continue;
-    if (best == kNobody || jobs_[id].pass < jobs_[best].pass) best = id;
+    const Job &job = jobs_[id];
+    if ((skip >> id & 1) != 0 || !job.planned || job.remaining() == 0) continue;
+    if (best == kNobody || job.pass < jobs_[best].pass) best = id;
   }
   return best;
 }
@@ -413,45 +433,47 @@ uint32_t Scheduler::choose_job(uint32_t skip) const {
 void Scheduler::refill(uint64_t now_ns, ActionList &out) {
   if (!started_ || hold_bits_ != 0 || whole_in_flight_ != kNobody) return;
   if (!config_.parked_resume && critical_pending()) return;
-  const uint32_t target = config_.parked_resume ? kEntriesAheadTarget : kEntriesAheadHostResume;
-  uint32_t skip_whole = 0;  // bit set of jobs whose `whole` step has no window now
-  for (uint32_t round = 0; round < kEntriesAheadTarget + CALYPTE_MAX_JOBS; ++round) {
-    const uint32_t id = choose_job(skip_whole);
+  uint32_t target = config_.parked_resume ? kEntriesAheadTarget : kEntriesAheadHostResume;
+  uint32_t skip = 0;  // jobs whose `whole` step has no window now
+  while (outstanding_total_ < target) {
+    const uint32_t id = choose_job(skip);
     if (id == kNobody) return;
     Job &job = jobs_[id];
     const Segment &segment = config_.jobs[id].segments[job.segment];
     least_pass_ = std::max(least_pass_, job.pass);
-    if (segment.whole) {
-      if (!window_allows(segment.estimate_ns, now_ns)) {
-        if (!job.refusal_reported && !can_ever_fit(segment.estimate_ns)) {
-          job.refusal_reported = true;
-          Action &report = out.add(ActionKind::report);
-          report.event_kind = CALYPTE_EVENT_WHOLE_REFUSED;
-          report.id = id;
-          report.a = segment.first_step;
-          report.b = static_cast<int64_t>(segment.estimate_ns);
-        }
-        skip_whole |= 1u << id;
-        continue;
-      }
-      // It starts only on an empty stream, so that the window that was checked is the one it runs in.
-      if (outstanding_total_ > 0) return;
-      whole_in_flight_ = id;
-      job.charge(segment.estimate_ns * kPassScale / job.weight);
-      outstanding_total_ += 1;
-      Action &action = out.add(ActionKind::launch_whole);
-      action.id = id;
-      action.segment = job.segment;
-      action.step_word = job.step_word;
-      return;
+    if (segment.whole && !window_allows(segment.estimate_ns, now_ns)) {
+      // While a step waits for a window, the others queue little ahead of it, or the window closes while they end.
+      if (can_ever_fit(segment.estimate_ns)) target = 1;
+      report_refusal(id, segment, out);
+      skip |= 1u << id;
+      continue;
     }
-    if (outstanding_total_ >= target) return;
-    job.charge(job.unit_ns * kPassScale / job.weight);
+    // It is this job's turn, and it has all that it can use queued: what is queued of the others keeps the GPU busy.
+    if (!wants_entry(id)) return;
+    // A `whole` step starts only on an empty stream, so that the window that was checked is the one it runs in.
+    if (segment.whole && outstanding_total_ > 0) return;
+    job.charge((segment.whole ? segment.estimate_ns : job.unit_ns) * kPassScale / job.weight);
     outstanding_total_ += 1;
-    Action &action = out.add(ActionKind::enqueue_entry);
+    Action &action = out.add(segment.whole ? ActionKind::launch_whole : ActionKind::enqueue_entry);
     action.id = id;
     action.segment = job.segment;
+    action.step_word = job.step_word;
+    if (segment.whole) {
+      whole_in_flight_ = id;
+      return;
+    }
   }
+}
+
+void Scheduler::report_refusal(uint32_t id, const Segment &segment, ActionList &out) {
+  Job &job = jobs_[id];
+  if (job.refusal_reported || can_ever_fit(segment.estimate_ns)) return;
+  job.refusal_reported = true;
+  Action &report = out.add(ActionKind::report);
+  report.event_kind = CALYPTE_EVENT_WHOLE_REFUSED;
+  report.id = id;
+  report.a = segment.first_step;
+  report.b = static_cast<int64_t>(segment.estimate_ns);
 }
 
 // ---- Snapshot

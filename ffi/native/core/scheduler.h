@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <cassert>
 #include <cstdint>
 #include <vector>
 
@@ -123,12 +124,15 @@ struct Action {
   Request request;
 };
 
-// Fixed room: one step can at most drop a full queue for each task and refill the entries.
+// Fixed room. Arrivals that a dispatcher slept through are taken up to half of it at a time; what else one step
+// can ask for (full queues dropped, a plan for every job, the entries refilled) fits into the other half.
 class ActionList {
  public:
   void clear() { count_ = 0; }
+  bool half_full() const { return count_ >= kCapacity / 2; }
   Action &add(ActionKind kind) {
-    Action &action = actions_[count_ < kCapacity ? count_++ : kCapacity - 1];
+    assert(count_ < kCapacity);
+    Action &action = actions_[count_++];
     action = Action{};
     action.kind = kind;
     return action;
@@ -158,7 +162,8 @@ class Scheduler {
   uint64_t next_wakeup_ns() const;
 
   bool critical_in_flight() const { return in_flight_task_ != kNobody; }
-  bool background_in_flight() const { return outstanding_total_ > 0; }
+  // Background may run now, so that its progress is worth a look.
+  bool background_open() const;
   uint32_t hold_bits() const { return hold_bits_; }
 
   // Fills what the scheduler knows of the snapshot (all but identity, state and dispatcher fields).
@@ -181,8 +186,10 @@ class Scheduler {
   void grant(uint32_t id, ActionList &out);
   void entry_done(const Event &event);
   void refill(uint64_t now_ns, ActionList &out);
+  void report_refusal(uint32_t id, const Segment &segment, ActionList &out);
   uint32_t choose_job(uint32_t skip) const;
-  bool wants_entry(const Job &job) const;
+  void forget_absence(Job &job) const;
+  bool wants_entry(uint32_t id) const;
   bool window_allows(uint64_t duration_ns, uint64_t now_ns) const;
   bool can_ever_fit(uint64_t duration_ns) const;
   bool critical_pending() const;

@@ -108,12 +108,11 @@ int32_t Engine::snapshot(calypte_snapshot &out) {
     fill_snapshot(virtual_clock() ? virtual_now_ns_ : monotonic_ns(), out);
     return 0;
   }
-  snapshot_done_.store(false, std::memory_order_relaxed);
   Command command{};
-  command.snapshot = true;
+  command.snapshot = ++snapshots_asked_;
   if (const int32_t code = post(command); code < 0) return code;
   const uint64_t give_up_ns = monotonic_ns() + kSnapshotTimeoutNs;
-  while (!snapshot_done_.load(std::memory_order_acquire)) {
+  while (snapshot_done_.load(std::memory_order_acquire) != snapshots_asked_) {
     if (monotonic_ns() > give_up_ns) return fail(CALYPTE_E_TIMEOUT, "take_snapshot: the dispatcher did not answer within 200 ms");
     sched_yield();
   }
@@ -126,7 +125,8 @@ bool Engine::serve_mailbox(uint64_t now_ns) {
   bool served = false;
   while (mailbox_.pop(command)) {
     served = true;
-    if (command.snapshot) {
+    if (command.snapshot != 0) {
+      snapshot_wanted_ = command.snapshot;
       snapshot_asked_ns_ = now_ns;
       continue;
     }
@@ -134,10 +134,10 @@ bool Engine::serve_mailbox(uint64_t now_ns) {
     handle(command.event, now_ns);
   }
   // Filling a snapshot takes some microseconds: not while critical work is about to end.
-  if (snapshot_asked_ns_ != 0 && (!scheduler_->critical_in_flight() || now_ns > snapshot_asked_ns_ + kSnapshotPatienceNs)) {
-    snapshot_asked_ns_ = 0;
+  if (snapshot_wanted_ != 0 && (!scheduler_->critical_in_flight() || now_ns > snapshot_asked_ns_ + kSnapshotPatienceNs)) {
     fill_snapshot(now_ns, snapshot_);
-    snapshot_done_.store(true, std::memory_order_release);
+    snapshot_done_.store(snapshot_wanted_, std::memory_order_release);
+    snapshot_wanted_ = 0;
   }
   return served;
 }
@@ -147,7 +147,8 @@ void Engine::rest(uint64_t now_ns, uint32_t seen) {
     relax();
     return;
   }
-  uint64_t until_ns = now_ns + (scheduler_->background_in_flight() ? kBackgroundPollNs : kIdlePollNs);
+  uint64_t until_ns = now_ns + (scheduler_->background_open() ? kBackgroundPollNs : kIdlePollNs);
+  if (const uint64_t event_ns = backend_->next_event_ns(); event_ns < until_ns) until_ns = event_ns > now_ns ? event_ns : now_ns;
   const uint64_t due_ns = scheduler_->next_wakeup_ns();
   if (due_ns != core::kNever && due_ns < until_ns + kSpinAheadNs) until_ns = due_ns - (due_ns < kSpinAheadNs ? due_ns : kSpinAheadNs);
   if (until_ns <= now_ns) {

@@ -272,6 +272,8 @@ int32_t Engine::submit(uint32_t kind, int32_t id, const uint8_t *input, uint64_t
   if (work == nullptr) return fail(CALYPTE_E_NOT_FOUND, "submit: no work %d of kind %u", id, kind);
   if (work->head.source != CALYPTE_SOURCE_API) return fail(CALYPTE_E_STATE, "submit '%s': its source is not API", work->head.name);
   if (input_bytes != work->head.input_bytes) return fail(CALYPTE_E_INVALID, "submit '%s': takes %llu bytes, got %llu", work->head.name, static_cast<unsigned long long>(work->head.input_bytes), static_cast<unsigned long long>(input_bytes));
+  // Ahead of staging, so that nothing is staged that the dispatcher never hears of.
+  if (!virtual_clock() && mailbox_.full()) return fail(CALYPTE_E_BUSY, "submit '%s': the dispatcher does not take commands", work->head.name);
   uint64_t &next = (work->critical() ? submitted_tasks_ : submitted_jobs_)[work->id];
   const uint64_t number = next;
   const int32_t staged = backend_->stage(kind, work->id, number, input, sensor_ns);
@@ -295,7 +297,7 @@ int32_t Engine::advance(uint64_t until_ns) {
   for (;;) {
     const uint64_t backend_ns = backend_->next_event_ns(), scheduler_ns = scheduler_->next_wakeup_ns();
     const uint64_t next_ns = backend_ns < scheduler_ns ? backend_ns : scheduler_ns;
-    if (next_ns > until_ns) break;
+    if (next_ns > until_ns || next_ns == core::kNever) break;
     if (next_ns > virtual_now_ns_) virtual_now_ns_ = next_ns;
     core::Event event;
     if (!backend_->poll(event, virtual_now_ns_)) event = core::Event{};

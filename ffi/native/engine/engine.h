@@ -53,7 +53,7 @@ class Engine {
   struct Command {
     core::Event event;
     calypte_plan plan;
-    bool snapshot = false;
+    uint64_t snapshot = 0;  // number of a snapshot that is asked for; 0: none
   };
 
   explicit Engine(const calypte_options &options);
@@ -96,9 +96,11 @@ class Engine {
   std::atomic<bool> stop_{false};
   Ring<Command, 64> mailbox_;
   std::atomic<uint32_t> mailbox_sequence_{0};  // futex: the dispatcher sleeps on it
-  uint64_t snapshot_asked_ns_ = 0;             // dispatcher only; 0: none
+  uint64_t snapshots_asked_ = 0;               // caller only
+  uint64_t snapshot_wanted_ = 0;               // dispatcher only, as the next
+  uint64_t snapshot_asked_ns_ = 0;
   calypte_snapshot snapshot_{};
-  std::atomic<bool> snapshot_done_{false};
+  std::atomic<uint64_t> snapshot_done_{0};     // number of the one that lies in snapshot_
 };
 
 }  // namespace calypte

@@ -18,6 +18,7 @@ class EventLog {
       gap.sequence = sequence_ + lost_ + 1;
       if (!ring_.push(gap)) {
         lost_ += 1;
+        lost_in_all_ += 1;
         return;
       }
       sequence_ = gap.sequence;

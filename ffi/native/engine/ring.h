@@ -23,6 +23,9 @@ class Ring {
     return true;
   }
 
+  // Producer.
+  bool full() const { return head_.load(std::memory_order_relaxed) - tail_.load(std::memory_order_acquire) == kCapacity; }
+
   // Consumer. False: empty.
   bool pop(Item &out) {
     const size_t tail = tail_.load(std::memory_order_relaxed);

@@ -7,12 +7,14 @@
 namespace calypte {
 namespace {
 
+constexpr uint64_t kLongestTimeNs = 86'400'000'000'000;
+
 bool terminated(const char (&name)[CALYPTE_NAME_BYTES]) { return memchr(name, 0, sizeof name) != nullptr && name[0] != 0; }
 
 template <class Item>
 const uint8_t *take(const uint8_t *from, uint32_t count, std::vector<Item> &out) {
   out.resize(count);
-  memcpy(out.data(), from, count * sizeof(Item));
+  if (count > 0) memcpy(out.data(), from, count * sizeof(Item));
   return from + count * sizeof(Item);
 }
 
@@ -70,6 +72,18 @@ int32_t check_io(const Work &work, const std::vector<calypte_io> &list, uint64_t
   return 0;
 }
 
+// Bounds every time, so that sums of two never wrap.
+int32_t check_times(const Work &work) {
+  const calypte_work &head = work.head;
+  for (const uint64_t time_ns : {head.period_ns, head.phase_ns, head.deadline_ns, head.max_blocking_ns, head.estimate_ns}) {
+    if (time_ns > kLongestTimeNs) return fail(CALYPTE_E_INVALID, "work '%s': times must be at most a day (%llu ns)", head.name, static_cast<unsigned long long>(kLongestTimeNs));
+  }
+  for (const calypte_step &step : work.steps) {
+    if (step.estimate_ns > kLongestTimeNs || step.block_estimate_ns > kLongestTimeNs) return fail(CALYPTE_E_INVALID, "work '%s': estimates must be at most a day", head.name);
+  }
+  return 0;
+}
+
 int32_t check_critical(const Work &work) {
   const calypte_work &head = work.head;
   if (head.deadline_ns == 0) return fail(CALYPTE_E_INVALID, "task '%s': deadline_ns must be greater than 0", head.name);
@@ -113,6 +127,7 @@ int32_t decode_work(const uint8_t *blob, uint32_t size_bytes, Work &out) {
   if (const int32_t code = check_io(out, out.outputs, head.output_bytes, "output"); code < 0) return code;
   if (head.source > CALYPTE_SOURCE_API) return fail(CALYPTE_E_INVALID, "work '%s': unknown source %u", head.name, head.source);
   if (head.source == CALYPTE_SOURCE_NONE && head.input_bytes > 0) return fail(CALYPTE_E_INVALID, "work '%s': it has inputs, so it needs a source", head.name);
+  if (const int32_t code = check_times(out); code < 0) return code;
   return out.critical() ? check_critical(out) : 0;
 }
 

@@ -125,7 +125,7 @@ extern "C" {
 
 /* Kinds of event. */
 #define CALYPTE_EVENT_READY 1
-#define CALYPTE_EVENT_FEATURE 2       /* a feature was lowered; text says why; a: feature */
+#define CALYPTE_EVENT_FEATURE 2       /* at ready, for each feature that is off; text says why; a: feature */
 #define CALYPTE_EVENT_LEASE_EXPIRED 3 /* a: plan id */
 #define CALYPTE_EVENT_PLAN 4          /* a new plan is in force after a hold; a: plan id */
 #define CALYPTE_EVENT_MISS 5          /* source: task; a: request number; b: lateness in ns */
@@ -151,7 +151,7 @@ typedef struct calypte_options {
   uint32_t disable_features; /* bits 1 << CALYPTE_FEATURE_*; 0 in production */
   uint64_t seed;             /* sim: of all its randomness */
   uint32_t sim_sms;          /* sim: SMs of the virtual GPU; 0 means 16 */
-  uint32_t results_bytes;    /* results kept until taken; 0 means 16 MiB; at most 1 GiB */
+  uint32_t results_bytes;    /* results kept until taken; 0 means 16 MiB; 4 KiB to 1 GiB; one result takes at most an eighth */
   uint32_t reserved[4];
 } calypte_options;
 
@@ -259,7 +259,7 @@ typedef struct calypte_work {
 typedef struct calypte_plan_entry {
   uint32_t job;     /* id */
   uint32_t weight;  /* 1..1000000: share of background GPU time among the entries */
-  uint64_t max_units; /* more units than this are not started under this plan; 0: no limit */
+  uint64_t max_units; /* 0: no limit; else no more units are granted under this plan; at most 4 granted before still run */
 } calypte_plan_entry;
 
 /* What background may do, until when. Jobs that it does not name are paused. */
@@ -276,7 +276,8 @@ typedef struct calypte_plan {
 /*
  * Log-linear histogram of durations: bucket 32 * (e - 9) + m for 2^e <= ns < 2^(e+1), e in 10..40,
  * m the five bits behind the leading one; everything below 1024 ns falls into bucket ns / 32.
- * The relative width of a bucket is at most 1/32. Minimum and maximum are exact.
+ * From 1024 ns on the relative width of a bucket is at most 1/32; 2^41 ns and more fall into the last one. Minimum
+ * and maximum are exact, and 0 while count is 0.
  */
 typedef struct calypte_histogram {
   uint64_t count;
@@ -320,7 +321,7 @@ typedef struct calypte_snapshot {
   uint32_t abi_version;
   uint32_t size_bytes;
   uint64_t now_ns;
-  uint64_t ready_ns; /* when the engine became ready; 0: not yet */
+  uint64_t ready_ns; /* when the engine became ready; 0: not yet, or virtual time, which begins at 0 */
   uint32_t state;    /* CALYPTE_STATE_* */
   uint32_t backend;
   uint32_t task_count;
@@ -377,10 +378,10 @@ int32_t calypte_abi_version(void);
 /* sizeof of the named struct, or CALYPTE_E_NOT_FOUND. `name` without the prefix, such as "snapshot". */
 int32_t calypte_layout(const char *name);
 
-/* Version text such as "0.1.0 (cuda+sim)". Copies at most capacity bytes with the NUL; returns the length. */
+/* Version text such as "0.1.0 (cuda+sim)". Copies at most capacity bytes with the NUL; returns the length of the whole text. */
 int32_t calypte_version(uint8_t *text, uint32_t capacity);
 
-/* Text of this thread's last error. Copies at most capacity bytes with the NUL; returns the length. */
+/* Text of this thread's last error. Copies at most capacity bytes with the NUL; returns the length of the whole text. */
 int32_t calypte_last_error(uint8_t *text, uint32_t capacity);
 
 /* Monotonic time in ns (CLOCK_MONOTONIC). */

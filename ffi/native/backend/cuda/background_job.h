@@ -10,8 +10,8 @@
 
 namespace calypte::cuda {
 
-// Units whose input may be staged ahead: one runs, one waits.
-inline constexpr uint32_t kUnitSlots = 2;
+// Units whose input may be staged ahead: short units end faster than the io thread comes round.
+inline constexpr uint32_t kUnitSlots = 4;
 
 // The control block of docs/PREEMPTION.md, as the device lays it out.
 struct ControlBlock {
