@@ -16,6 +16,9 @@ import { parseArgs } from "../agent/std/mod.ts";
 import { type Quantiles, quantilesOf, randomOf, shuffled } from "./statistics.ts";
 
 const THREADS = 256;
+const WORD_BYTES = 4;
+/** Of one step, each SM's blocks full: bounds the output buffer (1.1 GB on an H200). */
+const MOST_WAVES = 1024;
 const NO_INPUT = new Uint8Array();
 const LEASE_NS = 2e9;
 /** Left out at both ends of a stretch: background is still ending or beginning there. */
@@ -86,7 +89,7 @@ class Bench {
     if (kernels[0]?.level !== "block") throw new Error(`spin is not at level block: ${kernels[0]?.reason}`);
     this.#rewritten = engine.kernel(engine.loadModule(text), "spin");
     this.blocksResident = blocksPerSm * engine.device().sms;
-    this.#out = engine.createBuffer(this.blocksResident * 4096 * THREADS);
+    this.#out = engine.createBuffer(this.blocksResident * MOST_WAVES * THREADS * WORD_BYTES);
   }
 
   step(level: "whole" | "block", blocks: number, rounds: number, blockNs = 0): StepSpec {
@@ -262,7 +265,7 @@ function measureCost(
   using engine = open(settings);
   const bench = new Bench(engine);
   const measure = (level: "whole" | "block", us: number) => {
-    const blocks = Math.max(8, Math.ceil(6000 / us)) * bench.blocksResident;
+    const blocks = Math.min(MOST_WAVES, Math.max(8, Math.ceil(6000 / us))) * bench.blocksResident;
     const rounds = Math.max(1, Math.round(us * rates.fullPerUs));
     return bench.unitUs(bench.job(`${level}-${us}us`, [bench.step(level, blocks, rounds, us * 1000)]), 9);
   };

@@ -5,7 +5,7 @@
  * files. And three helpers: a camera frame, seeded numbers, estimates of time for the simulator.
  */
 import { decode } from "fast-png";
-import { type BufferRole, BUNDLE_FORMAT, type Dtype } from "../agent/bundle_schema.ts";
+import type { BufferRole, BUNDLE_FORMAT, Dtype } from "../agent/bundle_schema.ts";
 
 export interface SourceBuffer {
   name: string;

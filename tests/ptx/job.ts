@@ -27,6 +27,8 @@ const MAX_WORKERS = 16;
 export class Job {
   readonly memory = new GlobalMemory(4096 + DATA_BYTES);
   workers = 1;
+  /** Turns of the scheduler in the longest entry so far. */
+  private longest = 100;
 
   constructor(
     readonly module: Module,
@@ -111,12 +113,13 @@ export class Job {
       for (let w = 0; w < 8; w++) this.setGate(w, 0);
       this.setPause(0);
     };
-    // Closings of every scale: between two instructions of one block, and once in several steps.
-    const scale = [40, 400, 4000][this.random(3)] ?? 40;
-    let closings = this.random(4);
-    let left = this.random(scale);
+    // Spread over an entry, however long entries of this job are.
+    let closings = this.random(3);
+    let left = this.random(this.longest);
+    let turns = 0;
     let isClosed = false;
     const between = () => {
+      this.longest = Math.max(this.longest, ++turns);
       if (left-- > 0 || (closings === 0 && !isClosed)) return;
       if (isClosed) open();
       else {
@@ -124,7 +127,7 @@ export class Job {
         close();
       }
       isClosed = !isClosed;
-      left = this.random(scale);
+      left = this.random(this.longest);
     };
     open();
     if (this.random(8) === 0) close();

@@ -28,8 +28,7 @@ function run(input: Uint8Array, salts: readonly Uint32Array[]): Uint8Array {
   // Typed arrays keep each value modulo 2^32.
   const values = new Uint32Array(GRID * THREADS);
   const tally = new Uint32Array(TALLIES);
-  const salt = (kind: number, block: number, thread: number) =>
-    salts[kind]![(block % 16) * 8 + thread % 8]!;
+  const salt = (kind: number, block: number, thread: number) => salts[kind]![(block % 16) * 8 + thread % 8]!;
 
   eachThread((block, thread, i) => {
     values[i] = Math.imul(view.getUint32((i % INPUTS) * 4, true), 2654435761) + salt(0, block, thread);
