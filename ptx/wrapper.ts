@@ -1,5 +1,5 @@
 /**
- * Which instructions turn a kernel into one whose blocks take virtual block indices in strides, and leave at the gate?
+ * Which instructions turn a kernel into one whose blocks take one virtual block after the other, and leave at the gate?
  *
  * The text of what is put in front of a kernel's body and behind it, as docs/PREEMPTION.md prescribes; the numbers in the
  * comments are that page's steps. It does not touch the body; rewrite.ts does.
@@ -28,6 +28,7 @@ const STEP_WORD = 16;
 const COMPLETED = 32;
 const LEAVES = 40;
 const MIRROR = 64;
+const TICKET = 128;
 const RECORD_BYTES = 16;
 const RECORD_NEXT = 8;
 
@@ -49,8 +50,11 @@ export interface WrapperParts {
   readonly gather: string;
 }
 
-/** Leaves the address of the control block and *closed* in `closed`; `entry` is left for who has to store it. */
-function readGate(r: string, param: (name: string) => string): string {
+/**
+ * Leaves the address of the control block in `control`, *closed* in `closed`, and `entry` for who has to store it.
+ * `meanwhile` is put where its memory accesses overlap with the gate's.
+ */
+function readGate(r: string, param: (name: string) => string, meanwhile = ""): string {
   return `
 	ld.param.u64 ${r}control, [${param("gate")}];
 	cvta.to.global.u64 ${r}control, ${r}control;
@@ -58,7 +62,7 @@ function readGate(r: string, param: (name: string) => string): string {
 	ld.relaxed.sys.global.v4.u32 {${r}w4, ${r}w5, ${r}w6, ${r}w7}, [${r}control+16];
 	ld.param.u64 ${r}control, [${param("control")}];
 	cvta.to.global.u64 ${r}control, ${r}control;
-	ld.relaxed.sys.global.v4.u32 {${r}entry, ${r}left, ${r}pause, ${r}unused}, [${r}control];
+	ld.relaxed.sys.global.v4.u32 {${r}entry, ${r}left, ${r}pause, ${r}unused}, [${r}control];${meanwhile}
 	or.b32 ${r}w0, ${r}w0, ${r}w1;
 	or.b32 ${r}w2, ${r}w2, ${r}w3;
 	or.b32 ${r}w4, ${r}w4, ${r}w5;
@@ -71,15 +75,13 @@ function readGate(r: string, param: (name: string) => string): string {
 	setp.eq.or.u32 ${r}closed, ${r}left, ${r}entry, ${r}closed;`;
 }
 
-/** The worker's record into `generation` and `next` (named), its address into `record`, its index into `worker`. */
-function readRecord(r: string, param: (name: string) => string, next: string): string {
+/** The address of the worker's record into `record`, its index into `worker`. */
+function findRecord(r: string, param: (name: string) => string): string {
   return `
 	mov.u32 ${r}worker, %ctaid.x;
 	ld.param.u64 ${r}record, [${param("records")}];
 	cvta.to.global.u64 ${r}record, ${r}record;
-	mad.wide.u32 ${r}record, ${r}worker, ${RECORD_BYTES}, ${r}record;
-	ld.relaxed.gpu.global.u64 ${r}generation, [${r}record];
-	ld.relaxed.gpu.global.u32 ${r}${next}, [${r}record+${RECORD_NEXT}];`;
+	mad.wide.u32 ${r}record, ${r}worker, ${RECORD_BYTES}, ${r}record;`;
 }
 
 /** Whether this is thread 0, into `first`. Computed where it is needed, so that no register lives across the body. */
@@ -133,7 +135,7 @@ export function wrapper(names: WrapperNames, axes: ReadonlySet<Axis>, copiesAsyn
 
   const before = `
 	.reg .pred ${r}closed, ${r}first, ${r}mine, ${r}go;
-	.reg .b32 ${r}next${components}, ${r}w<8>, ${r}entry, ${r}left, ${r}pause, ${r}unused, ${r}worker, ${r}began;
+	.reg .b32 ${r}next${components}, ${r}w<8>, ${r}entry, ${r}left, ${r}pause, ${r}unused, ${r}worker, ${r}count, ${r}ticket;
 	.reg .b64 ${r}control, ${r}record, ${r}generation, ${r}word, ${r}granted, ${r}stored;
 	// 1. Enter, in the prescribed order.
 	ld.param.u64 ${r}control, [${param("control")}];
@@ -150,7 +152,10 @@ export function wrapper(names: WrapperNames, axes: ReadonlySet<Axis>, copiesAsyn
 	setp.eq.and.u32 ${r}mine, ${r}w2, ${r}w3, ${r}mine;
 	shr.u64 ${r}stored, ${r}word, 16;
 	setp.lt.and.u64 ${r}mine, ${r}stored, ${r}granted, ${r}mine;
-${readRecord(r, param, "next")}
+${findRecord(r, param)}
+	ld.global.u64 ${r}generation, [${r}record];
+	ld.global.u32 ${r}next, [${r}record+${RECORD_NEXT}];
+	mov.u32 ${r}count, 0;
 	setp.eq.u64 ${r}go, ${r}generation, ${r}word;
 	selp.b32 ${r}next, ${r}next, ${r}worker, ${r}go;
 ${readGate(r, param)}
@@ -168,61 +173,63 @@ ${isFirstThread(r)}
 	st.relaxed.sys.global.u32 [${r}control+${LEFT}], ${r}entry;
 	bra ${label}END;
 ${label}BEGIN:
+${isFirstThread(r)}
+	@!${r}first bra ${label}RUN;
+	st.global.u64 [${r}record], ${r}word;
+	st.global.u32 [${r}record+${RECORD_NEXT}], ${r}next;
+${label}RUN:
 	// All lanes hold the same value; the shuffle lets ptxas know.
 	shfl.sync.idx.b32 ${r}next, ${r}next, 0, 31, -1;
-${label}RUN:
 	// 2. Run virtual block "next".
 ${virtualIndex(r, label, param, axes)}
 ${label}BODY:
 `;
 
+  const draw = `
+	atom.relaxed.gpu.global.add.u32 ${r}ticket, [${r}control+${TICKET}], 1;`;
   const after = `
 ${label}GATHER:
 	// 3. Checkpoint.
 	${copiesAsync ? "cp.async.wait_all;" : ""}
 	bar.sync 0;
 	mov.pred ${r}closed, 0;
+	add.u32 ${r}count, ${r}count, 1;
+${findRecord(r, param)}
 ${isFirstThread(r)}
 	@!${r}first bra ${label}MEET;
-${readGate(r, param)}
-${label}MEET:
+${readGate(r, param, draw)}
 	ld.param.u32 ${r}w1, [${param("workers")}];
-	add.u32 ${r}next, ${r}next, ${r}w1;
+	add.u32 ${r}ticket, ${r}ticket, ${r}w1;
+	st.global.u32 [${r}record+${RECORD_NEXT}], ${r}ticket;
+${label}MEET:
 	bar.red.or.pred ${r}closed, 0, ${r}closed;
+	ld.global.u32 ${r}next, [${r}record+${RECORD_NEXT}];
 	ld.param.u32 ${r}w2, [${param("total")}];
 	setp.lt.u32 ${r}go, ${r}next, ${r}w2;
 	not.pred ${r}closed, ${r}closed;
-	and.pred ${r}go, ${r}go, ${r}closed;
-	@${r}go bra ${label}RUN;
+	and.pred ${r}mine, ${r}go, ${r}closed;
+	@${r}mine bra ${label}RUN;
 	// 4. Leave or end: thread 0 alone.
 ${isFirstThread(r)}
 	@!${r}first bra ${label}END;
-	ld.param.u64 ${r}control, [${param("control")}];
-	cvta.to.global.u64 ${r}control, ${r}control;
-	ld.relaxed.sys.global.u64 ${r}word, [${r}control+${STEP_WORD}];
-${readRecord(r, param, "began")}
-	setp.eq.u64 ${r}go, ${r}generation, ${r}word;
-	selp.b32 ${r}began, ${r}began, ${r}worker, ${r}go;
-	st.relaxed.gpu.global.u64 [${r}record], ${r}word;
-	st.relaxed.gpu.global.u32 [${r}record+${RECORD_NEXT}], ${r}next;
-	fence.acq_rel.gpu;
-	ld.relaxed.sys.global.u32 ${r}entry, [${r}control];
-	ld.param.u32 ${r}w2, [${param("total")}];
-	setp.ge.u32 ${r}go, ${r}next, ${r}w2;
-	@${r}go bra ${label}COUNT;
+	@!${r}go bra ${label}COUNT;
+	// Leaving waits for nothing: what is left undone can only be completed in a later launch.
 	st.relaxed.sys.global.u32 [${r}control+${LEFT}], ${r}entry;
 	mov.u64 ${r}stored, 1;
 	red.relaxed.gpu.global.add.u64 [${r}control+${LEAVES}], ${r}stored;
+	red.relaxed.gpu.global.add.u32 [${r}control+${COMPLETED}], ${r}count;
+	bra ${label}END;
 ${label}COUNT:
-	ld.param.u32 ${r}w1, [${param("workers")}];
-	sub.u32 ${r}w3, ${r}next, ${r}began;
-	div.u32 ${r}w3, ${r}w3, ${r}w1;
-	atom.relaxed.gpu.global.add.u32 ${r}w4, [${r}control+${COMPLETED}], ${r}w3;
-	add.u32 ${r}w4, ${r}w4, ${r}w3;
+	fence.acq_rel.gpu;
+	atom.relaxed.gpu.global.add.u32 ${r}w4, [${r}control+${COMPLETED}], ${r}count;
+	add.u32 ${r}w4, ${r}w4, ${r}count;
+	ld.param.u32 ${r}w2, [${param("total")}];
 	setp.ne.u32 ${r}go, ${r}w4, ${r}w2;
 	@${r}go bra ${label}END;
 	mov.u32 ${r}w4, 0;
 	st.relaxed.sys.global.u32 [${r}control+${COMPLETED}], ${r}w4;
+	st.relaxed.sys.global.u32 [${r}control+${TICKET}], ${r}w4;
+	ld.relaxed.sys.global.u64 ${r}word, [${r}control+${STEP_WORD}];
 	add.u64 ${r}stored, ${r}word, 1;
 	ld.param.u32 ${r}w4, [${param("step")}];
 	add.u32 ${r}w4, ${r}w4, 1;

@@ -16,8 +16,8 @@ export interface Step {
 
 const GATE = BASE;
 const CONTROL = BASE + 128;
-const MIRROR = BASE + 256;
-const STORED = BASE + 264;
+const MIRROR = BASE + 384;
+const STORED = BASE + 392;
 const RECORDS = BASE + 512;
 /** Where a job's own buffers begin. */
 export const DATA = BASE + 4096;

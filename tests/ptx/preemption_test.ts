@@ -336,19 +336,31 @@ const MISTAKES: readonly { what: string; change: (text: string) => string }[] = 
   },
   {
     what: "only one block counts as completed, however many were",
-    change: (t) => t.replaceAll("div.u32 %calypte_w3, %calypte_w3, %calypte_w1;", "mov.u32 %calypte_w3, 1;"),
+    change: (t) => t.replaceAll("add.u32 %calypte_count, %calypte_count, 1;", "mov.u32 %calypte_count, 1;"),
   },
   {
-    what: "the stride is one worker too long",
+    what: "drawing begins one block too late",
     change: (t) =>
       t.replaceAll(
-        "add.u32 %calypte_next, %calypte_next, %calypte_w1;",
-        "add.u32 %calypte_next, %calypte_next, %calypte_w1; add.u32 %calypte_next, %calypte_next, 1;",
+        "add.u32 %calypte_ticket, %calypte_ticket, %calypte_w1;",
+        "add.u32 %calypte_ticket, %calypte_ticket, %calypte_w1; add.u32 %calypte_ticket, %calypte_ticket, 1;",
       ),
   },
   {
+    what: "drawing begins at the first block",
+    change: (t) => t.replaceAll("add.u32 %calypte_ticket, %calypte_ticket, %calypte_w1;", ""),
+  },
+  {
+    what: "a block that was drawn and not begun is forgotten",
+    change: (t) => t.replaceAll("st.global.u32 [%calypte_record+8], %calypte_ticket;", ""),
+  },
+  {
+    what: "the counter that blocks are drawn from is not set back at the end of a step",
+    change: (t) => t.replaceAll(/st\.relaxed\.sys\.global\.u32 \[%calypte_control\+128\], %calypte_w4;/g, ""),
+  },
+  {
     what: "the record is stored without the step word",
-    change: (t) => t.replaceAll("st.relaxed.gpu.global.u64 [%calypte_record], %calypte_word;", ""),
+    change: (t) => t.replaceAll("st.global.u64 [%calypte_record], %calypte_word;", ""),
   },
   {
     what: "the count is not set back at the end of a step",

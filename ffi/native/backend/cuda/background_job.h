@@ -27,8 +27,10 @@ struct ControlBlock {
   uint64_t reserved3[2];
   uint64_t mirror;
   uint64_t reserved2[7];
+  uint32_t ticket;
+  uint32_t reserved4[31];
 };
-static_assert(sizeof(ControlBlock) == 128 && offsetof(ControlBlock, step_word) == 16 && offsetof(ControlBlock, completed) == 32 &&
+static_assert(sizeof(ControlBlock) == 256 && offsetof(ControlBlock, ticket) == 128 && offsetof(ControlBlock, step_word) == 16 && offsetof(ControlBlock, completed) == 32 &&
               offsetof(ControlBlock, leaves) == 40 && offsetof(ControlBlock, mirror) == 64);
 
 struct UnitSlot {
