@@ -299,7 +299,7 @@ export function runMicro(settings: Settings): MicroReport {
       ...measureLatency(tiny, [10, 100, 1000], rates, settings),
       ...measureLatency(chain, [10, 100, 1000], rates, settings),
     ],
-    checkpointCost: settings.backend === "sim" ? [] : measureCost([2, 5, 10, 50, 500], rates, settings),
+    checkpointCost: settings.backend === "sim" ? [] : measureCost([2, 6, 10, 50, 500, 5000], rates, settings),
   };
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/histogram.h"
+#include "core/scheduler_state.h"
 
 namespace calypte::core {
 namespace {
@@ -22,65 +23,9 @@ constexpr uint32_t kEntriesAheadHostResume = 2;
 // come back to take the GPU for itself.
 constexpr uint64_t kCreditNs = 20'000'000;
 
-constexpr uint32_t kQueueRoom = 17;  // the deepest queue, and one more while the oldest is dropped
-
 constexpr uint64_t with_margin(uint64_t estimate_ns) { return estimate_ns + estimate_ns / 4 + kWindowMarginNs; }
 
 }  // namespace
-
-struct Scheduler::Task {
-  std::array<Request, kQueueRoom> queue{};
-  uint32_t head = 0;
-  uint32_t waiting = 0;
-  uint64_t next_number = 0;
-  uint64_t next_arrival_ns = kNever;  // of a periodic task
-  Request current;
-  calypte_task_stats stats{};
-
-  Request &front() { return queue[head]; }
-  void pop() {
-    head = (head + 1) % kQueueRoom;
-    waiting -= 1;
-  }
-  void push(const Request &request) {
-    queue[(head + waiting) % kQueueRoom] = request;
-    waiting += 1;
-  }
-};
-
-struct Scheduler::Job {
-  bool planned = false;
-  bool refusal_reported = false;
-  uint32_t weight = 1;
-  uint32_t outstanding = 0;
-  uint32_t segment = 0;      // the one that step_word lies in
-  uint64_t step_word = 0;    // as last read
-  uint64_t staged = 0;       // units with input
-  uint64_t granted = 0;
-  uint64_t unit_limit = kNever;  // of the plan in force
-  uint64_t pass = 0;             // GPU time divided by weight, scaled
-  uint64_t unit_ns = 0;          // estimate
-  uint64_t unit_spent_ns = 0;    // of the unit under way
-  std::array<uint64_t, CALYPTE_MAX_ENTRIES_AHEAD> charges{};  // to `pass` for each outstanding entry, a ring
-  uint32_t oldest_charge = 0;
-  calypte_job_stats stats{};
-
-  void charge(uint64_t amount) {
-    charges[(oldest_charge + outstanding) % charges.size()] = amount;
-    pass += amount;
-    outstanding += 1;
-  }
-  // An estimate was charged ahead; the measured time takes its place.
-  void settle(uint64_t amount) {
-    const uint64_t charged = charges[oldest_charge];
-    oldest_charge = (oldest_charge + 1) % charges.size();
-    outstanding -= 1;
-    pass = pass + amount > charged ? pass + amount - charged : 0;
-  }
-
-  uint64_t completed() const { return unit_of(step_word); }
-  uint64_t remaining() const { return granted - std::min(granted, completed()); }
-};
 
 Scheduler::Scheduler(const SchedulerConfig &config) : config_(config), tasks_(config.tasks.size()), jobs_(config.jobs.size()) {
   for (size_t i = 0; i < jobs_.size(); ++i) jobs_[i].unit_ns = config_.jobs[i].estimate_ns;
@@ -474,38 +419,6 @@ void Scheduler::report_refusal(uint32_t id, const Segment &segment, ActionList &
   report.id = id;
   report.a = segment.first_step;
   report.b = static_cast<int64_t>(segment.estimate_ns);
-}
-
-// ---- Snapshot
-
-void Scheduler::snapshot(uint64_t now_ns, calypte_snapshot &out) const {
-  out.now_ns = now_ns;
-  out.task_count = static_cast<uint32_t>(tasks_.size());
-  out.job_count = static_cast<uint32_t>(jobs_.size());
-  out.plan_id = plan_id_;
-  out.lease_end_ns = lease_end_ns_ == kNever ? 0 : lease_end_ns_;
-  out.hold_bits = hold_bits_;
-  out.entries_ahead = outstanding_total_;
-  out.lease_expired = lease_expired_;
-  out.safe_mode = safe_mode_;
-  out.critical_busy_ns = critical_busy_ns_;
-  out.background_busy_ns = 0;
-  for (size_t i = 0; i < tasks_.size(); ++i) {
-    out.tasks[i] = tasks_[i].stats;
-    out.tasks[i].waiting = tasks_[i].waiting;
-    out.tasks[i].in_flight = in_flight_task_ == i ? 1 : 0;
-    out.tasks[i].next_arrival_ns = tasks_[i].next_arrival_ns == kNever ? 0 : tasks_[i].next_arrival_ns;
-  }
-  for (size_t i = 0; i < jobs_.size(); ++i) {
-    const Job &job = jobs_[i];
-    calypte_job_stats &stats = out.jobs[i];
-    stats = job.stats;
-    stats.units = job.completed();
-    stats.ready_units = job.staged - std::min(job.staged, job.completed());
-    stats.step = step_of(job.step_word);
-    stats.unit_ns = job.unit_ns;
-    for (const uint64_t gpu_ns : stats.gpu_ns) out.background_busy_ns += gpu_ns;
-  }
 }
 
 }  // namespace calypte::core

@@ -16,6 +16,17 @@ constexpr uint32_t kMostWorkers = 65535;
 constexpr uint32_t kStagingWords = 256;
 static_assert(kStagingWords > 3 * CALYPTE_MAX_ENTRIES_AHEAD);
 
+// Steps shorter than this keep a full GPU: their time is mostly launch, and cannot be told apart.
+constexpr uint64_t kTunedStepNs = 100'000;
+// Fewer workers may cost a step this much: one part in so many.
+constexpr uint64_t kTunedLossParts = 128;
+constexpr int kTuningRuns = 3;
+constexpr uint64_t kTuningTimeoutNs = 10'000'000'000;
+
+uint32_t workers_for(const calypte_step &step, uint64_t wanted) {
+  return static_cast<uint32_t>(std::min({wanted, virtual_blocks(step), uint64_t{kMostWorkers}}));
+}
+
 CUstreamBatchMemOpParams wait_zero(CUdeviceptr address) {
   CUstreamBatchMemOpParams op{};
   op.waitValue.operation = CU_STREAM_MEM_OP_WAIT_VALUE_32;
@@ -75,6 +86,7 @@ int32_t BackgroundJob::make_launches(Gpu &gpu, const std::vector<Buffer> &buffer
   const JobAddresses addresses{control_, tables_, tables_ + kUnitSlots * sizeof(CUdeviceptr), kUnitSlots};
   const uint32_t steps = static_cast<uint32_t>(work_.steps.size());
   std::vector<uint32_t> workers(steps, 0);
+  resident_.assign(steps, 0);
   uint32_t most = 1;
   for (uint32_t i = 0; i < steps; ++i) {
     const calypte_step &step = work_.steps[i];
@@ -85,9 +97,8 @@ int32_t BackgroundJob::make_launches(Gpu &gpu, const std::vector<Buffer> &buffer
     CALYPTE_CU(cu_->OccupancyMaxActiveBlocks(&resident, kernels[step.kernel].function, static_cast<int>(step.block[0] * step.block[1] * step.block[2]), step.shared_bytes),
                "ask for a kernel's occupancy");
     if (resident == 0) return fail(CALYPTE_E_INVALID, "job '%s' step %u: a block of kernel '%s' does not fit on an SM", work_.head.name, i, kernels[step.kernel].name.c_str());
-    const uint64_t natural = static_cast<uint64_t>(resident) * static_cast<uint64_t>(gpu.sms);
-    const uint64_t wanted = step.workers == 0 ? natural : step.workers;
-    workers[i] = static_cast<uint32_t>(std::min({wanted, virtual_blocks(step), uint64_t{kMostWorkers}}));
+    resident_[i] = static_cast<uint32_t>(resident);
+    workers[i] = workers_for(step, step.workers == 0 ? resident_[i] * static_cast<uint64_t>(gpu.sms) : step.workers);
     most = std::max(most, workers[i]);
   }
   records_bytes_ = uint64_t{most} * 16;
@@ -96,15 +107,12 @@ int32_t BackgroundJob::make_launches(Gpu &gpu, const std::vector<Buffer> &buffer
   for (uint32_t i = 0; i < steps; ++i) {
     if (work_.steps[i].level != CALYPTE_LEVEL_BLOCK) continue;
     launches_[i].add_worker_parameters(gpu.gate, control_, records_, stored_ + i * sizeof(uint32_t), i, steps, workers[i]);
-    const CUdeviceptr at = stored_ + i * sizeof(uint32_t);
-    memcpy(staging_.host, &workers[i], sizeof workers[i]);
-    CALYPTE_CU(cu_->MemcpyHtoDAsync(at, staging_.host, sizeof workers[i], gpu.io), "write the stored workers");
-    CALYPTE_CU(cu_->StreamSynchronize(gpu.io), "write the stored workers");
+    if (const int32_t code = store_workers(gpu, i, workers[i]); code < 0) return code;
   }
   return 0;
 }
 
-int32_t BackgroundJob::prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels) {
+int32_t BackgroundJob::prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels, const uint8_t *input) {
   if (cu_ != nullptr) return 0;
   cu_ = gpu.cu;
   CALYPTE_CU(cu_->EventCreate(&begin_, CU_EVENT_DEFAULT), "make an event");
@@ -115,17 +123,32 @@ int32_t BackgroundJob::prepare(Gpu &gpu, const std::vector<Buffer> &buffers, con
   if (const int32_t code = gpu.allocate(sizeof(ControlBlock), control_, "allocate a control block"); code < 0) return code;
   if (const int32_t code = make_slots(gpu); code < 0) return code;
   if (const int32_t code = make_launches(gpu, buffers, kernels); code < 0) return code;
+  return tune(gpu, input);
+}
+
+int32_t BackgroundJob::build_all(Gpu &gpu) {
   graphs_.resize(config_.segments.size());
   for (uint32_t i = 0; i < graphs_.size(); ++i) {
     if (const int32_t code = build(gpu, i); code < 0) return code;
   }
-  return reset(gpu);
+  return 0;
+}
+
+// Only while nothing is granted.
+int32_t BackgroundJob::store_workers(Gpu &gpu, uint32_t step, uint32_t workers) {
+  launches_[step].set_workers(workers);
+  memcpy(staging_.host, &workers, sizeof workers);
+  CALYPTE_CU(cu_->MemcpyHtoDAsync(stored_ + step * sizeof workers, staging_.host, sizeof workers, gpu.io), "write the stored workers");
+  CALYPTE_CU(cu_->StreamSynchronize(gpu.io), "write the stored workers");
+  return 0;
 }
 
 int32_t BackgroundJob::build(Gpu &gpu, uint32_t index) {
   const core::Segment &segment = config_.segments[index];
   if (segment.whole) return 0;
   const std::string what = "job '" + work_.name() + "': build a graph";
+  if (graphs_[index].exec != nullptr) cu_->GraphExecDestroy(graphs_[index].exec);
+  graphs_[index].exec = nullptr;
   CUgraph graph = nullptr;
   CALYPTE_CU(cu_->StreamBeginCapture(gpu.background, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), what.c_str());
   CUresult recorded = CUDA_SUCCESS;
@@ -195,6 +218,59 @@ int32_t BackgroundJob::run_unit(Gpu &gpu, const uint8_t *input, uint64_t timeout
   }
   config_.estimate_ns = std::max<uint64_t>(duration_ns, 1);
   return 0;
+}
+
+// Each step by itself, the shortest of several runs.
+int32_t BackgroundJob::time_steps(Gpu &gpu, const uint8_t *input, std::vector<uint64_t> &best_ns) {
+  const std::string what = "tune job '" + work_.name() + "'";
+  const uint64_t one_unit = 1;
+  const uint32_t steps = static_cast<uint32_t>(launches_.size());
+  best_ns.assign(steps, core::kNever);
+  for (int run = 0; run < kTuningRuns; ++run) {
+    if (const int32_t code = reset(gpu); code < 0) return code;
+    if (input != nullptr) memcpy(slots_[0].input.host, input, work_.head.input_bytes);
+    CALYPTE_CU(copy_word(gpu, control_at(offsetof(ControlBlock, granted)), &one_unit, 8, gpu.background), what.c_str());
+    for (uint32_t i = 0; i < steps; ++i) {
+      const uint32_t entry = i + 1;
+      const uint64_t next = core::step_word_of(0, i + 1);
+      CALYPTE_CU(copy_word(gpu, control_at(offsetof(ControlBlock, entry)), &entry, 4, gpu.background), what.c_str());
+      CALYPTE_CU(cu_->EventRecord(begin_, gpu.background), what.c_str());
+      CALYPTE_CU(launches_[i].enqueue(*cu_, gpu.background), what.c_str());
+      CALYPTE_CU(cu_->EventRecord(end_, gpu.background), what.c_str());
+      if (resident_[i] == 0) CALYPTE_CU(copy_word(gpu, control_at(offsetof(ControlBlock, step_word)), &next, 8, gpu.background), what.c_str());
+      if (const int32_t code = wait(gpu, kTuningTimeoutNs, what.c_str()); code < 0) return code;
+      float milliseconds = 0;
+      CALYPTE_CU(cu_->EventElapsedTime(&milliseconds, begin_, end_), what.c_str());
+      best_ns[i] = std::min(best_ns[i], static_cast<uint64_t>(static_cast<double>(milliseconds) * 1e6));
+    }
+  }
+  return reset(gpu);
+}
+
+int32_t BackgroundJob::tune(Gpu &gpu, const uint8_t *input) {
+  std::vector<uint64_t> full_ns, fewer_ns;
+  if (const int32_t code = time_steps(gpu, input, full_ns); code < 0) return code;
+  std::vector<uint32_t> per_sm = resident_;
+  std::vector<bool> open(per_sm.size());
+  for (size_t i = 0; i < open.size(); ++i) open[i] = work_.steps[i].workers == 0 && resident_[i] > 1 && full_ns[i] >= kTunedStepNs;
+  // Halves, down to one block per SM, as long as nothing is lost.
+  while (std::find(open.begin(), open.end(), true) != open.end()) {
+    for (uint32_t i = 0; i < open.size(); ++i) {
+      if (!open[i]) continue;
+      const uint32_t workers = workers_for(work_.steps[i], uint64_t{per_sm[i] / 2} * static_cast<uint64_t>(gpu.sms));
+      if (const int32_t code = store_workers(gpu, i, workers); code < 0) return code;
+    }
+    if (const int32_t code = time_steps(gpu, input, fewer_ns); code < 0) return code;
+    for (uint32_t i = 0; i < open.size(); ++i) {
+      if (!open[i]) continue;
+      open[i] = fewer_ns[i] <= full_ns[i] + full_ns[i] / kTunedLossParts;
+      if (open[i]) per_sm[i] /= 2;
+      const uint32_t workers = workers_for(work_.steps[i], uint64_t{per_sm[i]} * static_cast<uint64_t>(gpu.sms));
+      if (const int32_t code = store_workers(gpu, i, workers); code < 0) return code;
+      open[i] = open[i] && per_sm[i] > 1;
+    }
+  }
+  return build_all(gpu);
 }
 
 int32_t BackgroundJob::run_once(Gpu &gpu, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns) {

@@ -54,8 +54,8 @@ class BackgroundJob {
   BackgroundJob(const Work &work, core::JobConfig config);
   ~BackgroundJob();
 
-  // Control block, slots, workers, graphs. Loading.
-  int32_t prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels);
+  // Control block, slots, workers, graphs; runs units on `input` to find how many workers each step takes. Loading, once.
+  int32_t prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels, const uint8_t *input);
   // One unit by itself, gate and scheduler left out; per-segment GPU times are kept. Loading.
   int32_t run_once(Gpu &gpu, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns);
   // The two halves of calypte_check_surplus: a unit that is not reset, and launches behind it that nobody asked for.
@@ -89,9 +89,15 @@ class BackgroundJob {
     CUgraphExec exec = nullptr;  // null for a whole step
   };
 
+  // Finds for each long step the fewest workers that are as fast as a full GPU: threads that it does not need are
+  // free for critical work at once, and fewer blocks are under way when the gate closes.
+  int32_t tune(Gpu &gpu, const uint8_t *input);
   int32_t make_slots(Gpu &gpu);
   int32_t make_launches(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels);
   int32_t build(Gpu &gpu, uint32_t segment);
+  int32_t build_all(Gpu &gpu);
+  int32_t store_workers(Gpu &gpu, uint32_t step, uint32_t workers);
+  int32_t time_steps(Gpu &gpu, const uint8_t *input, std::vector<uint64_t> &best_ns);
   int32_t wait(const Gpu &gpu, uint64_t timeout_ns, const char *what);
   CUresult write_head(const Gpu &gpu, uint32_t number, uint64_t granted, uint32_t tasks);
   CUresult copy_word(const Gpu &gpu, CUdeviceptr target, const void *value, size_t size_bytes, CUstream stream);
@@ -102,6 +108,7 @@ class BackgroundJob {
   const Driver *cu_ = nullptr;
   std::vector<Launch> launches_;
   std::vector<SegmentGraph> graphs_;
+  std::vector<uint32_t> resident_;  // by step: resident blocks per SM; 0: a whole step
   UnitSlot slots_[kUnitSlots];
   Mapped mirror_;   // u64: step word
   Mapped sample_;   // ControlBlock

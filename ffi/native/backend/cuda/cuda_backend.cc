@@ -203,7 +203,7 @@ int32_t CudaBackend::run_once(const Work &work, const uint8_t *input, uint8_t *o
       return task.run_once(gpu_, input, output, timeout_ns, duration_ns);
     }
     BackgroundJob &job = *jobs_[work.id];
-    if (const int32_t code = job.prepare(gpu_, buffers_, kernels_); code < 0) return code;
+    if (const int32_t code = job.prepare(gpu_, buffers_, kernels_, input); code < 0) return code;
     return job.run_once(gpu_, input, output, timeout_ns, duration_ns);
   });
 }
@@ -226,9 +226,9 @@ int32_t CudaBackend::read_contents(const Work &work, std::vector<uint8_t> &out) 
 int32_t CudaBackend::check_surplus(const Work &work, const uint8_t *input, uint32_t launches) {
   if (const int32_t code = gpu_.enter(); code < 0) return code;
   BackgroundJob &job = *jobs_[work.id];
-  if (const int32_t code = job.prepare(gpu_, buffers_, kernels_); code < 0) return code;
   int32_t changed = 0;
   const int32_t code = with_contents_kept(work, [&]() -> int32_t {
+    if (const int32_t prepared = job.prepare(gpu_, buffers_, kernels_, input); prepared < 0) return prepared;
     uint64_t duration_ns = 0;
     std::vector<uint8_t> before, after;
     if (const int32_t run = job.run_unit(gpu_, input, kWarmUpTimeoutNs, duration_ns); run < 0) return run;

@@ -9,6 +9,7 @@ namespace {
 // Dynamic shared memory beyond this must be asked for (CUDA C++ Programming Guide, compute capabilities).
 constexpr uint32_t kSharedWithoutAskingBytes = 48 * 1024;
 constexpr size_t kWorkerParameters = 11;
+constexpr size_t kWorkersFromEnd = 4;  // calypte_workers, then the three of the grid
 }  // namespace
 
 Launch::Launch(const calypte_step &step, const std::vector<calypte_arg> &args, const Kernel &kernel, const std::vector<Buffer> &buffers, const JobAddresses &job)
@@ -39,6 +40,11 @@ void Launch::add_worker_parameters(CUdeviceptr gate, CUdeviceptr control, CUdevi
   for (const uint32_t word : {step, steps, total, workers, step_.grid[0], step_.grid[1], step_.grid[2]}) add(&word, 4);
   grid_[0] = workers;
   grid_[1] = grid_[2] = 1;
+}
+
+void Launch::set_workers(uint32_t workers) {
+  values_[values_.size() - kWorkersFromEnd] = workers;
+  grid_[0] = workers;
 }
 
 int32_t Launch::prepare(const Gpu &gpu) const {

@@ -23,6 +23,9 @@ class Launch {
   // Behind the kernel's own parameters, as docs/PREEMPTION.md orders them; the launch is then (workers, 1, 1).
   void add_worker_parameters(CUdeviceptr gate, CUdeviceptr control, CUdeviceptr records, CUdeviceptr stored, uint32_t step, uint32_t steps, uint32_t workers);
 
+  // Another number of workers for a launch that has worker parameters.
+  void set_workers(uint32_t workers);
+
   // Raises the kernel's dynamic shared memory limit where the launch needs it.
   int32_t prepare(const Gpu &gpu) const;
   CUresult enqueue(const Driver &cu, CUstream stream);
