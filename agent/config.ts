@@ -22,7 +22,11 @@ export type MissionSource =
   /** No input. Background only. */
   | { kind: "none" };
 
-export type MissionOutput = { kind: "jsonl"; file: string } | { kind: "dir"; dir: string } | { kind: "drop" };
+/** Of a file or folder: only results whose number is a multiple of `every` (1..1000000) are written. */
+export type MissionOutput =
+  | { kind: "jsonl"; file: string; every: number }
+  | { kind: "dir"; dir: string; every: number }
+  | { kind: "drop" };
 
 export interface CriticalTask {
   /** Kebab-case, unique among all work of the mission. */
@@ -113,8 +117,8 @@ function missionOf(raw: RawMission, file: string): Mission {
   const output = (out: RawMission["critical"][string]["output"]): MissionOutput => {
     if (out === "drop") return { kind: "drop" };
     return "jsonl" in out
-      ? { kind: "jsonl", file: resolve(out.jsonl) }
-      : { kind: "dir", dir: resolve(out.dir) };
+      ? { kind: "jsonl", file: resolve(out.jsonl), every: out.every }
+      : { kind: "dir", dir: resolve(out.dir), every: out.every };
   };
   const critical = Object.entries(raw.critical).map(([name, task]): CriticalTask => ({
     name,

@@ -40,10 +40,11 @@ const backgroundFrames = strictObject({ frames: filePath, rate: frequencySchema(
 const noSource = strictObject({ none: z.literal(true) });
 const backgroundSource = z.union([backgroundFrames, noSource], { error: "must be {frames} or {none: true}" });
 
+const every = z.int().min(1).max(1_000_000).default(1);
 const output = z.union([
   z.literal("drop"),
-  strictObject({ jsonl: filePath }),
-  strictObject({ dir: filePath }),
+  strictObject({ jsonl: filePath, every }),
+  strictObject({ dir: filePath, every }),
 ], {
   error: "must be {jsonl}, {dir} or drop",
 });

@@ -2,24 +2,28 @@
  * From a result to the right sink, with its output.
  *
  * One route for each task and job: results from a GPU carry their output and go straight to the sink; simulated ones
- * pass through the bundle's CPU reference first. What is skipped or lost is counted and logged once per cause.
+ * pass through the bundle's CPU reference first. Of results that are not wanted (`every`), only those that a state
+ * depends on are computed. What is skipped or lost is counted and logged once per cause.
  */
 import type { Result } from "../ffi/engine.ts";
-import type { MissionOutput } from "./config.ts";
 import type { Counters } from "./counters.ts";
 import type { LoadedWork } from "./load.ts";
 import type { Logger } from "./log.ts";
-import { isStateful, OutputComputer, type Reference } from "./reference.ts";
-import { openSink, type Sink } from "./sinks.ts";
+import { isStateful, OutputComputer, type Reference, type Turns } from "./reference.ts";
+import { openSink, type Sink, type SinkTarget } from "./sinks.ts";
 import { outputFields } from "./values.ts";
 
 export interface RouteOptions {
   work: LoadedWork;
   sink: Sink;
+  /** Only results whose number is a multiple of it reach the sink; >= 1. */
+  every: number;
   /** Only for the simulator; `undefined`: the bundle has none. */
   reference: Reference | undefined;
   /** Simulated outputs are wanted: computed, or counted as skipped. False: results go nowhere anyway. */
   computes: boolean;
+  /** Shared by all routes. */
+  turns: Turns;
   counters: Counters;
   log: Logger;
 }
@@ -27,18 +31,25 @@ export interface RouteOptions {
 export class Route {
   readonly #options: RouteOptions;
   readonly #computer: OutputComputer;
+  readonly #stateful: boolean;
   readonly #put: (result: Result, payload: Uint8Array | undefined) => void;
 
   constructor(options: RouteOptions) {
     this.#options = options;
-    const { work, sink, reference, counters } = options;
+    const { work, sink, reference, turns } = options;
     const { bundle, frames } = work;
     const fields = outputFields(bundle.manifest);
-    this.#put = (result, payload) =>
-      sink.put({ work: work.name, bundle: bundle.digestHex, fields, result, payload });
+    this.#stateful = isStateful(bundle);
+    this.#put = (result, payload) => {
+      if (this.#wants(result)) {
+        sink.put({ work: work.name, bundle: bundle.digestHex, fields, result, payload });
+      }
+    };
+    const count = this.#countSkip();
     this.#computer = new OutputComputer({
       reference,
-      stateful: isStateful(bundle),
+      turns,
+      stateful: this.#stateful,
       outputBytes: work.outputBytes,
       frame: (index) => {
         // What came over HTTP is gone by now.
@@ -46,16 +57,29 @@ export class Route {
         return frames.data.subarray(index * frames.frameBytes, (index + 1) * frames.frameBytes);
       },
       emit: this.#put,
-      onSkip: onceEach((reason) => {
-        options.log.warn("outputs are left out", { work: work.name, why: reason });
-      }, () => counters.outputsSkipped++),
+      onSkip: (reason, result) => {
+        if (this.#wants(result)) count(reason);
+      },
     });
   }
 
   take(result: Result): void {
+    if (!this.#wants(result) && !this.#stateful) return;
     const { complete, dropped, failed, simulated } = result;
     if (simulated && this.#options.computes) this.#computer.push(result);
     else this.#put(result, complete && !dropped && !failed && !simulated ? result.payload : undefined);
+  }
+
+  #wants({ number }: Result): boolean {
+    return number % this.#options.every === 0;
+  }
+
+  #countSkip(): (reason: string) => void {
+    const { work, counters, log } = this.#options;
+    return onceEach(
+      (reason) => log.warn("outputs are left out", { work: work.name, why: reason }),
+      () => counters.outputsSkipped++,
+    );
   }
 
   /** Waits until all that was taken is computed and written. */
@@ -84,7 +108,7 @@ function onceEach(first: (reason: string) => void, always: () => void): (reason:
 
 /** Opens the sink of one work; failed writes are counted, and logged once per cause. */
 export function openCountedSink(
-  target: MissionOutput,
+  target: SinkTarget,
   field: string,
   { counters, log }: { counters: Counters; log: Logger },
 ): Promise<Sink> {

@@ -23,7 +23,7 @@ import { type LoadedWork, Loader, type WorkSettings } from "./load.ts";
 import type { Logger } from "./log.ts";
 import { openCountedSink, Route } from "./outputs.ts";
 import type { PlannedJob } from "./planner.ts";
-import { loadReference } from "./reference.ts";
+import { loadReference, Turns } from "./reference.ts";
 import { path } from "./std/mod.ts";
 
 /** What the mission's files hold. Knows no engine, so that a mission can be checked without one. */
@@ -96,6 +96,7 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
   const { mission } = files;
   const loader = new Loader({ engine, checkpoint, preemptionBoundNs: mission.preemptionBoundNs });
   const routes: Route[] = [];
+  const turns = new Turns();
   const close = async (expired?: Promise<void>) => {
     await Promise.all(routes.map((route) => route.close(expired)));
   };
@@ -112,7 +113,17 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
       const wantsReference = engine.backend === "sim" && target.kind !== "drop";
       const reference = wantsReference ? await loadReference(bundle) : undefined;
       const sink = await openCountedSink(target, `${kind}.${work.name}.output`, { counters, log });
-      const route = new Route({ work: loaded, sink, reference, counters, log, computes: wantsReference });
+      const every = target.kind === "drop" ? 1 : target.every;
+      const route = new Route({
+        work: loaded,
+        sink,
+        every,
+        reference,
+        computes: wantsReference,
+        turns,
+        counters,
+        log,
+      });
       routes.push(route);
       return { loaded, route };
     };

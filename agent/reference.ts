@@ -4,7 +4,7 @@
  * The simulator has no GPU, so its results carry timing only. Their outputs are computed here by the bundle's CPU
  * reference, from the frame that the result names, in the order of the results. Nothing is invented: a result whose
  * output is not computed goes on without one and is counted as skipped. Real time is not kept: outputs may come
- * long after their results.
+ * long after their results. A reference holds up the agent's thread while it runs, so all of them take turns.
  */
 import type { Result } from "../ffi/engine.ts";
 import type { Bundle } from "./bundle.ts";
@@ -47,6 +47,24 @@ export function isStateful(bundle: Bundle): boolean {
   return bundle.manifest.buffers.some((buffer) => buffer.role === "state");
 }
 
+/**
+ * One computation at a time for all works, each in a turn of the event loop of its own: whatever fell due during the
+ * one before, such as the planner's timer, comes first.
+ */
+export class Turns {
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** `pause`: lets other work happen. Default: one turn of the timer queue. */
+  constructor(readonly pause: () => Promise<void> = () => new Promise((done) => setTimeout(done, 0))) {}
+
+  /** Waits for its turn, first come first served, then runs `step`. */
+  take<T>(step: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(this.pause).then(step);
+    this.#last = turn.catch(() => {});
+    return turn;
+  }
+}
+
 export interface OutputComputerOptions {
   /** `undefined`: the bundle has none, and every output is skipped. */
   reference: Reference | undefined;
@@ -58,14 +76,16 @@ export interface OutputComputerOptions {
   /** Hands a result on, with its output or without. Called in the order of `push`. */
   emit: (result: Result, payload: Uint8Array | undefined) => void;
   /** An output was skipped: why. */
-  onSkip: (reason: string) => void;
-  /** Lets other work happen. Default: one turn of the timer queue. */
-  pause?: () => Promise<void>;
+  onSkip: (reason: string, result: Result) => void;
+  /** Shared with the other works. */
+  turns: Turns;
   /** Results that may wait. Default 65,536. */
   maxWaiting?: number;
   /** Bytes of outputs remembered by frame. Default 128 MiB. */
   maxMemoBytes?: number;
 }
+
+const NO_REFERENCE = "the bundle has no reference";
 
 /** Computes the outputs of one task's or job's simulated results. */
 export class OutputComputer {
@@ -79,12 +99,11 @@ export class OutputComputer {
 
   constructor(options: OutputComputerOptions) {
     this.#options = {
-      pause: () => new Promise((done) => setTimeout(done, 0)),
       maxWaiting: 65_536,
       maxMemoBytes: 128 * 2 ** 20,
       ...options,
     };
-    if (options.reference === undefined) this.#ended = "the bundle has no reference";
+    if (options.reference === undefined) this.#ended = NO_REFERENCE;
   }
 
   push(result: Result): void {
@@ -94,7 +113,7 @@ export class OutputComputer {
       // What came before is still under way, so the order of results breaks here, and only here.
       const reason = "the reference cannot keep up";
       if (stateful) this.#ended = reason;
-      if (!empty) onSkip(reason);
+      if (!empty) onSkip(reason, result);
       emit(result, undefined);
       return;
     }
@@ -118,14 +137,21 @@ export class OutputComputer {
   }
 
   async #output(result: Result): Promise<Uint8Array | undefined> {
-    const { reference, stateful, frame, outputBytes, onSkip, pause } = this.#options;
+    const { outputBytes, turns, onSkip } = this.#options;
     if (!result.complete || result.dropped || result.failed) return undefined;
     if (outputBytes === 0) return new Uint8Array();
     const known = this.#memo.get(result.frameIndex);
     if (known !== undefined) return known;
-    if (this.#ended === undefined) await pause();
+    if (this.#ended === undefined) return await turns.take(() => this.#compute(result));
+    onSkip(this.#ended, result);
+    return undefined;
+  }
+
+  async #compute(result: Result): Promise<Uint8Array | undefined> {
+    const { reference, stateful, frame, outputBytes, onSkip } = this.#options;
+    // It may have ended while this waited for its turn.
     if (this.#ended !== undefined || reference === undefined) {
-      onSkip(this.#ended ?? "the bundle has no reference");
+      onSkip(this.#ended ?? NO_REFERENCE, result);
       return undefined;
     }
     try {
@@ -141,7 +167,7 @@ export class OutputComputer {
       const reason = `the reference failed: ${firstLine(error)}`;
       // A state that missed a unit is wrong for good.
       if (stateful) this.#ended = reason;
-      onSkip(reason);
+      onSkip(reason, result);
       return undefined;
     }
   }

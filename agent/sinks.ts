@@ -6,7 +6,6 @@
  * one is tried again: results never end the agent. What an earlier run left is set aside, never overwritten.
  */
 import type { Result, WorkKind } from "../ffi/engine.ts";
-import type { MissionOutput } from "./config.ts";
 import { InputError, reasonOf } from "./errors.ts";
 import { path } from "./std/mod.ts";
 import { decodeOutputs, type OutputField } from "./values.ts";
@@ -22,6 +21,8 @@ export interface ResultRecord {
   /** The output blob; `undefined`: there is none (dropped, failed, or a simulated one that was not computed). */
   payload: Uint8Array | undefined;
 }
+
+export type SinkTarget = { kind: "jsonl"; file: string } | { kind: "dir"; dir: string } | { kind: "drop" };
 
 export interface Sink {
   /** Takes a record at once; never throws. */
@@ -44,7 +45,7 @@ const MAX_WAITING_BYTES = 64 * 2 ** 20;
 const RECORD_BYTES = 512;
 
 /** Opens a target; throws `InputError` if it cannot be written. `field` names it in messages. */
-export async function openSink(target: MissionOutput, field: string, options: SinkOptions): Promise<Sink> {
+export async function openSink(target: SinkTarget, field: string, options: SinkOptions): Promise<Sink> {
   try {
     switch (target.kind) {
       case "drop":
