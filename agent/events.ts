@@ -5,14 +5,14 @@
  * was left out in between, so that a task that misses at 1 kHz does not fill the disk.
  */
 import { type EngineEvent, type EventKind, FEATURE_NAMES } from "../ffi/engine.ts";
+import { HOLD_BITS } from "../ffi/words.ts";
 import type { Counters } from "./counters.ts";
-import type { LogFields, Logger } from "./log.ts";
+import type { LogFields, Logger, LogLevel } from "./log.ts";
+import { formatDurationNs } from "./quantity.ts";
 
 const QUIET_NS = 1_000_000_000;
 
-type Loudness = "info" | "warn" | "error";
-
-const LOUDNESS: Record<EventKind, Loudness> = {
+const LOUDNESS: Record<EventKind, LogLevel> = {
   "ready": "info",
   "feature": "info",
   "lease-expired": "warn",
@@ -22,7 +22,8 @@ const LOUDNESS: Record<EventKind, Loudness> = {
   "watchdog": "error",
   "results-lost": "warn",
   "whole-refused": "warn",
-  "hold": "info",
+  // Plans, ended leases, faults and stops have messages of their own; safe mode has only this one.
+  "hold": "debug",
   "events-lost": "warn",
 };
 
@@ -32,6 +33,7 @@ const OF_JOB: readonly EventKind[] = ["whole-refused"];
 export interface EventLogOptions {
   log: Logger;
   counters: Counters;
+  leaseNs: number;
   /** Names by id. */
   tasks: readonly string[];
   jobs: readonly string[];
@@ -54,7 +56,8 @@ export class EventLog {
   }
 
   #log(event: EngineEvent): void {
-    const key = `${event.kind}/${event.source ?? ""}`;
+    const loudness = loudnessOf(event);
+    const key = `${event.kind}/${event.source ?? ""}/${loudness}`;
     const last = this.#quiet.get(key);
     if (last !== undefined && event.timeNs < last.sinceNs + QUIET_NS) {
       last.leftOut++;
@@ -67,7 +70,22 @@ export class EventLog {
       ...details(event),
       ...(last === undefined || last.leftOut === 0 ? {} : { leftOut: last.leftOut }),
     };
-    this.#options.log[LOUDNESS[event.kind]](event.text === "" ? event.kind : event.text, fields);
+    this.#options.log[loudness](this.#messageOf(event), fields);
+  }
+
+  #messageOf({ kind, a, b, text }: EngineEvent): string {
+    switch (kind) {
+      case "feature":
+        return `${FEATURE_NAMES[a] ?? `feature ${a}`} is off: ${text}`;
+      case "plan":
+        return `background runs: plan ${a}, lease ${formatDurationNs(this.#options.leaseNs)}`;
+      case "lease-expired":
+        return `background holds: the lease of plan ${a} ended without a new plan`;
+      case "hold":
+        return b === 0 ? "background is not held any more" : `background is held: ${holdReasons(b)}`;
+      default:
+        return text === "" ? kind : text;
+    }
   }
 
   #sourceOf({ kind, source }: EngineEvent): LogFields {
@@ -77,6 +95,14 @@ export class EventLog {
     if (OF_JOB.includes(kind)) return { job: jobs[source] ?? source };
     return { source };
   }
+}
+
+function loudnessOf({ kind, a, b }: EngineEvent): LogLevel {
+  return kind === "hold" && ((a ^ b) & HOLD_BITS["safe-mode"]) !== 0 ? "warn" : LOUDNESS[kind];
+}
+
+function holdReasons(bits: number): string {
+  return Object.entries(HOLD_BITS).filter(([, bit]) => (bits & bit) !== 0).map(([reason]) => reason).join(", ");
 }
 
 /** What `a` and `b` mean, by kind (calypte.h). */

@@ -6,10 +6,13 @@
  */
 import { colors } from "./std/mod.ts";
 
-export type LogLevel = "info" | "warn" | "error";
+export type LogLevel = "debug" | "info" | "warn" | "error";
+export type LogFormat = "json" | "text";
 export type LogFields = Readonly<Record<string, string | number | boolean>>;
 
 export interface Logger {
+  /** What another message says already, in more detail. */
+  debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;
   error(message: string, fields?: LogFields): void;
@@ -18,16 +21,16 @@ export interface Logger {
 export interface LoggerOptions {
   /** Takes one line with its newline. */
   write: (line: string) => void;
-  format: "json" | "text";
+  format: LogFormat;
   /** Text only: mark warnings and errors in colour. */
   color: boolean;
-  /** Time of a message: ISO 8601, or seconds of virtual time. */
+  /** Time of a message: ISO 8601, the time of day, or seconds of virtual time. */
   now: () => string;
   /** Messages below it are left out. Default `info`. */
   level?: LogLevel;
 }
 
-const RANK: Record<LogLevel, number> = { info: 0, warn: 1, error: 2 };
+const RANK: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
 
 export function createLogger(options: LoggerOptions): Logger {
   const least = RANK[options.level ?? "info"];
@@ -39,6 +42,7 @@ export function createLogger(options: LoggerOptions): Logger {
     options.write(line + "\n");
   };
   return {
+    debug: (message, fields) => log("debug", message, fields),
     info: (message, fields) => log("info", message, fields),
     warn: (message, fields) => log("warn", message, fields),
     error: (message, fields) => log("error", message, fields),
@@ -46,18 +50,23 @@ export function createLogger(options: LoggerOptions): Logger {
 }
 
 /** Keeps nothing, says nothing: for tests and for `--json` runs that must not mix streams. */
-export const SILENT: Logger = { info() {}, warn() {}, error() {} };
+export const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** To standard error: words on a terminal (colour unless NO_COLOR is set), JSON lines elsewhere. */
-export function stderrLogger(now: () => string, level: LogLevel = "info"): Logger {
+/**
+ * To standard error: words on a terminal (colour unless NO_COLOR is set), JSON lines elsewhere. Messages of level
+ * `debug` appear with CALYPTE_DEBUG=1 only.
+ */
+export function stderrLogger(now: (format: LogFormat) => string, level: LogLevel = "info"): Logger {
   const terminal = Deno.stderr.isTerminal();
+  const format = terminal ? "text" : "json";
+  const debug = Deno.env.get("CALYPTE_DEBUG") === "1";
   const encoder = new TextEncoder();
   return createLogger({
     write: (line) => writeAllSync(encoder.encode(line)),
-    format: terminal ? "text" : "json",
+    format,
     color: terminal && (Deno.env.get("NO_COLOR") ?? "") === "",
-    now,
-    level,
+    now: () => now(format),
+    level: debug ? "debug" : level,
   });
 }
 
@@ -71,15 +80,19 @@ function writeAllSync(bytes: Uint8Array): void {
 }
 
 function formatText(options: LoggerOptions, level: LogLevel, message: string, fields: LogFields): string {
-  const extra = Object.entries(fields).map(([key, value]) => ` ${key}=${value}`).join("");
+  // The kind of an event is for machines: the message says it in words.
+  const shown = Object.entries(fields).filter(([key]) => key !== "event");
+  const extra = shown.map(([key, value]) => ` ${key}=${value}`).join("");
   const mark = level === "info" ? "" : `${level}: `;
+  const plain = (text: string) => text;
   const paint = !options.color
-    ? (text: string) => text
-    : { info: (text: string) => text, warn: colors.yellow, error: colors.red }[level];
+    ? plain
+    : { debug: colors.dim, info: plain, warn: colors.yellow, error: colors.red }[level];
   return `${options.now()} ${paint(mark + message)}${options.color ? colors.dim(extra) : extra}`;
 }
 
-/** Time of day, for stamping a log; nothing else reads it. */
-export function wallClock(): string {
-  return new Date().toISOString();
+/** For stamping a log; nothing else reads it. For machines the date and time in UTC, for people the local time of day. */
+export function wallClock(format: LogFormat): string {
+  const now = new Date();
+  return format === "json" ? now.toISOString() : now.toTimeString().slice(0, "hh:mm:ss".length);
 }

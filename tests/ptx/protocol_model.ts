@@ -4,14 +4,18 @@
  * One action is one access to shared memory. The processes: workers (two threads each on entering, one behind that),
  * the background stream (waits, entry number, one launch for each step), and scripts: critical tasks, lease, dispatcher.
  *
- * Two rules are stricter here than a first reading of that page, which says that thread 0 alone reads the gate at a
- * checkpoint, and alone stores `left` on entering: the gate is read once the whole block has ended, and `left` is stored
- * if any thread found the gate closed. Without them outputs stay right, but a worker may run one block more.
- *
  * Left out: weak memory (memory is sequentially consistent here, so neither fences nor the order in which the
  * hardware performs the loads of one thread is checked), `pause` (it is read and written like `hold`), level `loop`,
  * time, statistics, and numbers that wrap. Actions that touch only what nobody else will ever write are not
  * interleaved: whoever has one does it first, alone. That loses no behaviour, because they commute with all others.
+ * A worker's record is written and read by that worker only, so its accesses are part of the action ahead of them.
+ *
+ * Two accesses to what others write too are not interleaved either. A draw that can only find the step used up adds 1
+ * to `ticket`, and its result matters no further than that it is not below the total (which is why `next` stops there).
+ * The count of a worker that leaves is an addition that only a step's completion could notice. Both commute with all
+ * but the completion of the step; that none comes before or behind them is asserted when `completed` reaches the total:
+ * nobody left this entry with work undone, and nobody is between his first block and his count. As the count of a
+ * leaving worker commutes, its order with the store of `left` does not matter either: the page has it wait for nothing.
  */
 
 import {
@@ -27,6 +31,7 @@ import {
   LAUNCH_N,
   LEFT,
   LEFT_IN_ENTRY,
+  LEFT_UNDONE,
   LOW_WORDS,
   MAX_WORKERS,
   MEANT,
@@ -49,6 +54,8 @@ import {
   Stream,
   THREAD,
   THREAD_WORD,
+  TICKET,
+  UNIT_ENDED,
   WORD,
   WORKER_BYTES,
   WORKERS,
@@ -71,6 +78,7 @@ export class Model extends Surroundings {
     }
     if (at === At.Enter) return this.entering(w, o, changing, local);
     const isLocal = (at === At.Begin && !this.has("records reset, no generations")) ||
+      at === At.LeaveAdd || (at === At.Draw && this.from[TICKET]! + this.firstDrawn() >= this.totalOfLaunch()) ||
       (at === At.Gate0 && (changing & LOW_WORDS) === 0) || (at === At.Gate1 && (changing & HIGH_WORDS) === 0);
     if (local !== isLocal) return false;
     const label = at === At.Run ? RUN_LABELS[w]![this.from[o + NEXT]!]! : STEP_LABELS[w]![at]!;
@@ -82,11 +90,17 @@ export class Model extends Surroundings {
   }
 
   protected shut(): number {
-    return this.s[MEANT]! | (this.s[SOMEONE_LEFT] ? LEFT_IN_ENTRY : 0);
+    return this.s[MEANT]! | (this.s[SOMEONE_LEFT]! & LEFT_UNDONE ? LEFT_IN_ENTRY : 0);
   }
 
+  // The launch is read where an action comes from: it is asked for ahead of actions too, and none changes it but the last.
   protected stepOfLaunch(): number {
-    return this.instance.entrySteps[this.s[STREAM]! - Stream.Launch]!;
+    return this.instance.entrySteps[this.from[STREAM]! - Stream.Launch]!;
+  }
+
+  /** The virtual block that the step's first draw yields. */
+  protected firstDrawn(): number {
+    return this.has("drawing begins at 0") ? 0 : this.from[LAUNCH_N]!;
   }
 
   protected totalOfLaunch(): number {
@@ -179,15 +193,21 @@ export class Model extends Surroundings {
     if (next !== this.nextOf(w, o, 1)) {
       this.fail("the threads of a block disagree about its next virtual block");
     }
-    s[o + NEXT] = next;
+    const word = s[o + THREAD_WORD]!, isBack = s[o + GENERATION] === word;
+    if (next < this.totalOfLaunch() && word !== s[o + THREAD_WORD + 1]) {
+      this.fail("the threads of a block disagree about the step word");
+    }
+    s[o + NEXT] = s[o + RECORD_NEXT] = next;
+    if (!this.has("the step word is not stored on beginning")) s[o + GENERATION] = word;
     s[o + THREAD] = s[o + THREAD + 1] = s[o + THREAD_WORD + 1] = 0;
-    if (next < this.totalOfLaunch()) s[o + PC] = At.Run;
-    else if (this.has("finished workers counted")) s[o + PC] = At.Add;
+    if (next < this.totalOfLaunch()) {
+      s[o + PC] = isBack && this.has("a worker that comes back draws") ? At.Draw : At.Run;
+    } else if (this.has("finished workers counted")) s[o + PC] = At.Add;
     else this.end(o);
   }
 
   protected step(w: number, o: number, at: At): void {
-    const s = this.s, word = s[o + THREAD_WORD]!, total = this.totalOfLaunch();
+    const s = this.s, word = s[o + THREAD_WORD]!;
     const early = this.has("gate read before the whole block has ended");
     switch (at) {
       case At.EnterLeft:
@@ -199,6 +219,7 @@ export class Model extends Surroundings {
         if ((s[o + SHUT]! & LEFT_IN_ENTRY) !== 0) {
           this.fail("a worker goes on although another had left the entry");
         }
+        if ((s[SOMEONE_LEFT]! & UNIT_ENDED) !== 0) this.fail("a worker goes on to the next unit within an entry");
         if (s[o + SHUT] !== 0) this.fail("a virtual block starts behind a closed gate");
         if (Math.floor(word / this.steps) >= s[GRANTED]!) this.fail("a unit runs that nobody asked for");
         this.effect(this.stepOfLaunch(), s[o + NEXT]!, 0b01);
@@ -206,31 +227,31 @@ export class Model extends Surroundings {
         return;
       case At.InBlock:
         this.effect(this.stepOfLaunch(), s[o + NEXT]!, 0b10);
+        s[o + COUNT]!++;
         s[o + SHUT] = this.shut();
-        if (early) return this.decide(o, total);
-        s[o + PC] = At.Gate0;
+        s[o + PC] = early ? At.Draw : At.Gate0;
         return;
       case At.Gate0:
         return this.look(o, (s[GATE]! & LOW_WORDS) !== 0, At.Gate1);
       case At.Gate1:
         return this.look(o, (s[GATE]! & HIGH_WORDS) !== 0, At.Control);
       case At.Control:
-        this.look(o, s[LEFT] === s[ENTRY], At.InBlock);
-        if (!early) this.decide(o, total);
-        return;
-      case At.Record:
-        s[o + THREAD_WORD] = s[WORD]!;
-        s[o + COUNT] = (s[o + NEXT]! - this.nextOf(w, o, 0)) / s[LAUNCH_N]!;
-        s[o + GENERATION] = s[WORD]!;
-        s[o + RECORD_NEXT] = s[o + NEXT]!;
-        s[o + PC] = s[o + NEXT]! < total && !this.has("leaving does not stick") ? At.Left : At.Add;
-        return;
+        return this.look(o, s[LEFT] === s[ENTRY], early ? At.InBlock : At.Draw);
+      case At.Draw:
+        return this.draw(o);
       case At.Left:
         s[LEFT] = s[ENTRY]!;
-        s[o + PC] = At.Add;
+        s[o + PC] = At.LeaveAdd;
         return;
+      case At.LeaveAdd:
+        if (!this.has("finished workers counted") &&
+          !this.has("what a leaving worker completed is not counted")) {
+          s[COMPLETED]! += s[o + COUNT]!;
+        }
+        if (s[COMPLETED]! >= this.totalOfLaunch()) this.fail("a worker that leaves completes the step");
+        return this.end(o);
       case At.Add:
-        return this.add(w, o, total);
+        return this.add(w, o);
       default:
         return this.moveStepOn(o, at, word);
     }
@@ -241,48 +262,76 @@ export class Model extends Surroundings {
     this.s[o + PC] = then;
   }
 
-  protected decide(o: number, total: number): void {
-    const s = this.s;
-    s[o + NEXT]! += s[LAUNCH_N]!;
-    s[o + PC] = s[o + CLOSED] === 0 && s[o + NEXT]! < total ? At.Run : At.Record;
+  /** Rule 3, behind the gate: draws, stores what was drawn, and decides. */
+  protected draw(o: number): void {
+    const s = this.s, total = this.totalOfLaunch();
+    const next = Math.min(s[TICKET]! + this.firstDrawn(), total), goesOn = s[o + CLOSED] === 0 && next < total;
+    s[TICKET]!++;
+    if (goesOn && this.has("a draw is stored behind the verdict's barrier") && s[o + RECORD_NEXT] !== next) {
+      this.fail("the threads of a block disagree about its next virtual block");
+    }
+    s[o + NEXT] = next;
+    if (goesOn || next === total || !this.has("a draw is stored only by who goes on")) s[o + RECORD_NEXT] = next;
+    if (!goesOn && this.has("a drawn block is dropped on leaving")) s[o + RECORD_NEXT] = total;
     s[o + CLOSED] = 0;
+    if (goesOn) s[o + PC] = At.Run;
+    else if (next === total) s[o + PC] = At.Add;
+    else s[o + PC] = this.has("leaving does not stick") ? At.LeaveAdd : At.Left;
   }
 
-  protected add(w: number, o: number, total: number): void {
-    const s = this.s, byWorkers = this.has("finished workers counted"), finished = s[o + NEXT]! >= total;
-    s[COMPLETED]! += byWorkers ? Number(finished) : s[o + COUNT]!;
-    const goal = byWorkers ? s[LAUNCH_N]! : total;
+  /** Rule 5, the count. */
+  protected add(w: number, o: number): void {
+    const s = this.s, byWorkers = this.has("finished workers counted");
+    s[COMPLETED]! += byWorkers ? 1 : s[o + COUNT]!;
+    const goal = byWorkers ? s[LAUNCH_N]! : this.totalOfLaunch();
     if (s[COMPLETED]! > goal) this.fail("more is counted as completed than there is");
-    const last = this.has("worker 0 moves the step on") ? w === 0 && finished : s[COMPLETED] === goal;
-    if (!last) return this.end(o);
-    s[o + PC] = this.has("completed never reset") || this.has("completed reset behind the step word")
-      ? At.Word
-      : At.Reset;
+    if (this.has("worker 0 moves the step on") ? w !== 0 : s[COMPLETED] !== goal) return this.end(o);
+    this.complete(this.stepOfLaunch(), w);
+    s[o + PC] = this.ending()[0]!;
+  }
+
+  /** What whoever reaches the total does, in this order. */
+  protected ending(): At[] {
+    const ending: At[] = [];
+    if (!this.has("completed never reset") && !this.has("completed reset behind the step word")) {
+      ending.push(At.ResetCompleted);
+    }
+    if (!this.has("ticket never reset") && !this.has("ticket reset behind the step word")) {
+      ending.push(At.ResetTicket);
+    }
+    const sticks = this.stepOfLaunch() === this.steps - 1 && !this.has("the end of a unit does not stick");
+    const sticksLate = this.has("the end of a unit sticks behind the step word");
+    if (sticks && !sticksLate) ending.push(At.UnitLeft);
+    ending.push(At.Word);
+    if (sticks && sticksLate) ending.push(At.UnitLeft);
+    if (this.has("completed reset behind the step word")) ending.push(At.ResetCompleted);
+    if (this.has("ticket reset behind the step word")) ending.push(At.ResetTicket);
+    return [...ending, At.Mirror];
   }
 
   /** Rule 5, behind the count: reset, move on. */
   protected moveStepOn(o: number, at: At, word: number): void {
-    const s = this.s, late = this.has("completed reset behind the step word");
-    switch (at) {
-      case At.Reset:
-        s[COMPLETED] = 0;
-        s[o + PC] = late ? At.Mirror : At.Word;
-        return;
-      case At.Word:
-        this.moveOn(word);
-        s[o + PC] = late ? At.Reset : At.Mirror;
-        return;
-      case At.Mirror:
-        if (word + 1 <= s[MIRROR]!) this.fail("the mirror does not grow");
-        s[MIRROR] = word + 1;
-        return this.end(o);
+    const s = this.s, ending = this.ending();
+    if (at === At.ResetCompleted) s[COMPLETED] = 0;
+    if (at === At.ResetTicket) s[TICKET] = 0;
+    if (at === At.UnitLeft) s[LEFT] = s[ENTRY]!;
+    if (at === At.Word) {
+      this.moveOn(word);
+      if (s[WORD]! % this.steps === 0) s[SOMEONE_LEFT]! |= UNIT_ENDED;
     }
+    if (at !== At.Mirror) {
+      s[o + PC] = ending[ending.indexOf(at) + 1]!;
+      return;
+    }
+    if (word + 1 <= s[MIRROR]!) this.fail("the mirror does not grow");
+    s[MIRROR] = word + 1;
+    this.end(o);
   }
 
   /** The worker ends; with the last one the launch ends, and stream order goes on. */
   protected end(o: number): void {
     const s = this.s;
-    if (s[o + NEXT]! < this.totalOfLaunch()) s[SOMEONE_LEFT] = 1;
+    if (s[o + NEXT]! < this.totalOfLaunch()) s[SOMEONE_LEFT]! |= LEFT_UNDONE;
     s.fill(0, o, o + GENERATION);
     for (let w = 0; w < s[LAUNCH_N]!; w++) if (s[WORKERS + w * WORKER_BYTES + PC] !== At.Ended) return;
     s[STREAM]!++;

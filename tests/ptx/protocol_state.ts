@@ -20,7 +20,18 @@ export type Mistake =
   | "threads decide alone on entering"
   | "gate read before the whole block has ended"
   | "records start as zeros"
-  | "next looked up behind the barrier";
+  | "next looked up behind the barrier"
+  | "ticket never reset"
+  | "ticket reset behind the step word"
+  | "the end of a unit does not stick"
+  | "the end of a unit sticks behind the step word"
+  | "drawing begins at 0"
+  | "a worker that comes back draws"
+  | "a drawn block is dropped on leaving"
+  | "a draw is stored only by who goes on"
+  | "a draw is stored behind the verdict's barrier"
+  | "the step word is not stored on beginning"
+  | "what a leaving worker completed is not counted";
 
 /** One access by the dispatcher or by a critical task's stream. Gate words: 0 hold, 1 task A, 2 task B. */
 export type Op =
@@ -73,7 +84,8 @@ export const SOMEONE_LEFT = 10,
   STREAM = 11,
   RAN = 12,
   LAUNCH_N = 16,
-  SCRIPTS = 17,
+  TICKET = 17,
+  SCRIPTS = 18,
   QUEUE = SCRIPTS + MAX_SCRIPTS;
 export const WORKERS = QUEUE + MAX_QUEUE, WORKER_BYTES = 10;
 export const STATE_BYTES = WORKERS + MAX_WORKERS * WORKER_BYTES;
@@ -87,7 +99,7 @@ export const PC = 0,
   CLOSED = 7,
   GENERATION = 8,
   RECORD_NEXT = 9;
-export const COUNT = THREAD; // the threads are done when the count is made
+export const COUNT = THREAD; // blocks run in this launch; the threads have entered when it begins
 
 export enum At {
   Ended,
@@ -100,13 +112,18 @@ export enum At {
   Gate0,
   Gate1,
   Control,
-  Record,
+  Draw,
   Left,
+  LeaveAdd,
   Add,
-  Reset,
+  ResetCompleted,
+  ResetTicket,
+  UnitLeft,
   Word,
   Mirror,
 }
+/** From here to there a worker holds blocks that `completed` does not count yet. */
+export const UNCOUNTED_FROM = At.Begin, UNCOUNTED_TO = At.Add;
 export enum Stream {
   Idle,
   Wait0,
@@ -124,6 +141,8 @@ export type Read = "word" | "granted" | "stored" | "gate 0-3" | "gate 4-7" | "co
 
 export const LOW_WORDS = 0b011, HIGH_WORDS = 0b100, LEFT_IN_ENTRY = 0b1000;
 export const WRITES_GRANTED = 0b1000, WRITES_STORED = 0b10000; // beside a bit for each gate word
+/** Bits of SOMEONE_LEFT: what happened within the entry that executes now. */
+export const LEFT_UNDONE = 1, UNIT_ENDED = 2;
 /** Which scripts' writes a read can notice; 0: it can notice what workers write. */
 export const WRITERS: Readonly<Record<Read, number>> = {
   "word": 0,

@@ -11,6 +11,7 @@ import {
   GRANTED,
   type Instance,
   LAUNCH_N,
+  LEFT_UNDONE,
   MAX_WORKERS,
   MEANT,
   MIRROR,
@@ -24,10 +25,13 @@ import {
   RECORD_NEXT,
   SCRIPTS,
   SHUT,
+  SOMEONE_LEFT,
   STATE_BYTES,
   STORED,
   STREAM,
   Stream,
+  UNCOUNTED_FROM,
+  UNCOUNTED_TO,
   WHOLE,
   WORD,
   WORKER_BYTES,
@@ -49,9 +53,12 @@ export abstract class Surroundings {
   protected readonly labels: readonly (readonly string[])[];
   protected readonly willWrite: readonly (readonly number[])[];
 
-  constructor(readonly instance: Instance, readonly mistake?: Mistake) {
+  protected readonly mistakes: ReadonlySet<Mistake>;
+
+  constructor(readonly instance: Instance, ...mistakes: Mistake[]) {
+    this.mistakes = new Set(mistakes);
     this.steps = instance.totals.length;
-    this.reads = mistake === "stored workers read ahead of granted"
+    this.reads = this.has("stored workers read ahead of granted")
       ? ["word", "stored", "granted", "gate 0-3", "gate 4-7", "control"]
       : ["word", "granted", "stored", "gate 0-3", "gate 4-7", "control"];
     this.scripts = Object.values(instance.scripts);
@@ -73,10 +80,8 @@ export abstract class Surroundings {
     s[STORED] = s[STORED + 1] = workers;
     s.set(queue, QUEUE);
     for (let w = 0; w < MAX_WORKERS; w++) {
-      s[WORKERS + w * WORKER_BYTES + GENERATION] = this.mistake === "records start as zeros"
-        ? 0
-        : NO_GENERATION;
-      if (this.mistake === "records reset, no generations") s[WORKERS + w * WORKER_BYTES + RECORD_NEXT] = w;
+      s[WORKERS + w * WORKER_BYTES + GENERATION] = this.has("records start as zeros") ? 0 : NO_GENERATION;
+      if (this.has("records reset, no generations")) s[WORKERS + w * WORKER_BYTES + RECORD_NEXT] = w;
     }
     return s;
   }
@@ -111,7 +116,7 @@ export abstract class Surroundings {
   }
 
   protected has(mistake: Mistake): boolean {
-    return this.mistake === mistake;
+    return this.mistakes.has(mistake);
   }
 
   protected writes(op: Op): number {
@@ -236,9 +241,22 @@ export abstract class Surroundings {
     return (1 << (2 * this.instance.totals[step]!)) - 1;
   }
 
+  /** What must hold in the very moment in which `completed` reaches the total: the rest of rule 5 relies on it. */
+  protected complete(step: number, by: number): void {
+    const s = this.s;
+    if (this.ran(step) !== this.allRan(step)) this.fail(`step ${step} is said to be done, and is not`);
+    if ((s[SOMEONE_LEFT]! & LEFT_UNDONE) !== 0) this.fail("a step is completed in an entry that a worker left");
+    for (let w = 0; w < s[LAUNCH_N]!; w++) {
+      const pc = s[WORKERS + w * WORKER_BYTES + PC]!;
+      if (w !== by && pc >= UNCOUNTED_FROM && pc <= UNCOUNTED_TO) {
+        this.fail("a step is completed under a worker that may still draw or count");
+      }
+    }
+  }
+
   protected moveOn(word: number): void {
     const s = this.s, step = word % this.steps;
-    if (word + 1 <= s[WORD]!) this.fail("the step word does not grow");
+    if (word !== s[WORD]) this.fail("the step word does not grow by one step");
     if (this.ran(step) !== this.allRan(step)) this.fail(`step ${step} is said to be done, and is not`);
     s[WORD] = word + 1;
     if (s[WORD] % this.steps === 0) s.fill(0, RAN, LAUNCH_N);

@@ -313,7 +313,7 @@ void Scheduler::entry_done(const Event &event) {
   const Segment &segment = segments[job.segment];
   const bool whole = whole_in_flight_ == event.id;
   const uint64_t before = job.step_word;
-  job.settle(event.busy_ns * kPassScale / job.weight);
+  const uint64_t granted = job.settle(event.busy_ns * kPassScale / job.weight).granted;
   outstanding_total_ -= 1;
   job.stats.entries += 1;
   job.stats.gpu_ns[whole ? CALYPTE_LEVEL_WHOLE : CALYPTE_LEVEL_BLOCK] += event.busy_ns;
@@ -332,9 +332,9 @@ void Scheduler::entry_done(const Event &event) {
     return;
   }
   // The entry did its work if the job has moved past the segment or into another unit; it found nothing
-  // to do if no unit was open before it; otherwise workers left (or its turn had passed within the queue).
+  // to do if no unit that it knew of was open before it; otherwise workers left.
   const bool moved_on = unit_of(job.step_word) > unit_of(before) || step >= segment.first_step + segment.step_count;
-  if (!moved_on) (unit_of(before) < job.granted ? job.stats.preemptions : job.stats.skipped_entries) += 1;
+  if (!moved_on) (unit_of(before) < granted ? job.stats.preemptions : job.stats.skipped_entries) += 1;
 }
 
 bool Scheduler::window_allows(uint64_t duration_ns, uint64_t now_ns) const {

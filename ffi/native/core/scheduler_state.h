@@ -42,21 +42,27 @@ struct Scheduler::Job {
   uint64_t pass = 0;             // GPU time divided by weight, scaled
   uint64_t unit_ns = 0;          // estimate
   uint64_t unit_spent_ns = 0;    // of the unit under way
-  std::array<uint64_t, CALYPTE_MAX_ENTRIES_AHEAD> charges{};  // to `pass` for each outstanding entry, a ring
+  // An outstanding entry: what was charged to `pass` for it, and the units that were granted when it was enqueued.
+  struct Charge {
+    uint64_t amount = 0;
+    uint64_t granted = 0;
+  };
+  std::array<Charge, CALYPTE_MAX_ENTRIES_AHEAD> charges{};  // a ring
   uint32_t oldest_charge = 0;
   calypte_job_stats stats{};
 
   void charge(uint64_t amount) {
-    charges[(oldest_charge + outstanding) % charges.size()] = amount;
+    charges[(oldest_charge + outstanding) % charges.size()] = {amount, granted};
     pass += amount;
     outstanding += 1;
   }
-  // An estimate was charged ahead; the measured time takes its place.
-  void settle(uint64_t amount) {
-    const uint64_t charged = charges[oldest_charge];
+  // Of the oldest entry: an estimate was charged ahead, the measured time takes its place.
+  Charge settle(uint64_t amount) {
+    const Charge charge = charges[oldest_charge];
     oldest_charge = (oldest_charge + 1) % charges.size();
     outstanding -= 1;
-    pass = pass + amount > charged ? pass + amount - charged : 0;
+    pass = pass + amount > charge.amount ? pass + amount - charge.amount : 0;
+    return charge;
   }
 
   uint64_t completed() const { return unit_of(step_word); }
