@@ -27,6 +27,13 @@ const LOUDNESS: Record<EventKind, LogLevel> = {
   "events-lost": "warn",
 };
 
+/** For events that the engine sends without a text. */
+const WORDS: Partial<Record<EventKind, string>> = {
+  "miss": "a request missed its deadline",
+  "results-lost": "critical results were lost: their store was full",
+  "events-lost": "events were lost: their store was full",
+};
+
 const OF_TASK: readonly EventKind[] = ["miss", "watchdog"];
 const OF_JOB: readonly EventKind[] = ["whole-refused"];
 
@@ -84,7 +91,7 @@ export class EventLog {
       case "hold":
         return b === 0 ? "background is not held any more" : `background is held: ${holdReasons(b)}`;
       default:
-        return text === "" ? kind : text;
+        return text === "" ? WORDS[kind] ?? kind : text;
     }
   }
 
@@ -102,7 +109,9 @@ function loudnessOf({ kind, a, b }: EngineEvent): LogLevel {
 }
 
 function holdReasons(bits: number): string {
-  return Object.entries(HOLD_BITS).filter(([, bit]) => (bits & bit) !== 0).map(([reason]) => reason).join(", ");
+  return Object.entries(HOLD_BITS).filter(([, bit]) => (bits & bit) !== 0).map(([reason]) => reason).join(
+    ", ",
+  );
 }
 
 /** What `a` and `b` mean, by kind (calypte.h). */

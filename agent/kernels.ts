@@ -6,8 +6,11 @@
  * kernel is measured first and the rewritten one is pinned to it, because ptxas otherwise picks another register target
  * (docs/PREEMPTION.md). Each text is loaded once per engine.
  */
+import { CONSTANTS } from "../ffi/abi.ts";
 import type { Engine } from "../ffi/engine.ts";
+import { EngineError } from "../ffi/errors.ts";
 import type { CheckpointCompiler, Pin } from "./checkpoint.ts";
+import { InputError } from "./errors.ts";
 
 /** One launch shape, as far as occupancy is concerned. */
 export interface Shape {
@@ -36,7 +39,7 @@ export class KernelLoader {
     this.#checkpoint = checkpoint;
   }
 
-  /** The kernels named in `shapes`; `file` is for messages. */
+  /** The kernels named in `shapes`; `file` is for messages. Throws `InputError` if the driver refuses the module. */
   load(
     ptx: string,
     file: string,
@@ -46,7 +49,7 @@ export class KernelLoader {
     const key = JSON.stringify([preemptible, [...shapes], ptx]);
     const known = this.#loaded.get(key);
     if (known !== undefined) return known;
-    const untouched = this.#module(ptx);
+    const untouched = this.#untouched(ptx, file);
     const ids = new Map([...shapes.keys()].map((name) => [name, this.#engine.kernel(untouched, name)]));
     const kernels = preemptible
       ? this.#rewrite(ptx, file, shapes, ids)
@@ -106,6 +109,17 @@ export class KernelLoader {
     if (largest === undefined) return undefined;
     const { blocksPerSm } = this.#engine.kernelInfo(kernel, largest.threads, largest.sharedBytes);
     return blocksPerSm === 0 ? undefined : { minBlocksPerSm: blocksPerSm, maxThreads: largest.threads };
+  }
+
+  #untouched(ptx: string, file: string): number {
+    try {
+      return this.#module(ptx);
+    } catch (error) {
+      if (!(error instanceof EngineError) || error.code !== CONSTANTS.E_MODULE) throw error;
+      throw new InputError({ file, field: "", rule: `must be PTX that the driver takes: ${error.reason}` }, {
+        cause: error,
+      });
+    }
   }
 
   #module(ptx: string): number {

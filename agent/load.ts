@@ -37,6 +37,7 @@ import type { CheckpointCompiler } from "./checkpoint.ts";
 import { InputError } from "./errors.ts";
 import type { Frames } from "./frames.ts";
 import { KernelLoader, type LoadedKernel, type Shape } from "./kernels.ts";
+import { needsMemory } from "./memory.ts";
 import { formatDurationNs } from "./quantity.ts";
 
 /** CALYPTE_MAX_STEPS in calypte.h. */
@@ -96,13 +97,17 @@ export class Loader {
     this.#kernels = new KernelLoader(options.engine, options.checkpoint);
   }
 
-  /** Adds one task or job. Throws `InputError` for what the bundle asks in vain, `EngineError` for the rest. */
+  /** Adds one task or job. Throws `InputError` for what it asks in vain, memory included; `EngineError` for the rest. */
   add(settings: WorkSettings, bundle: Bundle, frames: Frames | undefined): LoadedWork {
     const { manifest, digest } = bundle;
     const inputs = inputLayout(manifest);
     const outputs = outputLayout(manifest);
-    const kernels = this.#loadKernels(settings.kind, bundle);
-    const buffers = this.#createBuffers(bundle);
+    const kernels = needsMemory(
+      { file: bundle.file, field: "modules" },
+      `the code of work ${settings.name}`,
+      () => this.#loadKernels(settings.kind, bundle),
+    );
+    const buffers = this.#createBuffers(settings.name, bundle);
     const planned = planSteps(settings.kind, bundle, buffers, inputs, outputs);
     if (planned.length > MAX_STEPS) {
       const rule = `must be at most ${MAX_STEPS} with uploads and downloads, not ${planned.length}`;
@@ -133,7 +138,11 @@ export class Loader {
     };
     return {
       kind: settings.kind,
-      id: this.#engine.addWork(spec),
+      id: needsMemory(
+        { file: bundle.file, field: "" },
+        `work ${settings.name}`,
+        () => this.#engine.addWork(spec),
+      ),
       name: settings.name,
       bundle,
       inputBytes: inputs.sizeBytes,
@@ -180,10 +189,12 @@ export class Loader {
     });
   }
 
-  #createBuffers(bundle: Bundle): Map<string, number> {
+  #createBuffers(work: string, bundle: Bundle): Map<string, number> {
     const ids = new Map<string, number>();
-    for (const { name, sizeBytes } of bundle.manifest.buffers) {
-      const id = this.#engine.createBuffer(sizeBytes);
+    for (const [i, { name, sizeBytes }] of bundle.manifest.buffers.entries()) {
+      const where = { file: bundle.file, field: `buffers[${i}]` };
+      const what = `buffer ${name} of work ${work} (${sizeBytes} bytes)`;
+      const id = needsMemory(where, what, () => this.#engine.createBuffer(sizeBytes));
       ids.set(name, id);
       const weight = bundle.weights.get(name);
       if (weight !== undefined) this.#engine.writeBuffer(id, 0, weight);
@@ -244,7 +255,9 @@ export class Loader {
     if (frames === undefined) throw new Error(`${settings.name} has no frames`);
     let id = this.#frameIds.get(frames);
     if (id === undefined) {
-      id = this.#engine.addFrames(frames.data, frames.frameBytes, frames.count);
+      const { dir, data, frameBytes, count } = frames;
+      const what = `the ${count} frames of work ${settings.name} (${data.byteLength} bytes)`;
+      id = needsMemory({ file: dir, field: "" }, what, () => this.#engine.addFrames(data, frameBytes, count));
       this.#frameIds.set(frames, id);
     }
     return { kind: "frames", frames: id, periodNs: source.periodNs, phaseNs: 0 };

@@ -30,6 +30,9 @@ export interface LoggerOptions {
   level?: LogLevel;
 }
 
+/** Fields for machines only: the messages of events (events.ts) say them in words. */
+const IN_WORDS: ReadonlySet<string> = new Set(["event", "feature", "plan"]);
+
 const RANK: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
 
 export function createLogger(options: LoggerOptions): Logger {
@@ -80,8 +83,7 @@ function writeAllSync(bytes: Uint8Array): void {
 }
 
 function formatText(options: LoggerOptions, level: LogLevel, message: string, fields: LogFields): string {
-  // The kind of an event is for machines: the message says it in words.
-  const shown = Object.entries(fields).filter(([key]) => key !== "event");
+  const shown = Object.entries(fields).filter(([key]) => !IN_WORDS.has(key));
   const extra = shown.map(([key, value]) => ` ${key}=${value}`).join("");
   const mark = level === "info" ? "" : `${level}: `;
   const plain = (text: string) => text;

@@ -1,7 +1,7 @@
 /**
  * The command line: which command, and what does the process answer?
  *
- * Exit status 0: good; 1: failed; 2: bad usage or configuration. Every error ends here as one message that says
+ * Exit status 0: good; 1: failed; 2: bad usage or input, or input that this machine cannot run. Every error ends here as one message that says
  * what, where, which rule and what to do; the stack is shown only with CALYPTE_DEBUG=1. What commands do is in commands/.
  */
 import { EngineError } from "../ffi/errors.ts";
@@ -31,13 +31,16 @@ export const COMMANDS: readonly Command[] = [
 
 /** Runs one command line. Never throws; returns the exit status. */
 export async function main(args: readonly string[], terminal: Terminal): Promise<number> {
+  const status = await attempt(() => dispatch(args, terminal), terminal);
+  return Math.max(status, await attempt(() => (closeLibrary(), 0), terminal));
+}
+
+async function attempt(run: () => Promise<number> | number, terminal: Terminal): Promise<number> {
   try {
-    return await dispatch(args, terminal);
+    return await run();
   } catch (error) {
     terminal.err(explain(error));
     return error instanceof InputError ? error.exitCode : 1;
-  } finally {
-    closeLibrary();
   }
 }
 
@@ -98,6 +101,7 @@ function overview(commands: readonly Command[] = COMMANDS): string {
     ...rows.map(([name = "", summary]) => `${name.padEnd(width)}  ${summary}`),
     "",
     "calypte COMMAND --help says more, with an example.",
+    "Exit status: 0 good, 1 failed, 2 bad usage or input, or input that this machine cannot run.",
   ]);
 }
 

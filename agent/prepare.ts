@@ -1,8 +1,8 @@
 /**
  * Is everything there that the mission needs, before anything runs?
  *
- * Reads bundles, frames and references, opens the sinks, loads the work into the engine: the half of a run that
- * may fail for the user's reasons. Nothing is started here; on a failure all that was opened is closed again.
+ * Reads bundles, frames and references, loads the work into the engine and, last, opens the sinks: the half of a run
+ * that may fail for the user's reasons. Nothing is started here, and a run that does not start leaves no file behind.
  */
 import type { Engine } from "../ffi/engine.ts";
 import { findPolicy, POLICY_NAMES } from "../policies/registry.ts";
@@ -73,11 +73,15 @@ export interface PreparedMission {
   tasks: readonly LoadedWork[];
   jobs: readonly LoadedWork[];
   plannedJobs: readonly PlannedJob[];
-  /** By id of the task or job. */
+  /** By id of the task or job; empty before `open`. */
   taskRoutes: readonly Route[];
   jobRoutes: readonly Route[];
+  /** Opens all sinks, which sets earlier results aside. Throws `InputError`; then call `discard`. */
+  open(): Promise<void>;
   /** Closes all sinks; what is still to be computed is skipped once `expired` resolves. */
   close(expired?: Promise<void>): Promise<void>;
+  /** Instead of `close`, for a run that did not start: closes all sinks and takes back what opening them did. */
+  discard(): Promise<void>;
 }
 
 export interface PrepareOptions {
@@ -90,60 +94,51 @@ export interface PrepareOptions {
   output: boolean;
 }
 
-/** Loads all work into the engine and opens the sinks. Throws `InputError` or `EngineError`; nothing stays open then. */
+/** Loads all work into the engine and reads references; opens nothing. Throws `InputError` or `EngineError`. */
 export async function prepareMission(options: PrepareOptions): Promise<PreparedMission> {
   const { files, engine, checkpoint, counters, log, output } = options;
   const { mission } = files;
   const loader = new Loader({ engine, checkpoint, preemptionBoundNs: mission.preemptionBoundNs });
-  const routes: Route[] = [];
-  const turns = new Turns();
-  const close = async (expired?: Promise<void>) => {
-    await Promise.all(routes.map((route) => route.close(expired)));
-  };
-  try {
-    const add = async (work: CriticalTask | BackgroundJob, kind: "critical" | "background") => {
-      const target: MissionOutput = output ? work.output : { kind: "drop" };
-      const bundle = files.bundles.get(work.name);
-      if (bundle === undefined) throw new Error(`bundle of ${work.name} was not read`);
-      const loaded = loader.add(
-        settingsOf(work, target.kind !== "drop"),
-        bundle,
-        files.frames.get(work.name),
-      );
-      const wantsReference = engine.backend === "sim" && target.kind !== "drop";
-      const reference = wantsReference ? await loadReference(bundle) : undefined;
+  const load = async (work: CriticalTask | BackgroundJob, kind: "critical" | "background") => {
+    const target: MissionOutput = output ? work.output : { kind: "drop" };
+    const bundle = files.bundles.get(work.name);
+    if (bundle === undefined) throw new Error(`bundle of ${work.name} was not read`);
+    const loaded = loader.add(settingsOf(work, target.kind !== "drop"), bundle, files.frames.get(work.name));
+    const computes = engine.backend === "sim" && target.kind !== "drop";
+    const reference = computes ? await loadReference(bundle) : undefined;
+    const sinks: Sink[] = [];
+    const open = async () => {
       const sink = await openCountedSink(target, `${kind}.${work.name}.output`, { counters, log });
-      const every = target.kind === "drop" ? 1 : target.every;
-      const route = new Route({
-        work: loaded,
-        sink,
-        every,
-        reference,
-        computes: wantsReference,
-        turns,
-        counters,
-        log,
-      });
-      routes.push(route);
-      return { loaded, route };
+      sinks.push(sink);
+      return new Route({ work: loaded, sink, reference, counters, log, computes });
     };
-    const tasks = [];
-    for (const task of mission.critical) tasks.push(await add(task, "critical"));
-    const jobs = [];
-    for (const job of mission.background) jobs.push(await add(job, "background"));
-    return {
-      files,
-      tasks: tasks.map(({ loaded }) => loaded),
-      jobs: jobs.map(({ loaded }) => loaded),
-      plannedJobs: jobs.map(({ loaded }, index) => plannedJob(loaded, mission.background[index])),
-      taskRoutes: tasks.map(({ route }) => route),
-      jobRoutes: jobs.map(({ route }) => route),
-      close,
-    };
-  } catch (error) {
-    await close(Promise.resolve());
-    throw error;
-  }
+    return { loaded, open, sinks };
+  };
+  const tasks: Awaited<ReturnType<typeof load>>[] = [];
+  for (const task of mission.critical) tasks.push(await load(task, "critical"));
+  const jobs: Awaited<ReturnType<typeof load>>[] = [];
+  for (const job of mission.background) jobs.push(await load(job, "background"));
+  const taskRoutes: Route[] = [];
+  const jobRoutes: Route[] = [];
+  return {
+    files,
+    tasks: tasks.map(({ loaded }) => loaded),
+    jobs: jobs.map(({ loaded }) => loaded),
+    plannedJobs: jobs.map(({ loaded }, index) => plannedJob(loaded, mission.background[index])),
+    taskRoutes,
+    jobRoutes,
+    async open() {
+      for (const task of tasks) taskRoutes.push(await task.open());
+      for (const job of jobs) jobRoutes.push(await job.open());
+    },
+    async close(expired) {
+      await Promise.all([...taskRoutes, ...jobRoutes].map((route) => route.close(expired)));
+    },
+    async discard() {
+      // Last opened first, so that a folder is empty by the turn of the one that made it.
+      for (const { sinks } of [...tasks, ...jobs].reverse()) for (const sink of sinks) await sink.discard();
+    },
+  };
 }
 
 function settingsOf(work: CriticalTask | BackgroundJob, keepOutput: boolean): WorkSettings {

@@ -87,6 +87,8 @@ export interface OutputComputerOptions {
 
 const NO_REFERENCE = "the bundle has no reference";
 
+const TOO_LATE = "the run ended before it was computed";
+
 /** Computes the outputs of one task's or job's simulated results. */
 export class OutputComputer {
   readonly #options: Required<OutputComputerOptions>;
@@ -94,6 +96,7 @@ export class OutputComputer {
   #memoBytes = 0;
   readonly #waiting: Result[] = [];
   #working: Promise<void> | undefined;
+  readonly #expiry = Promise.withResolvers<undefined>();
   /** Once set, every further output is skipped for this reason. */
   #ended: string | undefined;
 
@@ -121,9 +124,12 @@ export class OutputComputer {
     this.#working ??= this.#work();
   }
 
-  /** Waits until all is computed, but once `expired` resolves, skips what is left. */
+  /** Waits until all is computed, but once `expired` resolves, skips what is left, also what is being computed. */
   async finish(expired?: Promise<void>): Promise<void> {
-    expired?.then(() => this.#ended ??= "the run ended before it was computed");
+    expired?.then(() => {
+      this.#ended ??= TOO_LATE;
+      this.#expiry.resolve(undefined);
+    });
     await this.#working;
   }
 
@@ -157,7 +163,12 @@ export class OutputComputer {
     try {
       const input = frame(result.frameIndex);
       if (input === undefined) throw new Error("the input is not kept");
-      const output = await reference.run(input);
+      const output = await Promise.race([reference.run(input), this.#expiry.promise]);
+      if (output === undefined && this.#ended === TOO_LATE) {
+        onSkip(TOO_LATE);
+        return undefined;
+      }
+      if (!(output instanceof Uint8Array)) throw new TypeError("it gave no Uint8Array");
       if (output.byteLength !== outputBytes) {
         throw new RangeError(`it gave ${output.byteLength} bytes where the output has ${outputBytes}`);
       }

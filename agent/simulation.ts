@@ -35,6 +35,7 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
   const counters = createCounters();
   try {
     const prepared = await prepareMission({ ...options, counters });
+    let started = false;
     try {
       const tasks = prepared.tasks.map(({ name }) => name);
       const jobs = prepared.jobs.map(({ name }) => name);
@@ -47,8 +48,10 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
         jobs: prepared.plannedJobs,
         log,
       });
-      const events = new EventLog({ log, counters, tasks, jobs });
+      const events = new EventLog({ log, counters, leaseNs, tasks, jobs });
+      await prepared.open();
       engine.ready();
+      started = true;
       for (let nowNs = 0; nowNs < durationNs;) {
         planner.tick();
         nowNs = Math.min(durationNs, nowNs + tickNs(leaseNs));
@@ -66,7 +69,7 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
       await prepared.close();
       return summarize({ snapshot, counters, seed: options.seed, tasks, jobs });
     } catch (error) {
-      await prepared.close(Promise.resolve());
+      await (started ? prepared.close(Promise.resolve()) : prepared.discard());
       throw error;
     }
   } finally {

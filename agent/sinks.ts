@@ -29,8 +29,10 @@ export interface Sink {
   put(record: ResultRecord): void;
   /** Waits until all that was put is written or reported as lost. */
   flush(): Promise<void>;
-  /** Flushes and closes. */
+  /** Flushes and closes. May be called twice. */
   close(): Promise<void>;
+  /** Instead of `close`, for a run that did not start: takes back what opening did, if nothing was put. */
+  discard(): Promise<void>;
 }
 
 export interface SinkOptions {
@@ -63,7 +65,12 @@ export async function openSink(target: SinkTarget, field: string, options: SinkO
   }
 }
 
-const DROP: Sink = { put() {}, flush: () => Promise.resolve(), close: () => Promise.resolve() };
+const DROP: Sink = {
+  put() {},
+  flush: () => Promise.resolve(),
+  close: () => Promise.resolve(),
+  discard: () => Promise.resolve(),
+};
 
 /** Where a result came from and how it went: the same keys in JSON lines and beside binaries. */
 export function describeRecord({ work, bundle, result, payload }: ResultRecord): Record<string, unknown> {
@@ -95,10 +102,14 @@ class Queue implements Sink {
   #waiting: ResultRecord[] = [];
   #waitingBytes = 0;
   #draining: Promise<void> | undefined;
+  #used = false;
+  #closed = false;
 
   constructor(
     readonly write: (records: readonly ResultRecord[]) => Promise<void>,
     readonly end: () => void,
+    /** Takes back what opening did, after `end`. */
+    readonly undo: () => Promise<void>,
     readonly options: SinkOptions,
   ) {}
 
@@ -107,6 +118,7 @@ class Queue implements Sink {
       this.options.onLost("more results wait to be written than the limit allows", 1);
       return;
     }
+    this.#used = true;
     this.#waiting.push(record);
     this.#waitingBytes += weigh(record);
     this.#draining ??= this.#drain();
@@ -132,8 +144,15 @@ class Queue implements Sink {
   }
 
   async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
     await this.flush();
     this.end();
+  }
+
+  async discard(): Promise<void> {
+    await this.close();
+    if (!this.#used) await this.undo();
   }
 }
 
@@ -142,8 +161,13 @@ function weigh(record: ResultRecord): number {
 }
 
 async function openJsonl(file: string, options: SinkOptions): Promise<Sink> {
-  await Deno.mkdir(path.dirname(file), { recursive: true });
-  await setAside(file);
+  const unmake = await makeFolder(path.dirname(file));
+  const restore = await setAside(file);
+  const undo = async () => {
+    await Deno.remove(file);
+    await restore();
+    await unmake();
+  };
   const handle = await Deno.open(file, { write: true, createNew: true });
   const encoder = new TextEncoder();
   let goodBytes = 0;
@@ -159,7 +183,7 @@ async function openJsonl(file: string, options: SinkOptions): Promise<Sink> {
       throw error;
     }
   };
-  return new Queue(write, () => handle.close(), options);
+  return new Queue(write, () => handle.close(), undo, options);
 }
 
 function lineOf(record: ResultRecord): string {
@@ -167,8 +191,41 @@ function lineOf(record: ResultRecord): string {
   return JSON.stringify({ ...describeRecord(record), values }) + "\n";
 }
 
-/** Renames `out.jsonl` of an earlier run to the first free `out.N.jsonl`; an empty one is removed. */
-async function setAside(file: string): Promise<void> {
+const NOTHING_TO_UNDO = () => Promise.resolve();
+
+/** Makes a folder and those above it. Returns how to remove those that were not there, as far as they are empty. */
+async function makeFolder(dir: string): Promise<() => Promise<void>> {
+  const made: string[] = [];
+  for (let at = path.resolve(dir); !await exists(at); at = path.dirname(at)) made.push(at);
+  await Deno.mkdir(dir, { recursive: true });
+  return async () => {
+    for (const folder of made) {
+      // Another work's results may lie there: what is not empty stays, with all above it.
+      if (await isEmpty(folder)) await Deno.remove(folder);
+    }
+  };
+}
+
+async function exists(file: string): Promise<boolean> {
+  try {
+    await Deno.lstat(file);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+async function isEmpty(dir: string): Promise<boolean> {
+  for await (const _ of Deno.readDir(dir)) return false;
+  return true;
+}
+
+/**
+ * Renames `out.jsonl` of an earlier run to the first free `out.N.jsonl`; an empty one is removed. Returns how to
+ * rename it back.
+ */
+async function setAside(file: string): Promise<() => Promise<void>> {
   let size: number;
   try {
     const found = await Deno.lstat(file);
@@ -177,22 +234,31 @@ async function setAside(file: string): Promise<void> {
     }
     size = found.size;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return;
+    if (error instanceof Deno.errors.NotFound) return NOTHING_TO_UNDO;
     throw error;
   }
-  if (size === 0) return await Deno.remove(file);
+  if (size === 0) {
+    await Deno.remove(file);
+    return NOTHING_TO_UNDO;
+  }
   const extension = path.extname(file);
   const stem = file.slice(0, file.length - extension.length);
-  await Deno.rename(file, await firstFree((n) => `${stem}.${n}${extension}`));
+  const aside = await firstFree((n) => `${stem}.${n}${extension}`);
+  await Deno.rename(file, aside);
+  return () => Deno.rename(aside, file);
 }
 
 async function openFolder(dir: string, options: SinkOptions): Promise<Sink> {
-  await Deno.mkdir(dir, { recursive: true });
-  await setFolderAside(dir);
+  const unmake = await makeFolder(dir);
+  const restore = await setFolderAside(dir);
+  const undo = async () => {
+    await restore();
+    await unmake();
+  };
   const write = async (records: readonly ResultRecord[]) => {
     for (const record of records) await writeFiles(dir, record);
   };
-  return new Queue(write, () => {}, options);
+  return new Queue(write, () => {}, undo, options);
 }
 
 /** The binary first: a sidecar is there only if its binary is whole. */
@@ -225,26 +291,28 @@ async function writeWhole(dir: string, name: string, bytes: Uint8Array): Promise
   }
 }
 
-/** Moves the results of an earlier run, and nothing else, to the first free subfolder `earlier-N`. */
-async function setFolderAside(dir: string): Promise<void> {
+/**
+ * Moves the results of an earlier run, and nothing else, to the first free subfolder `earlier-N`. Returns how to move
+ * them back.
+ */
+async function setFolderAside(dir: string): Promise<() => Promise<void>> {
   const earlier: string[] = [];
   for await (const { name, isFile } of Deno.readDir(dir)) {
     if (isFile && /^\d{8,}\.(bin|json)$/.test(name)) earlier.push(name);
   }
-  if (earlier.length === 0) return;
+  if (earlier.length === 0) return NOTHING_TO_UNDO;
   const target = await firstFree((n) => path.join(dir, `earlier-${n}`));
   await Deno.mkdir(target);
   for (const name of earlier) await Deno.rename(path.join(dir, name), path.join(target, name));
+  return async () => {
+    for (const name of earlier) await Deno.rename(path.join(target, name), path.join(dir, name));
+    await Deno.remove(target);
+  };
 }
 
 async function firstFree(nameOf: (n: number) => string): Promise<string> {
   for (let n = 1;; n++) {
     const name = nameOf(n);
-    try {
-      await Deno.lstat(name);
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return name;
-      throw error;
-    }
+    if (!await exists(name)) return name;
   }
 }

@@ -108,14 +108,14 @@ function round(value: number, decimals: number): number {
 /** For a terminal of 100 columns; ends with a newline. */
 export function summaryText(summary: RunSummary): string {
   const { critical, background, idleFill, events, durationS, backend, seed } = summary;
-  const simulated = backend === "sim" ? `, simulated (seed ${seed})` : "";
-  const lines = [`${formatDurationNs(durationS * 1e9)} on ${backend}${simulated}`];
+  const where = backend === "sim" ? `the simulator (seed ${seed})` : "the GPU";
+  const lines = [`${formatDurationNs(durationS * 1e9)} on ${where}`];
   const us = (value: number) => formatDurationNs(value * 1000);
   if (Object.keys(critical).length > 0) {
     lines.push(
       "",
       ...table(
-        ["critical", "requests", "misses", "longest run", "p50", "p99", "max"],
+        ["critical", "requests", "misses", "in a row", "p50", "p99", "max"],
         Object.entries(critical).map(([name, { requests, misses, longestMissRun, response }]) => [
           name,
           `${requests}`,
@@ -133,32 +133,64 @@ export function summaryText(summary: RunSummary): string {
     lines.push(
       "",
       ...table(
-        ["background", "units", "preemptions", "GPU time", ...levels],
+        ["background", "units", "preempted", "GPU time", ...levels],
         Object.entries(background).map(([name, { units, preemptions, gpuSeconds, levelShare }]) => [
           name,
           `${units}`,
           `${preemptions}`,
           formatDurationNs(gpuSeconds * 1e9),
-          ...levels.map((level) => percent(levelShare[level])),
+          ...percents(levels.map((level) => levelShare[level])),
         ]),
       ),
       "",
-      `idle fill ${percent(idleFill)}`,
+      `idle fill ${percent(idleFill)}: so much of the time without critical work, background used`,
     );
   }
+  lines.push("", ...legend(critical, background));
   const odd = [
-    [events.leaseExpired, "leases ended without a new plan"],
+    [events.leaseExpired, "leases that ended without a new plan"],
     [events.safeMode, "times in safe mode"],
     [events.policyFaults, "plans not set because the policy failed"],
-    [events.outputsSkipped, "outputs not computed by the CPU reference"],
+    [events.outputsSkipped, "outputs not computed by the CPU references"],
     [events.resultsLost, "results that never reached their file"],
   ] as const;
-  for (const [count, what] of odd) if (count > 0) lines.push(`${count} ${what}`);
+  const found = odd.filter(([count]) => count > 0);
+  if (found.length > 0) lines.push("", "look into:", ...found.map(([count, what]) => `  ${what}: ${count}`));
   return lines.join("\n") + "\n";
+}
+
+/** What the columns mean, for those who see them for the first time. */
+function legend(critical: RunSummary["critical"], background: RunSummary["background"]): string[] {
+  const lines: string[] = [];
+  if (Object.keys(critical).length > 0) {
+    lines.push("p50, p99, max: from the arrival of a request to its result");
+  }
+  if (Object.keys(background).length > 0) {
+    lines.push(
+      "loop, block, slice, whole: parts of GPU time, by where the job could be stopped for critical work:",
+      "inside a loop, at the end of a block, at the end of a slice, only at the end of its kernel",
+    );
+  }
+  return lines;
 }
 
 function percent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
+}
+
+/** Shares that are all of a whole, so rounded that they add up to 100.0 %; all 0 stays so. */
+function percents(shares: readonly number[]): string[] {
+  const total = shares.reduce((sum, share) => sum + share, 0);
+  if (total === 0) return shares.map(percent);
+  const exact = shares.map((share) => share / total * 1000);
+  const floors = exact.map(Math.floor);
+  let missing = 1000 - floors.reduce((sum, tenths) => sum + tenths, 0);
+  const byRemainder = [...shares.keys()].sort((a, b) => (exact[b]! - floors[b]!) - (exact[a]! - floors[a]!));
+  for (const index of byRemainder) {
+    if (missing-- <= 0) break;
+    floors[index]!++;
+  }
+  return floors.map((tenths) => percent(tenths / 1000));
 }
 
 /** Columns two spaces apart; the first to the left, the others to the right. */

@@ -1,7 +1,7 @@
 /**
  * How does a mission run, from the first check to the last result?
  *
- * Load everything, bind the port, make the engine ready, then three loops: plan, drain, serve. On a stop: hold background,
+ * Load everything, bind the port, open the outputs, make the engine ready, then three loops: plan, drain, serve. On a stop: hold background,
  * take what is left, close the engine, write what waits, sum up. On an error before `ready` all is undone in
  * reverse. The loops own nothing that is critical: if this process stalls, critical work goes on and background stops
  * when the lease ends. Time comes from `Timers`, so that tests need no clock.
@@ -12,6 +12,7 @@ import type { CheckpointCompiler } from "./checkpoint.ts";
 import { type Counters, createCounters } from "./counters.ts";
 import { EventLog } from "./events.ts";
 import type { Logger } from "./log.ts";
+import { needsMemory } from "./memory.ts";
 import type { MetricsView } from "./metrics.ts";
 import { Planner, tickNs } from "./planner.ts";
 import { type MissionFiles, type PreparedMission, prepareMission } from "./prepare.ts";
@@ -54,7 +55,7 @@ const DRAIN_MS = 10;
 /** Critical work in flight at the end gets this long to deliver. */
 const LAST_RESULTS_MS = 50;
 /** How long the CPU references may go on computing outputs after the run (simulator only). */
-const REFERENCE_GRACE_MS = 2000;
+const REFERENCE_GRACE_MS = 1000;
 const SERVER_GRACE_MS = 500;
 /** CALYPTE_E_TIMEOUT and CALYPTE_E_BUSY: the next try may succeed. */
 const PASSING: readonly number[] = [-9, -10];
@@ -66,26 +67,40 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
   const undo: (() => Promise<void> | void)[] = [() => engine.close()];
   try {
     const prepared = await prepareMission({ ...options, counters, output: true });
-    undo.push(() => prepared.close(Promise.resolve()));
     const run = new Run(options, prepared, counters);
     const { http, file } = files.mission;
     const server = http === undefined ? undefined : (options.serve ?? serveStatus)(run.fetch, http, file);
     if (server !== undefined) undo.push(() => Promise.race([server.close(), timers.pause(SERVER_GRACE_MS)]));
-    engine.ready();
+    let settle = () => prepared.discard();
+    undo.push(() => settle());
+    await prepared.open();
+    needsMemory({ file, field: "" }, "the mission as a whole", () => engine.ready());
+    settle = () => prepared.close(Promise.resolve());
+    undo.push(() => run.stop());
     run.start();
     options.onReady?.(prepared, server?.url);
 
     const reason = await Promise.race([options.stop, run.faulted]);
     log.info(`stopping: ${reason}`);
     const snapshot = await run.finish();
-    engine.close();
+    run.guard(() => engine.close());
     await prepared.close(timers.pause(REFERENCE_GRACE_MS));
-    undo.splice(1, 1);
     const names = namesOf(prepared);
     const summary = summarize({ snapshot, counters, seed: options.seed, ...names });
     return { summary, fault: run.fault };
   } finally {
-    for (const close of undo.reverse()) await close();
+    await undoAll(undo, log);
+  }
+}
+
+/** In reverse. What fails here is logged and does not keep the rest from being undone, nor hide what went wrong before. */
+async function undoAll(undo: (() => Promise<void> | void)[], log: Logger): Promise<void> {
+  for (const step of undo.reverse()) {
+    try {
+      await step();
+    } catch (error) {
+      log.error(error instanceof Error ? error.message : String(error));
+    }
   }
 }
 
@@ -121,15 +136,16 @@ class Run {
         resolve(reason);
       };
     });
+    const { leaseNs } = files.mission.policy;
     this.#planner = new Planner({
       engine,
       policy: files.policy,
-      leaseNs: files.mission.policy.leaseNs,
+      leaseNs,
       tasks: this.#names.tasks,
       jobs: prepared.plannedJobs,
       log,
     });
-    this.#events = new EventLog({ log, counters, ...this.#names });
+    this.#events = new EventLog({ log, counters, leaseNs, ...this.#names });
     const app = createStatusApp({
       version: options.version,
       mission: files.mission.file,
@@ -149,12 +165,17 @@ class Run {
     ];
   }
 
+  /** Ends the loops. */
+  stop(): void {
+    for (const end of this.#timers.splice(0)) end();
+  }
+
   /** Ends the loops, holds background, takes the last results. Returns the state at the moment of the hold. */
   async finish(): Promise<EngineSnapshot> {
     const { engine, timers } = this.#options;
-    for (const end of this.#timers) end();
-    this.#guard(() => this.#last = engine.snapshot());
-    this.#guard(() => engine.hold("caller", true));
+    this.stop();
+    this.guard(() => this.#last = engine.snapshot());
+    this.guard(() => engine.hold("caller", true));
     this.#drain();
     await timers.pause(LAST_RESULTS_MS);
     this.#drain();
@@ -163,7 +184,7 @@ class Run {
   }
 
   #plan(): void {
-    this.#guard(() => {
+    this.guard(() => {
       this.#last = this.#planner.tick();
       this.#counters.policyFaults = this.#planner.policyFaults;
       this.#counters.plansSet = this.#planner.plansSet;
@@ -172,14 +193,14 @@ class Run {
   }
 
   #drain(): void {
-    this.#guard(() => {
+    this.guard(() => {
       const { engine } = this.#options;
       drain({ engine, prepared: this.#prepared, counters: this.#counters, events: this.#events });
     });
   }
 
   /** An engine that answers late is asked again; any other error of it ends the run. */
-  #guard(step: () => void): void {
+  guard(step: () => void): void {
     try {
       step();
     } catch (error) {

@@ -112,8 +112,14 @@ export async function verifyReference(bundle: Bundle, reference: Reference | und
       remedy: "verify on a machine with a GPU",
     });
   }
-  const output = await reference.run(sample.input);
   const what = "CPU reference, against the sample";
+  let output: unknown;
+  try {
+    output = await reference.run(sample.input);
+  } catch (error) {
+    return { what, passed: false, text: `it failed: ${error instanceof Error ? error.message : error}` };
+  }
+  if (!(output instanceof Uint8Array)) return { what, passed: false, text: "it gave no Uint8Array" };
   if (output.byteLength !== sample.output.byteLength) {
     return { what, passed: false, text: `${output.byteLength} bytes instead of ${sample.output.byteLength}` };
   }

@@ -32,6 +32,7 @@ export class EngineError extends Error {
   readonly code: number;
   readonly codeName: ErrorCodeName;
   readonly operation: string;
+  readonly reason: string;
 
   /** `reason` states the rule, the value and the remedy, without a final period. */
   constructor(code: number, operation: string, reason: string, options?: ErrorOptions) {
@@ -40,6 +41,7 @@ export class EngineError extends Error {
     this.code = code;
     this.codeName = name;
     this.operation = operation;
+    this.reason = reason;
   }
 }
 

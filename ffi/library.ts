@@ -171,8 +171,9 @@ export class Library implements Disposable {
       }
     }
     this.#closed = true;
-    // An engine that would not close may still run threads in this code, which then stays mapped.
+    // An engine that would not close, now or before, may still run threads in this code, which then stays mapped.
     if (faults.length > 0) throw faults[0];
+    if (this.#engines.size > 0) return;
     this.#native.close();
     mapped.delete(this.#native);
   }

@@ -4,13 +4,15 @@ import {
   type Engine,
   EngineError,
   type Library,
+  LIBRARY_VARIABLE,
   libraryPath,
   NativeEngine,
   openLibrary,
   type OpenOptions,
   probe,
 } from "../../ffi/mod.ts";
-import { InputError, showValue } from "../errors.ts";
+import { InputError, showValue, type Where } from "../errors.ts";
+import { needsMemory } from "../memory.ts";
 
 export type WantedBackend = "auto" | Backend;
 
@@ -22,10 +24,21 @@ export interface BackendChoice {
 
 let opened: Library | undefined;
 
-/** The library, opened once for the process. Throws `EngineError`. */
+/** The library, opened once for the process. Throws `InputError` if there is none, or not the one that is needed. */
 export function theLibrary(): Library {
-  opened ??= openLibrary(libraryPath());
+  opened ??= openOrExplain(libraryPath());
   return opened;
+}
+
+function openOrExplain(path: string): Library {
+  try {
+    return openLibrary(path);
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error;
+    // The reason ends with its remedy, most often `make build`.
+    const named = (Deno.env.get(LIBRARY_VARIABLE) ?? "") === "" ? "" : LIBRARY_VARIABLE;
+    throw new InputError({ file: path, field: named, rule: error.reason }, { cause: error });
+  }
 }
 
 /** For the end of the process; the next use opens it again. */
@@ -44,32 +57,42 @@ export function parseBackend(text: string | undefined): WantedBackend | undefine
   });
 }
 
-/** Throws `InputError` if the GPU was asked for and there is none. */
-export function chooseBackend(wanted: WantedBackend): BackendChoice {
+/**
+ * Throws `InputError` if the GPU was asked for and there is none, or if there is no library. `where` is what asks;
+ * default: the command line.
+ */
+export function chooseBackend(
+  wanted: WantedBackend,
+  where: Where = { file: "", field: "--backend cuda" },
+): BackendChoice {
   if (wanted === "sim") return { backend: "sim", reason: undefined };
   try {
     probe(theLibrary(), "cuda");
     return { backend: "cuda", reason: undefined };
   } catch (error) {
-    // Without the library the simulator will not run either: that is not for lack of a GPU.
     if (!(error instanceof EngineError) || opened === undefined) throw error;
     const reason = opened.lastError() || error.message;
     if (wanted === "auto") return { backend: "sim", reason };
     throw new InputError({
-      file: "",
-      field: "--backend cuda",
+      ...where,
       rule: `needs a GPU, and none was found: ${reason}`,
       remedy: "take --backend sim to simulate",
     }, { cause: error });
   }
 }
 
+/** Throws `InputError` if the device has no memory left for an engine, `EngineError` for the rest. */
 export function openEngine(options: OpenOptions): Engine {
-  return NativeEngine.open(theLibrary(), options);
+  const where = { file: "", field: "" };
+  return needsMemory(
+    where,
+    `an engine on ${options.backend}`,
+    () => NativeEngine.open(theLibrary(), options),
+  );
 }
 
-/** The first line of a run that is not what it might be taken for. */
-export function simulatedNotice(reason: string): string {
-  return `no GPU found (${reason}): simulating; timing is simulated, outputs are computed by the bundles' ` +
-    "CPU references\n";
+/** The first line of a run that is not what it might be taken for. `reason`: why there is no GPU, if one was looked for. */
+export function simulatedLine(reason: string | undefined): string {
+  const why = reason === undefined ? "" : `no GPU found (${reason}): `;
+  return `${why}simulating; timing is simulated, outputs are computed by the bundles' CPU references\n`;
 }

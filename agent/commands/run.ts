@@ -8,7 +8,7 @@ import { summaryText } from "../summary.ts";
 import { supervise, type Timers } from "../supervisor.ts";
 import { VERSION } from "../version.ts";
 import { type Command, parseCommand, parseSeed, type Terminal } from "./command.ts";
-import { chooseBackend, openEngine, parseBackend, simulatedNotice } from "./engines.ts";
+import { chooseBackend, openEngine, parseBackend, simulatedLine } from "./engines.ts";
 
 const HELP = `Usage: calypte run MISSION [options]
 
@@ -21,6 +21,9 @@ Options:
   --for DURATION           how long, such as 20s; 0 or nothing: until stopped
   --seed N                 seed of the simulator; default 1
   --json                   end with one JSON object on standard output instead of a table
+
+Exit status: 0 if it was stopped or --for is over; 1 if it failed while running; 2 if it could not start, because
+of the mission, a bundle, the port, the library, the GPU or its memory. No file is written then.
 
 Example:
   calypte run examples/missions/survey.yaml --for 20s
@@ -40,10 +43,13 @@ export const runCommand: Command = {
     const forNs = parseFor(values.for);
     const seed = parseSeed(values.seed);
     const mission = await loadMission(file);
-    const { backend, reason } = chooseBackend(wanted ?? mission.backend);
-    if (reason !== undefined) terminal.err(simulatedNotice(reason));
+    const { backend, reason } = wanted === undefined
+      ? chooseBackend(mission.backend, { file, field: "device.backend" })
+      : chooseBackend(wanted);
+    if (backend === "sim") terminal.err(simulatedLine(reason));
     const files = await readMissionFiles(mission);
     const engine = openEngine({ backend, seed });
+    if (backend === "cuda") terminal.err(`running on ${engine.device().name}\n`);
     const stop = stopSignals();
     try {
       const { summary, fault } = await supervise({
@@ -57,7 +63,7 @@ export const runCommand: Command = {
         stop: stop.reason,
         onReady: (prepared, url) => {
           stop.after(forNs);
-          announce(terminal, backend, prepared, url);
+          announce(terminal, prepared, url);
         },
       });
       if (fault !== undefined) terminal.err(`calypte: the run ended by itself: ${fault}\n`);
@@ -77,14 +83,12 @@ function parseFor(text: string | undefined): number {
 
 function announce(
   terminal: Terminal,
-  backend: string,
   prepared: PreparedMission,
   url: string | undefined,
 ): void {
-  const where = url === undefined ? "" : `, status on ${url}/v1/status`;
-  terminal.err(
-    `running on ${backend}: ${prepared.tasks.length} critical, ${prepared.jobs.length} background${where}\n`,
-  );
+  if (url !== undefined) terminal.err(`status on ${url}/v1/status\n`);
+  const names = (works: PreparedMission["tasks"]) => works.map(({ name }) => name).join(", ") || "none";
+  terminal.err(`critical: ${names(prepared.tasks)}; background: ${names(prepared.jobs)}; Ctrl-C ends it\n`);
   for (const { name, steps } of prepared.jobs) {
     const whole = steps.filter((step) => step.level === "whole");
     if (whole.length > 0) {

@@ -97,7 +97,7 @@ function asText(
     `calypte ${version}, ${mission}: ${state}${on}${up}${held}`,
     ...(tasks.length === 0
       ? []
-      : ["", ...table(["critical", "requests", "misses", "longest run", "p50", "p99", "max"], tasks)]),
-    ...(jobs.length === 0 ? [] : ["", ...table(["background", "units", "preemptions", "GPU time"], jobs)]),
+      : ["", ...table(["critical", "requests", "misses", "in a row", "p50", "p99", "max"], tasks)]),
+    ...(jobs.length === 0 ? [] : ["", ...table(["background", "units", "preempted", "GPU time"], jobs)]),
   ]);
 }

@@ -1,5 +1,5 @@
 /** `calypte version`: which agent, which library, which Deno. */
-import { EngineError } from "../../ffi/mod.ts";
+import { InputError } from "../errors.ts";
 import { VERSION } from "../version.ts";
 import { type Command, parseCommand } from "./command.ts";
 import { theLibrary } from "./engines.ts";
@@ -20,7 +20,7 @@ function libraryVersion(): string {
   try {
     return theLibrary().version();
   } catch (error) {
-    if (error instanceof EngineError) return `none: ${error.message}`;
+    if (error instanceof InputError) return `none: ${error.message}`;
     throw error;
   }
 }

@@ -38,7 +38,7 @@ Deno.test("a mission with every key is read as written, in the units of the fiel
     onMiss: "drop",
     maxBlockingNs: 50_000,
     overlap: false,
-    output: { kind: "jsonl", file: path.join(MISSIONS, "out/detections.jsonl") },
+    output: { kind: "jsonl", file: path.join(MISSIONS, "out/detections.jsonl"), every: 1 },
   });
   assertEquals(background.map((job) => [job.name, job.weight, job.source.kind, job.output.kind]), [
     ["vegetation-map", 3, "frames", "dir"],
@@ -69,6 +69,15 @@ Deno.test("what a mission leaves out has the documented default", async () => {
     background: [],
     policy: { name: "weighted-fair", leaseNs: 500_000_000 },
   });
+});
+
+Deno.test("an output may be thinned, of critical tasks and background jobs alike", () => {
+  const good = parseMission(
+    mission({ task: "output: { jsonl: a, every: 2 }", job: "output: { dir: b, every: 1000000 }" }),
+    "m.yaml",
+  );
+  assertEquals(good.critical[0]?.output, { kind: "jsonl", file: "a", every: 2 });
+  assertEquals(good.background[0]?.output, { kind: "dir", dir: "b", every: 1_000_000 });
 });
 
 Deno.test("the other ways to write a value are accepted", () => {
@@ -132,6 +141,11 @@ const BROKEN: [Parameters<typeof mission>[0] | string, string, string][] = [
   [{ task: "overlap: 1" }, "critical.a.overlap", "must be true or false"],
   [{ task: "output: { jsonl: '' }" }, "critical.a.output.jsonl", "must be a path"],
   [{ task: "output: { jsonl: a, dir: b }" }, "critical.a.output", "must be {jsonl}, {dir} or drop"],
+  [{ task: "output: { jsonl: a, every: 0 }" }, "critical.a.output.every", "must be at least 1, not 0"],
+  [{ job: "output: { dir: a, every: 1000001 }" }, "background.b.output.every", "must be at most 1000000"],
+  [{ job: "output: { jsonl: a, every: 1.5 }" }, "background.b.output.every", "must be a whole number"],
+  [{ job: "output: { dir: a, every: x }" }, "background.b.output.every", 'must be a number, not "x"'],
+  [{ job: "output: { every: 2 }" }, "background.b.output", "must be {jsonl}, {dir} or drop"],
   [{ task: "output: stdout" }, "critical.a.output", "must be {jsonl}, {dir} or drop"],
   [{ job: "weight: 0" }, "background.b.weight", "must be at least 1, not 0"],
   [{ job: "weight: 1000001" }, "background.b.weight", "must be at most 1000000"],

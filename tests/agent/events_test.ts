@@ -9,8 +9,8 @@ function setUp() {
   const to = (level: string) => (message: string, fields?: LogFields) =>
     void logged.push([level, message, fields]);
   const counters = createCounters();
-  const log = { info: to("info"), warn: to("warn"), error: to("error") };
-  return { logged, counters, events: new EventLog({ log, counters, tasks: ["detector"], jobs: ["map"] }) };
+  const log = { debug: to("debug"), info: to("info"), warn: to("warn"), error: to("error") };
+  return { logged, counters, events: new EventLog({ log, counters, leaseNs: 500e6, tasks: ["detector"], jobs: ["map"] }) };
 }
 
 function event(change: Partial<EngineEvent>): EngineEvent {
@@ -25,7 +25,7 @@ Deno.test("an event is logged with the names and units of its numbers", () => {
     event({ kind: "fault", source: undefined, text: "illegal address" }),
   ]);
   assertEquals(logged, [
-    ["warn", "miss", { event: "miss", task: "detector", request: 12, lateUs: 34 }],
+    ["warn", "a request missed its deadline", { event: "miss", task: "detector", request: 12, lateUs: 34 }],
     ["warn", "no window", { event: "whole-refused", job: "map", step: 2, estimateUs: 5 }],
     ["error", "illegal address", { event: "fault" }],
   ]);
@@ -36,6 +36,23 @@ Deno.test("a flood of one kind is counted in full and logged once a second, with
   for (let i = 0; i < 2500; i++) events.add([event({ timeNs: i * 1e6 })]);
   assertEquals(counters.events.miss, 2500);
   assertEquals(logged.map(([, , fields]) => fields?.leftOut), [undefined, 999, 999]);
+});
+
+Deno.test("a plan is one readable line, a hold one for the curious, safe mode a warning even right after it", () => {
+  const { logged, events } = setUp();
+  const hold = { kind: "hold", source: undefined } as const;
+  events.add([
+    event({ ...hold, a: 1, b: 0 }),
+    event({ kind: "plan", source: undefined, a: 1 }),
+    event({ ...hold, a: 0, b: 36 }),
+    event({ kind: "lease-expired", source: undefined, a: 7 }),
+  ]);
+  assertEquals(logged.map(([level, message]) => [level, message]), [
+    ["debug", "background is not held any more"],
+    ["info", "background runs: plan 1, lease 500 ms"],
+    ["warn", "background is held: caller, safe-mode"],
+    ["warn", "background holds: the lease of plan 7 ended without a new plan"],
+  ]);
 });
 
 Deno.test("sources do not silence each other", () => {
@@ -51,9 +68,14 @@ Deno.test("a log line is JSON for machines and words for people, and below its l
   createLogger({ ...options, format: "text" }).warn("hot", { celsius: 85 });
   createLogger({ ...options, format: "text" }).info("fine");
   createLogger({ ...options, format: "text", level: "error" }).warn("unheard");
+  createLogger({ ...options, format: "text" }).debug("unheard");
+  createLogger({ ...options, format: "text" }).info("plan 1", { event: "plan", plan: 1 });
+  createLogger({ ...options, format: "json" }).info("plan 1", { event: "plan", plan: 1 });
   assertEquals(lines, [
     '{"time":"T","level":"warn","message":"hot","celsius":85}\n',
     "T warn: hot celsius=85\n",
     "T fine\n",
+    "T plan 1\n",
+    '{"time":"T","level":"info","message":"plan 1","event":"plan","plan":1}\n',
   ]);
 });

@@ -162,7 +162,7 @@ nativeTest(
       err,
       /^no GPU found \(.+\): simulating; timing is simulated, outputs are computed by the bundles' CPU references\n/,
     );
-    assertMatch(out, /critical +requests +misses[\s\S]+idle fill \d+\.\d %\n/);
+    assertMatch(out, /critical +requests +misses[\s\S]+idle fill \d+\.\d %: /);
   },
 );
 

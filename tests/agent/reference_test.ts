@@ -6,6 +6,7 @@ import {
   loadReference,
   OutputComputer,
   type OutputComputerOptions,
+  Turns,
 } from "../../agent/reference.ts";
 import { path } from "../../agent/std/mod.ts";
 import { resultOf } from "./fake_engine.ts";
@@ -27,7 +28,7 @@ function setUp(change: Partial<OutputComputerOptions> = {}) {
     frame: (index) => Uint8Array.of(index),
     emit: (result, payload) => emitted.push([result.number, payload?.[0]]),
     onSkip: (reason) => skipped.push(reason),
-    pause: () => Promise.resolve(),
+    turns: new Turns(() => Promise.resolve()),
     ...change,
   });
   const push = (number: number, frameIndex = number, more: Parameters<typeof resultOf>[0] = {}) =>
@@ -141,7 +142,7 @@ Deno.test("an input that is not known any more is skipped, not guessed", async (
 
 Deno.test("when time is up, what is left is skipped and still handed on", async () => {
   const { promise: gate, resolve: open } = Promise.withResolvers<void>();
-  const { computer, emitted, skipped, push } = setUp({ pause: () => gate });
+  const { computer, emitted, skipped, push } = setUp({ turns: new Turns(() => gate) });
   push(0);
   push(1);
   const finished = computer.finish(Promise.resolve());
@@ -150,6 +151,36 @@ Deno.test("when time is up, what is left is skipped and still handed on", async 
   await finished;
   assertEquals(emitted, [[0, undefined], [1, undefined]]);
   assertEquals(skipped.length, 2);
+});
+
+Deno.test("works take turns: one computation at a time, and a pause before each", async () => {
+  const order: string[] = [];
+  const turns = new Turns(() => Promise.resolve(void order.push("pause")));
+  const work = (name: string) =>
+    setUp({
+      turns,
+      stateful: true,
+      reference: {
+        async run(input) {
+          order.push(`${name} begins`);
+          await Promise.resolve();
+          order.push(`${name} ends`);
+          return input;
+        },
+      },
+    });
+  const [a, b] = [work("a"), work("b")];
+  for (const { push } of [a, b]) for (let number = 0; number < 2; number++) push(number);
+  await Promise.all([a.computer.finish(), b.computer.finish()]);
+  const turn = (name: string) => ["pause", `${name} begins`, `${name} ends`];
+  assertEquals(order, [...turn("a"), ...turn("b"), ...turn("a"), ...turn("b")]);
+});
+
+Deno.test("a computation that fails does not keep the next one from its turn", async () => {
+  const turns = new Turns(() => Promise.resolve());
+  const failed = assertRejects(() => turns.take(() => Promise.reject(new Error("no luck"))), Error, "no luck");
+  assertEquals(await turns.take(() => Promise.resolve(7)), 7);
+  await failed;
 });
 
 Deno.test("a bundle's reference is loaded from its folder", async () => {

@@ -73,9 +73,36 @@ Deno.test("a virtual clock is ready at time 0", () => {
 
 Deno.test("the table for people names what went wrong, and only that", () => {
   const text = summaryText(summarize(input()));
-  assertStringIncludes(text, "60 s on sim, simulated (seed 7)\n");
-  assertStringIncludes(text, "idle fill 75.0 %\n1 leases ended without a new plan\n5 outputs not computed");
+  assertStringIncludes(text, "60 s on the simulator (seed 7)\n");
+  assertStringIncludes(text, "\nidle fill 75.0 %: ");
+  assertStringIncludes(
+    text,
+    "\nlook into:\n  leases that ended without a new plan: 1\n  outputs not computed by the CPU references: 5\n",
+  );
   assertEquals(text.includes("safe mode"), false);
+});
+
+Deno.test("a run in which nothing went wrong ends with the legend, and lines fit a terminal", () => {
+  const given = input();
+  const text = summaryText(summarize({
+    ...given,
+    counters: createCounters(),
+    snapshot: { ...given.snapshot, leaseExpired: 0 },
+  }));
+  assertEquals(text.includes("look into"), false);
+  for (const line of text.split("\n")) assertEquals(line.length <= 100, true, line);
+});
+
+Deno.test("the levels of a job add up to 100.0 %, however they round", () => {
+  for (const gpuNs of [[1, 1, 1, 0], [1, 1, 1, 1], [2, 3, 1, 0], [1e9, 1, 1, 1], [6, 1, 7, 1]]) {
+    const [whole = 0, slice = 0, block = 0, loop = 0] = gpuNs;
+    const given = input();
+    const jobs = [jobStats({ gpuNs: { whole, slice, block, loop } })];
+    const text = summaryText(summarize({ ...given, snapshot: { ...given.snapshot, jobs } }));
+    const row = text.split("\n").find((line) => line.startsWith("map")) ?? "";
+    const shares = [...row.matchAll(/(\d+\.\d) %/g)].map(([, share]) => Number(share) * 10);
+    assertEquals([shares.length, Math.round(shares.reduce((a, b) => a + b, 0))], [4, 1000], row);
+  }
 });
 
 Deno.test("columns are aligned and lines carry no trailing blanks", () => {

@@ -317,7 +317,7 @@ export class Model extends Surroundings {
     if (at === At.UnitLeft) s[LEFT] = s[ENTRY]!;
     if (at === At.Word) {
       this.moveOn(word);
-      if (s[WORD]! % this.steps === 0) s[SOMEONE_LEFT]! |= UNIT_ENDED;
+      if (s[WORD]! % this.steps === 0 && !this.instance.unitsRunOn) s[SOMEONE_LEFT]! |= UNIT_ENDED;
     }
     if (at !== At.Mirror) {
       s[o + PC] = ending[ending.indexOf(at) + 1]!;

@@ -57,6 +57,8 @@ export interface Instance {
   scripts: Readonly<Record<string, readonly Op[]>>;
   /** The lease ends for good: the units need not get done. */
   held?: boolean;
+  /** Workers may go on to the next unit within an entry, so that the search does not end there. */
+  unitsRunOn?: boolean;
 }
 
 /** An entry with N workers that writes `granted` ahead of its launches; with 0 it leaves that to the dispatcher. */
@@ -122,8 +124,8 @@ export enum At {
   Word,
   Mirror,
 }
-/** From here to there a worker holds blocks that `completed` does not count yet. */
-export const UNCOUNTED_FROM = At.Begin, UNCOUNTED_TO = At.Add;
+/** From here to there a worker runs, or has run, blocks that `completed` does not count yet. */
+export const UNCOUNTED_FROM = At.Run, UNCOUNTED_TO = At.Add;
 export enum Stream {
   Idle,
   Wait0,

@@ -131,7 +131,7 @@ void VirtualGpu::entry_start(uint64_t now_ns) {
     stream_ = Stream::waiting;
     return;
   }
-  const bool mine = job.step() >= segment.first_step && job.step() < segment.first_step + segment.step_count && job.unit() < job.granted;
+  const bool mine = job.step() >= segment.first_step && job.step() < segment.first_step + segment.step_count && job.unit() < head().granted;
   if (!mine || (!head().whole && closed_for(head()))) {
     end_entry(std::max(kSkipEntryNs, segment.step_count * kSkipStepNs), now_ns);
     return;

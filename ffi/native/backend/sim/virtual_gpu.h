@@ -59,8 +59,8 @@ class VirtualGpu {
   void set_pause(uint32_t job, bool on, uint64_t now_ns);
   void set_granted(uint32_t job, uint64_t units) { jobs_[job].granted = units; }
   // Both return false if the stream already holds CALYPTE_MAX_ENTRIES_AHEAD: the scheduler broke its promise.
-  bool enqueue(uint32_t job, uint32_t segment, uint64_t now_ns) { return append({job, segment, false}, now_ns); }
-  bool launch_whole(uint32_t job, uint32_t segment, uint64_t now_ns) { return append({job, segment, true}, now_ns); }
+  bool enqueue(uint32_t job, uint32_t segment, uint64_t now_ns) { return append({job, segment, false, jobs_[job].granted}, now_ns); }
+  bool launch_whole(uint32_t job, uint32_t segment, uint64_t now_ns) { return append({job, segment, true, jobs_[job].granted}, now_ns); }
 
   // Carries out a timer of the kinds gate_close..entry_end.
   void on_timer(const Timer &timer);
@@ -73,6 +73,7 @@ class VirtualGpu {
     uint32_t job = 0;
     uint32_t segment = 0;
     bool whole = false;
+    uint64_t granted = 0;  // units, as the entry itself brings it along
   };
   enum class Stream : uint8_t { idle, waiting, starting, running, leaving, ending };
   struct Active {
