@@ -4,7 +4,7 @@
  * The narrow side of `ptx/` that loading needs, as an interface, so that tests can do without PTX.
  */
 import { kernelParams, PtxError, rewriteModule } from "../ptx/mod.ts";
-import type { ParamInfo } from "./bundle.ts";
+import { type Bundle, checkKernels, type ParamInfo } from "./bundle.ts";
 import { InputError } from "./errors.ts";
 
 /** Occupancy of the untouched kernel, to be kept by the rewritten one. */
@@ -51,6 +51,13 @@ export const checkpointCompiler: CheckpointCompiler = {
     };
   },
 };
+
+/** Checks the steps of a bundle against each of its modules, whichever a device would take. Throws `InputError`. */
+export function checkModules(bundle: Bundle): void {
+  for (const { file, text } of bundle.modules) {
+    checkKernels(bundle, checkpointCompiler.params(text, `${bundle.dir}/${file}`));
+  }
+}
 
 /** PTX comes from the user's bundle or command line, so what is wrong with it is the user's to mend. */
 export function asInputError<T>(read: () => T): T {

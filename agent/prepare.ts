@@ -24,6 +24,7 @@ import type { Logger } from "./log.ts";
 import { openCountedSink, Route } from "./outputs.ts";
 import type { PlannedJob } from "./planner.ts";
 import { loadReference, Turns } from "./reference.ts";
+import type { Sink } from "./sinks.ts";
 import { path } from "./std/mod.ts";
 
 /** What the mission's files hold. Knows no engine, so that a mission can be checked without one. */
@@ -99,6 +100,7 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
   const { files, engine, checkpoint, counters, log, output } = options;
   const { mission } = files;
   const loader = new Loader({ engine, checkpoint, preemptionBoundNs: mission.preemptionBoundNs });
+  const turns = new Turns();
   const load = async (work: CriticalTask | BackgroundJob, kind: "critical" | "background") => {
     const target: MissionOutput = output ? work.output : { kind: "drop" };
     const bundle = files.bundles.get(work.name);
@@ -110,7 +112,8 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
     const open = async () => {
       const sink = await openCountedSink(target, `${kind}.${work.name}.output`, { counters, log });
       sinks.push(sink);
-      return new Route({ work: loaded, sink, reference, counters, log, computes });
+      const every = target.kind === "drop" ? 1 : target.every;
+      return new Route({ work: loaded, sink, every, reference, computes, turns, counters, log });
     };
     return { loaded, open, sinks };
   };

@@ -96,7 +96,8 @@ export class OutputComputer {
   #memoBytes = 0;
   readonly #waiting: Result[] = [];
   #working: Promise<void> | undefined;
-  readonly #expiry = Promise.withResolvers<undefined>();
+  /** Gives up what is being computed. */
+  #giveUp: () => void = () => {};
   /** Once set, every further output is skipped for this reason. */
   #ended: string | undefined;
 
@@ -128,7 +129,7 @@ export class OutputComputer {
   async finish(expired?: Promise<void>): Promise<void> {
     expired?.then(() => {
       this.#ended ??= TOO_LATE;
-      this.#expiry.resolve(undefined);
+      this.#giveUp();
     });
     await this.#working;
   }
@@ -163,9 +164,9 @@ export class OutputComputer {
     try {
       const input = frame(result.frameIndex);
       if (input === undefined) throw new Error("the input is not kept");
-      const output = await Promise.race([reference.run(input), this.#expiry.promise]);
+      const output = await this.#orUndefined(reference.run(input));
       if (output === undefined && this.#ended === TOO_LATE) {
-        onSkip(TOO_LATE);
+        onSkip(TOO_LATE, result);
         return undefined;
       }
       if (!(output instanceof Uint8Array)) throw new TypeError("it gave no Uint8Array");
@@ -181,6 +182,14 @@ export class OutputComputer {
       onSkip(reason, result);
       return undefined;
     }
+  }
+
+  /** `undefined` if it is given up. A reference that never answers must not keep the run from ending. */
+  #orUndefined(output: Uint8Array | Promise<Uint8Array>): Promise<Uint8Array | undefined> {
+    return new Promise((resolve, reject) => {
+      this.#giveUp = () => resolve(undefined);
+      Promise.resolve(output).then(resolve, reject);
+    });
   }
 
   #remember(frameIndex: number, output: Uint8Array): void {

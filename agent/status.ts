@@ -173,7 +173,9 @@ export function serveStatus(
       file: missionFile,
       field: "http.listen",
       rule: `${hostname}:${port} ${why}`,
-      remedy: "choose another port, port 0 for any free one, or `listen: false`",
+      remedy: error instanceof Deno.errors.NotCapable
+        ? `allow it with CALYPTE_ALLOW_NET=${hostname}:${port}`
+        : "choose another port, port 0 for any free one, or `listen: false`",
     }, { cause: error });
   }
 }

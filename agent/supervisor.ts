@@ -1,9 +1,9 @@
 /**
  * How does a mission run, from the first check to the last result?
  *
- * Load everything, bind the port, open the outputs, make the engine ready, then three loops: plan, drain, serve. On a stop: hold background,
- * take what is left, close the engine, write what waits, sum up. On an error before `ready` all is undone in
- * reverse. The loops own nothing that is critical: if this process stalls, critical work goes on and background stops
+ * Load everything, bind the port, open the outputs, make the engine ready, then three loops: plan, drain, serve. On a
+ * stop: hold background, take what is left, close the engine, write what waits, sum up. On an error before `ready`
+ * all is undone in reverse, down to the files that were made. The loops own nothing that is critical: if this process stalls, critical work goes on and background stops
  * when the lease ends. Time comes from `Timers`, so that tests need no clock.
  */
 import type { Engine, EngineSnapshot } from "../ffi/engine.ts";
@@ -83,7 +83,7 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
     const reason = await Promise.race([options.stop, run.faulted]);
     log.info(`stopping: ${reason}`);
     const snapshot = await run.finish();
-    run.guard(() => engine.close());
+    run.closeEngine();
     await prepared.close(timers.pause(REFERENCE_GRACE_MS));
     const names = namesOf(prepared);
     const summary = summarize({ snapshot, counters, seed: options.seed, ...names });
@@ -174,8 +174,8 @@ class Run {
   async finish(): Promise<EngineSnapshot> {
     const { engine, timers } = this.#options;
     this.stop();
-    this.guard(() => this.#last = engine.snapshot());
-    this.guard(() => engine.hold("caller", true));
+    this.#guard(() => this.#last = engine.snapshot());
+    this.#guard(() => engine.hold("caller", true));
     this.#drain();
     await timers.pause(LAST_RESULTS_MS);
     this.#drain();
@@ -183,8 +183,17 @@ class Run {
     return this.#last;
   }
 
+  /** What was measured is still summed up if the engine does not close. */
+  closeEngine(): void {
+    try {
+      this.#options.engine.close();
+    } catch (error) {
+      this.#fail(error instanceof Error ? error.message : String(error));
+    }
+  }
+
   #plan(): void {
-    this.guard(() => {
+    this.#guard(() => {
       this.#last = this.#planner.tick();
       this.#counters.policyFaults = this.#planner.policyFaults;
       this.#counters.plansSet = this.#planner.plansSet;
@@ -193,14 +202,14 @@ class Run {
   }
 
   #drain(): void {
-    this.guard(() => {
+    this.#guard(() => {
       const { engine } = this.#options;
       drain({ engine, prepared: this.#prepared, counters: this.#counters, events: this.#events });
     });
   }
 
   /** An engine that answers late is asked again; any other error of it ends the run. */
-  guard(step: () => void): void {
+  #guard(step: () => void): void {
     try {
       step();
     } catch (error) {

@@ -1,6 +1,6 @@
 /** `calypte bundle inspect|verify`: what a bundle holds, and whether it computes what it says. */
 import { type Bundle, loadBundle } from "../bundle.ts";
-import { checkpointCompiler } from "../checkpoint.ts";
+import { checkModules, checkpointCompiler } from "../checkpoint.ts";
 import { formatBytes, formatDurationNs } from "../quantity.ts";
 import { loadReference } from "../reference.ts";
 import { table } from "../summary.ts";
@@ -10,7 +10,7 @@ import { chooseBackend, openEngine, parseBackend } from "./engines.ts";
 
 const INSPECT_HELP = `Usage: calypte bundle inspect DIR [--json]
 
-Checks the bundle in DIR, with the hash of every file, and shows what it holds.
+Checks the bundle in DIR, with the hash of every file and the kernels of every module, and shows what it holds.
 
 Options:
   --json  one JSON object instead of tables
@@ -30,6 +30,7 @@ export const bundleInspectCommand: Command = {
       positional: ["DIR"],
     });
     const bundle = await loadBundle(dir);
+    checkModules(bundle);
     terminal.out(flags.json ? JSON.stringify(asJson(bundle)) + "\n" : asText(bundle));
     return 0;
   },

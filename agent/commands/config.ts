@@ -1,4 +1,5 @@
 /** `calypte config check|schema`: whether a mission file is right, and what may stand in one. */
+import { checkModules } from "../checkpoint.ts";
 import { loadMission, missionJsonSchema } from "../config.ts";
 import { readMissionFiles } from "../prepare.ts";
 import { formatDurationNs, formatPeriodNs } from "../quantity.ts";
@@ -7,7 +8,7 @@ import { type Command, lines, parseCommand } from "./command.ts";
 
 const CHECK_HELP = `Usage: calypte config check MISSION
 
-Checks a mission file and everything that it names: bundles with all hashes, frames, policy. Needs no GPU and
+Checks a mission file and everything that it names: bundles with all hashes and kernels, frames, policy. Needs no GPU and
 starts nothing.
 
 Example:
@@ -24,7 +25,8 @@ export const configCheckCommand: Command = {
       string: [],
       positional: ["MISSION"],
     });
-    const { mission, frames } = await readMissionFiles(await loadMission(file));
+    const { mission, bundles, frames } = await readMissionFiles(await loadMission(file));
+    for (const bundle of new Set(bundles.values())) checkModules(bundle);
     const source = (name: string, periodNs: number | undefined) => {
       const count = frames.get(name)?.count;
       return count === undefined || periodNs === undefined

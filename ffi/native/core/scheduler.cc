@@ -318,7 +318,11 @@ void Scheduler::entry_done(const Event &event) {
   job.stats.entries += 1;
   job.stats.gpu_ns[whole ? CALYPTE_LEVEL_WHOLE : CALYPTE_LEVEL_BLOCK] += event.busy_ns;
   job.unit_spent_ns += event.busy_ns;
-  job.step_word = std::max(before, event.step_word);
+  // What the backend read may already be the work of a later entry: this one went to the end of its segment at most.
+  const uint32_t end_step = segment.first_step + segment.step_count;
+  const bool last = job.segment + 1 == segments.size();
+  const uint64_t end = last ? step_word_of(unit_of(before) + 1, 0) : step_word_of(unit_of(before), end_step);
+  job.step_word = std::max(before, std::min(end, event.step_word));
   if (unit_of(job.step_word) > unit_of(before)) {
     job.unit_ns = std::max<uint64_t>(1, (3 * job.unit_ns + job.unit_spent_ns) / 4);
     job.unit_spent_ns = 0;
@@ -331,10 +335,8 @@ void Scheduler::entry_done(const Event &event) {
     job.stats.whole_launches += 1;
     return;
   }
-  // The entry did its work if the job has moved past the segment or into another unit; it found nothing
-  // to do if no unit that it knew of was open before it; otherwise workers left.
-  const bool moved_on = unit_of(job.step_word) > unit_of(before) || step >= segment.first_step + segment.step_count;
-  if (!moved_on) (unit_of(before) < granted ? job.stats.preemptions : job.stats.skipped_entries) += 1;
+  // It found nothing to do if no unit that it knew of was open before it; otherwise workers left.
+  if (job.step_word != end) (unit_of(before) < granted ? job.stats.preemptions : job.stats.skipped_entries) += 1;
 }
 
 bool Scheduler::window_allows(uint64_t duration_ns, uint64_t now_ns) const {
