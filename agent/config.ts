@@ -104,10 +104,9 @@ function parseYaml(text: string, file: string): unknown {
     return yaml.parse(text, { schema: "core", allowDuplicateKeys: false });
   } catch (error) {
     // "Cannot store mapping pair: duplicated key at line 2, column 1:", and the lines themselves below.
-    const why = error instanceof Error
-      ? error.message.split("\n")[0]?.replace(/:$/, "").slice(0, 160)
-      : "unreadable";
-    throw new InputError({ file, field: "", rule: `must be YAML: ${why}` }, { cause: error });
+    const message = error instanceof Error ? error.message.split("\n")[0] ?? "" : "unreadable";
+    const [, why = message, field = ""] = /^(.*?) at (line \d+, column \d+):?$/.exec(message) ?? [];
+    throw new InputError({ file, field, rule: `must be YAML: ${why.slice(0, 160)}` }, { cause: error });
   }
 }
 

@@ -77,6 +77,8 @@ export interface PreparedMission {
   /** By id of the task or job; empty before `open`. */
   taskRoutes: readonly Route[];
   jobRoutes: readonly Route[];
+  /** Of the CPU references. */
+  turns: Turns;
   /** Opens all sinks, which sets earlier results aside. Throws `InputError`; then call `discard`. */
   open(): Promise<void>;
   /** Closes all sinks; what is still to be computed is skipped once `expired` resolves. */
@@ -130,6 +132,7 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
     plannedJobs: jobs.map(({ loaded }, index) => plannedJob(loaded, mission.background[index])),
     taskRoutes,
     jobRoutes,
+    turns,
     async open() {
       for (const task of tasks) taskRoutes.push(await task.open());
       for (const job of jobs) jobRoutes.push(await job.open());

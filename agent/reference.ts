@@ -52,6 +52,8 @@ export function isStateful(bundle: Bundle): boolean {
  * one before, such as the planner's timer, comes first.
  */
 export class Turns {
+  /** Called before each computation, for what must not wait until it ends. */
+  before: () => void = () => {};
   #last: Promise<unknown> = Promise.resolve();
 
   /** `pause`: lets other work happen. Default: one turn of the timer queue. */
@@ -59,7 +61,10 @@ export class Turns {
 
   /** Waits for its turn, first come first served, then runs `step`. */
   take<T>(step: () => Promise<T>): Promise<T> {
-    const turn = this.#last.then(this.pause).then(step);
+    const turn = this.#last.then(this.pause).then(() => {
+      this.before();
+      return step();
+    });
     this.#last = turn.catch(() => {});
     return turn;
   }

@@ -9,6 +9,7 @@ import type { CheckpointCompiler } from "./checkpoint.ts";
 import { createCounters } from "./counters.ts";
 import { EventLog } from "./events.ts";
 import type { Logger } from "./log.ts";
+import { needsMemory } from "./memory.ts";
 import { Planner, tickNs } from "./planner.ts";
 import { type MissionFiles, prepareMission } from "./prepare.ts";
 import { drain } from "./pump.ts";
@@ -50,7 +51,7 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
       });
       const events = new EventLog({ log, counters, leaseNs, tasks, jobs });
       await prepared.open();
-      engine.ready();
+      needsMemory({ file: files.mission.file, field: "" }, "the mission as a whole", () => engine.ready());
       started = true;
       for (let nowNs = 0; nowNs < durationNs;) {
         planner.tick();

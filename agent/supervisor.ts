@@ -14,7 +14,7 @@ import { EventLog } from "./events.ts";
 import type { Logger } from "./log.ts";
 import { needsMemory } from "./memory.ts";
 import type { MetricsView } from "./metrics.ts";
-import { Planner, tickNs } from "./planner.ts";
+import { MIN_TICK_NS, Planner, tickNs } from "./planner.ts";
 import { type MissionFiles, type PreparedMission, prepareMission } from "./prepare.ts";
 import { drain } from "./pump.ts";
 import { createStatusApp, serveStatus, type SubmitOutcome } from "./status.ts";
@@ -56,6 +56,10 @@ const DRAIN_MS = 10;
 const LAST_RESULTS_MS = 50;
 /** How long the CPU references may go on computing outputs after the run (simulator only). */
 const REFERENCE_GRACE_MS = 1000;
+/** The same if nobody waits at the keyboard: the run ended as planned. */
+const PLANNED_END_GRACE_MS = 5000;
+/** The reason of a stop that was planned from the start. */
+export const TIME_IS_OVER = "its time is over";
 const SERVER_GRACE_MS = 500;
 /** CALYPTE_E_TIMEOUT and CALYPTE_E_BUSY: the next try may succeed. */
 const PASSING: readonly number[] = [-9, -10];
@@ -84,7 +88,8 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
     log.info(`stopping: ${reason}`);
     const snapshot = await run.finish();
     run.closeEngine();
-    await prepared.close(timers.pause(REFERENCE_GRACE_MS));
+    const graceMs = reason === TIME_IS_OVER ? PLANNED_END_GRACE_MS : REFERENCE_GRACE_MS;
+    await prepared.close(timers.pause(graceMs));
     const names = namesOf(prepared);
     const summary = summarize({ snapshot, counters, seed: options.seed, ...names });
     return { summary, fault: run.fault };
@@ -163,11 +168,13 @@ class Run {
       timers.every(tickNs(files.mission.policy.leaseNs) / 1e6, () => this.#plan()),
       timers.every(DRAIN_MS, () => this.#drain()),
     ];
+    this.#prepared.turns.before = () => this.#renew();
   }
 
   /** Ends the loops. */
   stop(): void {
     for (const end of this.#timers.splice(0)) end();
+    this.#prepared.turns.before = () => {};
   }
 
   /** Ends the loops, holds background, takes the last results. Returns the state at the moment of the hold. */
@@ -190,6 +197,14 @@ class Run {
     } catch (error) {
       this.#fail(error instanceof Error ? error.message : String(error));
     }
+  }
+
+  /** A CPU reference is about to hold up this thread: it shall have a whole lease for that, not what is left of one. */
+  #renew(): void {
+    this.#guard(() => {
+      const ageNs = this.#options.engine.snapshot().nowNs - (this.#last?.nowNs ?? 0);
+      if (ageNs >= MIN_TICK_NS) this.#plan();
+    });
   }
 
   #plan(): void {

@@ -1,10 +1,11 @@
 /**
  * Since which PTX ISA version is there each instruction, modifier, directive and target?
  *
- * Versions are written as in the file: 7.4. Source: the "PTX ISA Notes" of each instruction and the release notes in
- * NVIDIA's PTX ISA document, version 9.0, checked against what the assembler of CUDA 13.0 accepts; where the assembler
- * is more lenient than the document, the document's number stands, as an older driver may not be. What is missing here
- * is not old, it is unknown: version.ts then leaves a module's own version alone.
+ * Versions are written as in the file: 7.4. Source: the assembler of CUDA 13.0, asked for the lowest `.version` at which it
+ * takes each of these; tests/ptx/version_test.ts asks again for every target and for a sample of the instructions. The
+ * numbers were *not* compared with NVIDIA's PTX ISA document. Where one is higher than the assembler's it is so on
+ * purpose: the driver of an older board may be stricter. What is missing here is not old, it is unknown: version.ts then
+ * leaves a module's own version alone.
  *
  * The table starts at 6.0, the first version for sm_70; whatever is older than that says 6.0.
  */

@@ -226,6 +226,8 @@ ${label}COUNT:
 	ld.param.u32 ${r}w2, [${param("total")}];
 	setp.ne.u32 ${r}go, ${r}w4, ${r}w2;
 	@${r}go bra ${label}END;
+	// Behind everybody's draws, as the counts that were added are.
+	fence.acq_rel.gpu;
 	mov.u32 ${r}w4, 0;
 	st.relaxed.sys.global.u32 [${r}control+${COMPLETED}], ${r}w4;
 	st.relaxed.sys.global.u32 [${r}control+${TICKET}], ${r}w4;

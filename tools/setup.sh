@@ -60,7 +60,7 @@ npm_deno() {
   say "fetching Deno $2 with npm"
   mkdir -p "$1"
   npm install --prefix "$1" --no-save --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error \
-    "@deno/linux-$arch-glibc@$2" >&2 </dev/null
+    "@deno/linux-$arch-glibc@$2" >/dev/null </dev/null
 }
 
 # Deno's own installer, from its own site, into FOLDER.
@@ -123,7 +123,8 @@ setup_modules() {
     NPM_CONFIG_REGISTRY=$(npm config get registry 2>/dev/null) && export NPM_CONFIG_REGISTRY
   fi
   export DENO_TLS_CA_STORE="${DENO_TLS_CA_STORE:-mozilla,system}"
-  (cd "$root" && "$tools/deno" install ${CI:+--frozen} >&2 </dev/null)
+  say "fetching the modules that deno.lock names, where they are missing"
+  (cd "$root" && "$tools/deno" install --quiet ${CI:+--frozen} >&2 </dev/null)
   pinned >"$stamp"
 }
 

@@ -10,7 +10,8 @@ import { chooseBackend, openEngine, parseBackend } from "./engines.ts";
 
 const INSPECT_HELP = `Usage: calypte bundle inspect DIR [--json]
 
-Checks the bundle in DIR, with the hash of every file and the kernels of every module, and shows what it holds.
+Checks the bundle in DIR, with the hash of every file and the kernels of every module, and shows what it
+holds.
 
 Options:
   --json  one JSON object instead of tables

@@ -8,8 +8,8 @@ import { type Command, lines, parseCommand } from "./command.ts";
 
 const CHECK_HELP = `Usage: calypte config check MISSION
 
-Checks a mission file and everything that it names: bundles with all hashes and kernels, frames, policy. Needs no GPU and
-starts nothing.
+Checks a mission file and everything that it names: bundles with all hashes and kernels, frames, policy.
+Needs no GPU and starts nothing.
 
 Example:
   calypte config check examples/missions/survey.yaml

@@ -5,7 +5,7 @@ import { stderrLogger, wallClock } from "../log.ts";
 import { type PreparedMission, readMissionFiles } from "../prepare.ts";
 import { parseDurationNs } from "../quantity.ts";
 import { summaryText } from "../summary.ts";
-import { supervise, type Timers } from "../supervisor.ts";
+import { supervise, TIME_IS_OVER, type Timers } from "../supervisor.ts";
 import { VERSION } from "../version.ts";
 import { type Command, parseCommand, parseSeed, type Terminal } from "./command.ts";
 import { chooseBackend, openEngine, parseBackend, simulatedLine } from "./engines.ts";
@@ -22,8 +22,8 @@ Options:
   --seed N                 seed of the simulator; default 1
   --json                   end with one JSON object on standard output instead of a table
 
-Exit status: 0 if it was stopped or --for is over; 1 if it failed while running; 2 if it could not start, because
-of the mission, a bundle, the port, the library, the GPU or its memory. No file is written then.
+Exit status: 0 if it was stopped or --for is over; 1 if it failed while running; 2 if it could not start for
+want of a good mission or bundle, a free port, the library, a GPU or its memory. No file is written then.
 
 Example:
   calypte run examples/missions/survey.yaml --for 20s
@@ -136,7 +136,7 @@ function stopSignals(): Stop {
     Deno.addSignalListener(signal, listeners.get(signal)!);
   }
   const after = (ns: number) => {
-    if (ns > 0) timer = later(ns / 1e6, () => stop("its time is over"));
+    if (ns > 0) timer = later(ns / 1e6, () => stop(TIME_IS_OVER));
   };
   return { reason: promise, after, cancel };
 }

@@ -100,9 +100,9 @@ Deno.test("the other ways to write a value are accepted", () => {
 const BROKEN: [Parameters<typeof mission>[0] | string, string, string][] = [
   ["", "", "must be a map"],
   ["{}", "", "at least one critical task or background job"],
-  ["a: [", "", "must be YAML"],
-  ["a: 1\na: 2", "", "duplicated key at line 2"],
-  ["--- 1\n--- 2", "", "must be YAML"],
+  ["a: [", "line 2, column 1", "must be YAML"],
+  ["a: 1\na: 2", "line 2, column 1", "duplicated key"],
+  ["--- 1\n--- 2", "line 2, column 1", "must be YAML"],
   [{ top: "device: { backend: rocm }" }, "device.backend", "must be auto, cuda or sim"],
   [{ top: "device: { index: 1 }" }, "device.index", "is not a known key"],
   [{ top: "http: { listen: 8717 }" }, "http.listen", 'must be "host:port"'],

@@ -10,7 +10,11 @@ function setUp() {
     void logged.push([level, message, fields]);
   const counters = createCounters();
   const log = { debug: to("debug"), info: to("info"), warn: to("warn"), error: to("error") };
-  return { logged, counters, events: new EventLog({ log, counters, leaseNs: 500e6, tasks: ["detector"], jobs: ["map"] }) };
+  return {
+    logged,
+    counters,
+    events: new EventLog({ log, counters, leaseNs: 500e6, tasks: ["detector"], jobs: ["map"] }),
+  };
 }
 
 function event(change: Partial<EngineEvent>): EngineEvent {

@@ -9,6 +9,7 @@ function setUp(policy: Policy) {
   const engine = new FakeEngine();
   const errors: string[] = [];
   const log: Logger = {
+    debug() {},
     info() {},
     warn() {},
     error: (message: string, _fields?: LogFields) => errors.push(message),

@@ -178,7 +178,11 @@ Deno.test("works take turns: one computation at a time, and a pause before each"
 
 Deno.test("a computation that fails does not keep the next one from its turn", async () => {
   const turns = new Turns(() => Promise.resolve());
-  const failed = assertRejects(() => turns.take(() => Promise.reject(new Error("no luck"))), Error, "no luck");
+  const failed = assertRejects(
+    () => turns.take(() => Promise.reject(new Error("no luck"))),
+    Error,
+    "no luck",
+  );
   assertEquals(await turns.take(() => Promise.resolve(7)), 7);
   await failed;
 });

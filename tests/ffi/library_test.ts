@@ -81,6 +81,22 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "an engine that did not close before the library keeps its code mapped",
+  // See above.
+  sanitizeResources: false,
+  fn: () => {
+    const path = double("DOUBLE_STUCK_FIRST");
+    const library = openLibrary(path);
+    const engine = NativeEngine.open(library, { backend: "sim" });
+    engine.advance(STUCK_NS);
+    assertThrows(() => engine.close(), EngineError, "critical work is in flight");
+    library.close();
+    assert(library.closed);
+    assertStringIncludes(Deno.readTextFileSync("/proc/self/maps"), path);
+  },
+});
+
 Deno.test("importing ffi/mod.ts opens nothing, and --allow-ffi=<path> is all that an engine needs", () => {
   const path = double();
   const script = fromFileUrl(new URL("./fixtures/only_ffi.ts", import.meta.url));

@@ -105,7 +105,7 @@ class Machine {
   }
 
   private turn(block: ThreadBlock): void {
-    const { random, limit = 3_000_000 } = this.launch;
+    const { random, limit = 600_000 } = this.launch;
     const { running } = block;
     const at = random(running.length || 1);
     const thread = running[at];

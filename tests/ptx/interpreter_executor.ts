@@ -35,7 +35,7 @@ export interface Launch {
   readonly random: (n: number) => number;
   /** Called between two pieces of execution: the place to close a gate. */
   readonly between?: () => void;
-  /** After so many instructions the launch counts as hanging. */
+  /** After so many instructions of all threads the launch counts as hanging; the fixtures need a fifth. */
   readonly limit?: number;
 }
 

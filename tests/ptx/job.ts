@@ -23,6 +23,8 @@ const RECORDS = BASE + 512;
 export const DATA = BASE + 4096;
 const DATA_BYTES = 16384;
 const MAX_WORKERS = 16;
+/** So many entries without getting units done count as for ever: the longest good run of the tests takes about 20. */
+const MAX_ENTRIES = 80;
 
 export class Job {
   readonly memory = new GlobalMemory(4096 + DATA_BYTES);
@@ -145,7 +147,7 @@ export class Job {
     this.grant(units);
     let entries = 0;
     while (this.units < units) {
-      if (++entries > 300) {
+      if (++entries > MAX_ENTRIES) {
         throw new Error(`After ${entries} entries unit ${this.units} of ${units} is still under way`);
       }
       this.preemptedEntry();

@@ -10,12 +10,12 @@
  * interleaved: whoever has one does it first, alone. That loses no behaviour, because they commute with all others.
  * A worker's record is written and read by that worker only, so its accesses are part of the action ahead of them.
  *
- * Two accesses to what others write too are not interleaved either. A draw that can only find the step used up adds 1
- * to `ticket`, and its result matters no further than that it is not below the total (which is why `next` stops there).
- * The count of a worker that leaves is an addition that only a step's completion could notice. Both commute with all
- * but the completion of the step; that none comes before or behind them is asserted when `completed` reaches the total:
- * nobody left this entry with work undone, and nobody is between his first block and his count. As the count of a
- * leaving worker commutes, its order with the store of `left` does not matter either: the page has it wait for nothing.
+ * What is drawn beyond the total counts as the total: no rule tells the two apart.
+ *
+ * The page has a worker that leaves wait for nothing, and check no total. Here it stores `left` first and counts behind
+ * it, which is no loss: its count could only matter to the completion of the step. That there is none then is asserted
+ * whenever `completed` reaches the total: nobody has left this entry with work undone, nobody is between a first block
+ * and its count, and nobody draws until the counter is reset.
  */
 
 import {
@@ -64,6 +64,9 @@ import {
 import { Surroundings } from "./protocol_surroundings.ts";
 
 export class Model extends Surroundings {
+  /** For each step, what whoever reaches the total does, in this order. */
+  protected readonly endings = this.instance.totals.map((_, step) => this.ending(step));
+
   protected override worker(w: number, changing: number, running: number, local: boolean): boolean {
     const o = WORKERS + w * WORKER_BYTES, at = this.from[o + PC]!;
     if (at === At.Ended) return false;
@@ -78,7 +81,6 @@ export class Model extends Surroundings {
     }
     if (at === At.Enter) return this.entering(w, o, changing, local);
     const isLocal = (at === At.Begin && !this.has("records reset, no generations")) ||
-      at === At.LeaveAdd || (at === At.Draw && this.from[TICKET]! + this.firstDrawn() >= this.totalOfLaunch()) ||
       (at === At.Gate0 && (changing & LOW_WORDS) === 0) || (at === At.Gate1 && (changing & HIGH_WORDS) === 0);
     if (local !== isLocal) return false;
     const label = at === At.Run ? RUN_LABELS[w]![this.from[o + NEXT]!]! : STEP_LABELS[w]![at]!;
@@ -93,7 +95,7 @@ export class Model extends Surroundings {
     return this.s[MEANT]! | (this.s[SOMEONE_LEFT]! & LEFT_UNDONE ? LEFT_IN_ENTRY : 0);
   }
 
-  // The launch is read where an action comes from: it is asked for ahead of actions too, and none changes it but the last.
+  // Read where an action comes from, as it is asked for ahead of actions too; only the end of a launch changes it.
   protected stepOfLaunch(): number {
     return this.instance.entrySteps[this.from[STREAM]! - Stream.Launch]!;
   }
@@ -219,7 +221,9 @@ export class Model extends Surroundings {
         if ((s[o + SHUT]! & LEFT_IN_ENTRY) !== 0) {
           this.fail("a worker goes on although another had left the entry");
         }
-        if ((s[SOMEONE_LEFT]! & UNIT_ENDED) !== 0) this.fail("a worker goes on to the next unit within an entry");
+        if ((s[SOMEONE_LEFT]! & UNIT_ENDED) !== 0) {
+          this.fail("a worker goes on to the next unit within an entry");
+        }
         if (s[o + SHUT] !== 0) this.fail("a virtual block starts behind a closed gate");
         if (Math.floor(word / this.steps) >= s[GRANTED]!) this.fail("a unit runs that nobody asked for");
         this.effect(this.stepOfLaunch(), s[o + NEXT]!, 0b01);
@@ -244,8 +248,10 @@ export class Model extends Surroundings {
         s[o + PC] = At.LeaveAdd;
         return;
       case At.LeaveAdd:
-        if (!this.has("finished workers counted") &&
-          !this.has("what a leaving worker completed is not counted")) {
+        if (
+          !this.has("finished workers counted") &&
+          !this.has("what a leaving worker completed is not counted")
+        ) {
           s[COMPLETED]! += s[o + COUNT]!;
         }
         if (s[COMPLETED]! >= this.totalOfLaunch()) this.fail("a worker that leaves completes the step");
@@ -265,13 +271,20 @@ export class Model extends Surroundings {
   /** Rule 3, behind the gate: draws, stores what was drawn, and decides. */
   protected draw(o: number): void {
     const s = this.s, total = this.totalOfLaunch();
-    const next = Math.min(s[TICKET]! + this.firstDrawn(), total), goesOn = s[o + CLOSED] === 0 && next < total;
+    const next = Math.min(s[TICKET]! + this.firstDrawn(), total),
+      goesOn = s[o + CLOSED] === 0 && next < total;
     s[TICKET]!++;
+    const ending = this.endings[this.stepOfLaunch()]!, reset = ending.indexOf(At.ResetTicket);
+    if (this.count((pc) => ending.includes(pc) && ending.indexOf(pc) <= reset) > 0) {
+      this.fail("a worker draws from a counter that is about to be reset");
+    }
     if (goesOn && this.has("a draw is stored behind the verdict's barrier") && s[o + RECORD_NEXT] !== next) {
       this.fail("the threads of a block disagree about its next virtual block");
     }
     s[o + NEXT] = next;
-    if (goesOn || next === total || !this.has("a draw is stored only by who goes on")) s[o + RECORD_NEXT] = next;
+    if (goesOn || next === total || !this.has("a draw is stored only by who goes on")) {
+      s[o + RECORD_NEXT] = next;
+    }
     if (!goesOn && this.has("a drawn block is dropped on leaving")) s[o + RECORD_NEXT] = total;
     s[o + CLOSED] = 0;
     if (goesOn) s[o + PC] = At.Run;
@@ -287,11 +300,10 @@ export class Model extends Surroundings {
     if (s[COMPLETED]! > goal) this.fail("more is counted as completed than there is");
     if (this.has("worker 0 moves the step on") ? w !== 0 : s[COMPLETED] !== goal) return this.end(o);
     this.complete(this.stepOfLaunch(), w);
-    s[o + PC] = this.ending()[0]!;
+    s[o + PC] = this.endings[this.stepOfLaunch()]![0]!;
   }
 
-  /** What whoever reaches the total does, in this order. */
-  protected ending(): At[] {
+  protected ending(step: number): At[] {
     const ending: At[] = [];
     if (!this.has("completed never reset") && !this.has("completed reset behind the step word")) {
       ending.push(At.ResetCompleted);
@@ -299,7 +311,7 @@ export class Model extends Surroundings {
     if (!this.has("ticket never reset") && !this.has("ticket reset behind the step word")) {
       ending.push(At.ResetTicket);
     }
-    const sticks = this.stepOfLaunch() === this.steps - 1 && !this.has("the end of a unit does not stick");
+    const sticks = step === this.steps - 1 && !this.has("the end of a unit does not stick");
     const sticksLate = this.has("the end of a unit sticks behind the step word");
     if (sticks && !sticksLate) ending.push(At.UnitLeft);
     ending.push(At.Word);
@@ -311,7 +323,7 @@ export class Model extends Surroundings {
 
   /** Rule 5, behind the count: reset, move on. */
   protected moveStepOn(o: number, at: At, word: number): void {
-    const s = this.s, ending = this.ending();
+    const s = this.s, ending = this.endings[this.stepOfLaunch()]!;
     if (at === At.ResetCompleted) s[COMPLETED] = 0;
     if (at === At.ResetTicket) s[TICKET] = 0;
     if (at === At.UnitLeft) s[LEFT] = s[ENTRY]!;

@@ -245,7 +245,9 @@ export abstract class Surroundings {
   protected complete(step: number, by: number): void {
     const s = this.s;
     if (this.ran(step) !== this.allRan(step)) this.fail(`step ${step} is said to be done, and is not`);
-    if ((s[SOMEONE_LEFT]! & LEFT_UNDONE) !== 0) this.fail("a step is completed in an entry that a worker left");
+    if ((s[SOMEONE_LEFT]! & LEFT_UNDONE) !== 0) {
+      this.fail("a step is completed in an entry that a worker left");
+    }
     for (let w = 0; w < s[LAUNCH_N]!; w++) {
       const pc = s[WORKERS + w * WORKER_BYTES + PC]!;
       if (w !== by && pc >= UNCOUNTED_FROM && pc <= UNCOUNTED_TO) {

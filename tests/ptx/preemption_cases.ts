@@ -1,0 +1,105 @@
+/**
+ * Which jobs do the preemption tests run, and from which seed?
+ *
+ * To replay a failure: CALYPTE_SEED=<the seed printed> deno task test.
+ */
+
+import { assert } from "../assert.ts";
+import type { Module } from "../../ptx/ast.ts";
+import { parseModule, rewriteModule } from "../../ptx/mod.ts";
+import { fixture, type FIXTURES } from "./fixtures.ts";
+import { randomFrom } from "./interpreter.ts";
+import { DATA, Job, type Step } from "./job.ts";
+
+export const SEED = Number(Deno.env.get("CALYPTE_SEED") ?? crypto.getRandomValues(new Uint32Array(1))[0]);
+console.log(`tests/ptx/preemption_cases.ts: CALYPTE_SEED=${SEED}`);
+
+export const A = DATA;
+export const B = DATA + 4096;
+export const C = DATA + 8192;
+
+export interface Case {
+  readonly file: typeof FIXTURES[number];
+  readonly steps: readonly Step[];
+  /** Data that the kernel needs to find, over the random ones. */
+  readonly prepare?: (job: Job) => void;
+}
+
+export const CASES: readonly Case[] = [
+  {
+    file: "elementwise",
+    steps: [
+      { kernel: "grid_stride", grid: [7, 1, 1], block: [32, 1, 1], args: [A, B, 500] },
+      { kernel: "scale", grid: [16, 1, 1], block: [32, 1, 1], args: [B, C, 0x3f000000, 500] },
+    ],
+  },
+  {
+    file: "reduction",
+    steps: [
+      { kernel: "block_sum", grid: [9, 1, 1], block: [64, 1, 1], args: [A, B, 550] },
+      {
+        kernel: "block_max",
+        grid: [5, 1, 1],
+        block: [48, 1, 1],
+        args: [A, C],
+        dynamicSharedBytes: 4 * 48,
+      },
+    ],
+  },
+  { file: "grids", steps: [{ kernel: "transpose3", grid: [3, 4, 2], block: [4, 3, 1], args: [A, B] }] },
+  { file: "grids", steps: [{ kernel: "rows", grid: [3, 5, 2], block: [8, 1, 1], args: [B, 11] }] },
+  {
+    file: "calls",
+    steps: [
+      { kernel: "steps", grid: [4, 1, 1], block: [16, 1, 1], args: [C] },
+      { kernel: "choose", grid: [11, 1, 1], block: [32, 1, 1], args: [A, B] },
+    ],
+    prepare: (job) => {
+      for (let i = 0; i < 400; i++) job.memory.setU32(A + 4 * i, i % 9);
+    },
+  },
+  {
+    file: "atomics",
+    steps: [
+      { kernel: "histogram", grid: [8, 1, 1], block: [40, 1, 1], args: [A, B, 300] },
+      { kernel: "last_adds", grid: [13, 1, 1], block: [32, 1, 1], args: [A, C, C + 1024, C + 1028] },
+    ],
+    prepare: (job) => job.memory.setU32(C + 1024, 0),
+  },
+  {
+    file: "hardware",
+    steps: [
+      { kernel: "staged", grid: [6, 1, 1], block: [32, 1, 1], args: [A, C] },
+      { kernel: "lanes", grid: [6, 1, 1], block: [64, 1, 1], args: [A, B] },
+    ],
+  },
+  {
+    file: "tables",
+    steps: [{ kernel: "choose_by_table", grid: [9, 1, 1], block: [32, 1, 1], args: [A, B] }],
+  },
+];
+
+/** The case for tests that need no particular one. */
+export const first = CASES[0] as Case;
+
+/** A change to rewritten text, such as one that a mistake in the wrapper would make. */
+export type Mistake = (text: string) => string;
+
+export function original(of: Case): Module {
+  return parseModule(fixture(of.file), of.file);
+}
+
+export function rewritten(of: Case, mistake?: Mistake): Module {
+  const { text } = rewriteModule(fixture(of.file), { file: of.file });
+  const changed = mistake === undefined ? text : mistake(text);
+  if (mistake !== undefined) assert(changed !== text, "The mistake changes nothing");
+  return parseModule(changed, of.file);
+}
+
+/** A job on its first step, with random data. */
+export function jobOf(of: Case, mistake?: Mistake): Job {
+  const job = new Job(rewritten(of, mistake), of.steps, randomFrom(SEED));
+  job.fill(SEED);
+  of.prepare?.(job);
+  return job;
+}
