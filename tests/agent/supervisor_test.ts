@@ -109,24 +109,20 @@ Deno.test("plans are renewed by one timer and results taken by another", () =>
   }));
 
 Deno.test("a CPU reference is given a fresh plan before it holds up the agent, unless the plan is new", () =>
-  onStage(async ({ engine, options, timers, stop }) => {
-    const plansAfter = async (nowNs: number, number: number): Promise<number> => {
-      engine.state.nowNs = nowNs;
-      engine.results = [resultOf({ kind: "critical", number, frameIndex: number, simulated: true })];
-      timers.ticks.get(10)?.();
-      await new Promise((done) => setTimeout(done, 20));
-      return engine.plans.length;
-    };
-    const { promise: ready, resolve } = Promise.withResolvers<void>();
-    const run = supervise({ ...options, onReady: () => resolve() });
-    await ready;
-    assertEquals([await plansAfter(19e6, 0), await plansAfter(20e6, 1), await plansAfter(39e6, 2)], [
-      1,
-      2,
-      2,
-    ]);
-    stop("enough");
-    await run;
+  onStage(async ({ engine, options, stop }) => {
+    const plans: number[] = [];
+    await supervise({
+      ...options,
+      onReady: ({ turns }) => {
+        for (const nowNs of [19e6, 20e6, 39e6, 40e6]) {
+          engine.state.nowNs = nowNs;
+          turns.before();
+          plans.push(engine.plans.length);
+        }
+        stop("enough");
+      },
+    });
+    assertEquals(plans, [1, 2, 2, 3]);
   }));
 
 Deno.test("results that come while the run ends still reach their file", () =>

@@ -49,8 +49,17 @@ export function floatBits(value: number): number {
   return convert.getUint32(0);
 }
 
+const constants = new WeakMap<Expression, bigint>();
+
+/** The value of a constant expression; a float constant's bits. */
 export function constant(expression: Expression): bigint {
-  if (expression.kind === "unary" && expression.operator === "-") return -constant(expression.value);
+  let value = constants.get(expression);
+  if (value === undefined) constants.set(expression, value = evaluate(expression));
+  return value;
+}
+
+function evaluate(expression: Expression): bigint {
+  if (expression.kind === "unary" && expression.operator === "-") return -evaluate(expression.value);
   if (expression.kind !== "number") throw new Error(`The interpreter does not compute ${expression.kind}`);
   const text = expression.text.replace(/U$/i, "");
   return /^0[fF]/.test(text) ? BigInt(`0x${text.slice(2)}`) : BigInt(text);

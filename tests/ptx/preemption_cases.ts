@@ -25,7 +25,10 @@ export interface Case {
   readonly prepare?: (job: Job) => void;
 }
 
+/** The quickest first: a planted mistake is tried on one after the other. */
 export const CASES: readonly Case[] = [
+  { file: "grids", steps: [{ kernel: "transpose3", grid: [3, 4, 2], block: [4, 3, 1], args: [A, B] }] },
+  { file: "grids", steps: [{ kernel: "rows", grid: [3, 5, 2], block: [8, 1, 1], args: [B, 11] }] },
   {
     file: "elementwise",
     steps: [
@@ -46,8 +49,6 @@ export const CASES: readonly Case[] = [
       },
     ],
   },
-  { file: "grids", steps: [{ kernel: "transpose3", grid: [3, 4, 2], block: [4, 3, 1], args: [A, B] }] },
-  { file: "grids", steps: [{ kernel: "rows", grid: [3, 5, 2], block: [8, 1, 1], args: [B, 11] }] },
   {
     file: "calls",
     steps: [
@@ -80,7 +81,7 @@ export const CASES: readonly Case[] = [
 ];
 
 /** The case for tests that need no particular one. */
-export const first = CASES[0] as Case;
+export const first = CASES.find(({ file }) => file === "elementwise") as Case;
 
 /** A change to rewritten text, such as one that a mistake in the wrapper would make. */
 export type Mistake = (text: string) => string;
