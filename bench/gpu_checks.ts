@@ -24,6 +24,29 @@ export interface CheckResult {
 
 const framesOfSurvey = () => loadFrames(bundle("examples/frames"), FRAME_BYTES);
 
+const BUNDLES = [
+  ...["obstacle-detector", "vegetation-map", "keyframe-select"].map((name) => `examples/bundles/${name}`),
+  ...["long-blocks", "mixed-steps"].map((name) => `bench/bundles/${name}`),
+];
+
+/** `calypte bundle verify` of all bundles: kernels against the sample, rewritten kernels against the untouched ones. */
+export async function checkBundles(backend: "cuda" | "sim"): Promise<CheckResult> {
+  const seen: Record<string, string[]> = {};
+  let ok = true;
+  for (const name of BUNDLES) {
+    const { stdout, code } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "-A", "--cached-only", path.join(ROOT, "agent/main.ts"), "bundle", "verify", bundle(name)],
+        ...["--backend", backend],
+      ],
+      stderr: "inherit",
+    }).output();
+    seen[name] = new TextDecoder().decode(stdout).trim().split("\n");
+    ok &&= code === 0;
+  }
+  return { name: "every bundle computes what its sample says, also with rewritten kernels", ok, seen };
+}
+
 /** The summary of `calypte run --json`, and every line of its detections against the CPU reference. */
 export async function checkSurvey(seconds: number, backend: "cuda" | "sim"): Promise<CheckResult> {
   const out = path.join(ROOT, "examples/missions/out/detections.jsonl");

@@ -14,6 +14,7 @@ import { type Backend, openLibrary, probe } from "../ffi/mod.ts";
 import { libraryPath } from "../ffi/library.ts";
 import {
   checkBitIdentity,
+  checkBundles,
   checkMixedSteps,
   checkOneConnection,
   type CheckResult,
@@ -63,6 +64,7 @@ const note = (check: CheckResult) => {
   checks.push(check);
   console.log(`${check.ok ? "ok  " : "FAIL"}  ${check.name}`);
 };
+note(await checkBundles(backend));
 note(await checkSurvey(quick ? 2 : 20, backend));
 note(await checkBitIdentity(quick ? 1 : 12, backend));
 note(await checkMixedSteps(quick ? 20 : 400, seed, backend));

@@ -56,6 +56,7 @@ class BackgroundJob {
 
   // Control block, slots, workers, graphs; runs units on `input` to find how many workers each step takes. Loading, once.
   int32_t prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels, const uint8_t *input);
+  bool prepared() const { return cu_ != nullptr; }
   // One unit by itself, gate and scheduler left out; per-segment GPU times are kept. Loading.
   int32_t run_once(Gpu &gpu, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns);
   // The two halves of calypte_check_surplus: a unit that is not reset, and launches behind it that nobody asked for.

@@ -194,18 +194,22 @@ int32_t CudaBackend::with_contents_kept(const Work &work, const std::function<in
   return code;
 }
 
+// Tuning runs units, which must be forgotten before one counts: what a job keeps from unit to unit starts afresh.
+int32_t CudaBackend::prepare_job(const Work &work, const uint8_t *input) {
+  BackgroundJob &job = *jobs_[work.id];
+  if (job.prepared()) return 0;
+  return with_contents_kept(work, [&] { return job.prepare(gpu_, buffers_, kernels_, input); });
+}
+
 int32_t CudaBackend::run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns) {
   if (const int32_t code = gpu_.enter(); code < 0) return code;
-  return with_contents_kept(work, [&]() -> int32_t {
-    if (work.critical()) {
-      CriticalTask &task = *tasks_[work.id];
-      if (const int32_t code = task.prepare(gpu_, buffers_); code < 0) return code;
-      return task.run_once(gpu_, input, output, timeout_ns, duration_ns);
-    }
-    BackgroundJob &job = *jobs_[work.id];
-    if (const int32_t code = job.prepare(gpu_, buffers_, kernels_, input); code < 0) return code;
-    return job.run_once(gpu_, input, output, timeout_ns, duration_ns);
-  });
+  if (work.critical()) {
+    CriticalTask &task = *tasks_[work.id];
+    if (const int32_t code = task.prepare(gpu_, buffers_); code < 0) return code;
+    return with_contents_kept(work, [&] { return task.run_once(gpu_, input, output, timeout_ns, duration_ns); });
+  }
+  if (const int32_t code = prepare_job(work, input); code < 0) return code;
+  return with_contents_kept(work, [&] { return jobs_[work.id]->run_once(gpu_, input, output, timeout_ns, duration_ns); });
 }
 
 // Everything that a job's kernels can reach: its buffers and its output slots.
@@ -225,10 +229,10 @@ int32_t CudaBackend::read_contents(const Work &work, std::vector<uint8_t> &out) 
 
 int32_t CudaBackend::check_surplus(const Work &work, const uint8_t *input, uint32_t launches) {
   if (const int32_t code = gpu_.enter(); code < 0) return code;
+  if (const int32_t code = prepare_job(work, input); code < 0) return code;
   BackgroundJob &job = *jobs_[work.id];
   int32_t changed = 0;
   const int32_t code = with_contents_kept(work, [&]() -> int32_t {
-    if (const int32_t prepared = job.prepare(gpu_, buffers_, kernels_, input); prepared < 0) return prepared;
     uint64_t duration_ns = 0;
     std::vector<uint8_t> before, after;
     if (const int32_t run = job.run_unit(gpu_, input, kWarmUpTimeoutNs, duration_ns); run < 0) return run;

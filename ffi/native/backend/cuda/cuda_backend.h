@@ -65,6 +65,7 @@ class CudaBackend final : public Backend {
 
   int32_t with_contents_kept(const Work &work, const std::function<int32_t()> &call);
   int32_t read_contents(const Work &work, std::vector<uint8_t> &out);
+  int32_t prepare_job(const Work &work, const uint8_t *input);
   int32_t warm_up(core::SchedulerConfig &config);
   void feed();
   void enqueue(const core::Action &action);
