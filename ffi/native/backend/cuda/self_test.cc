@@ -113,7 +113,7 @@ int32_t self_test(Gpu &gpu, uint32_t parked_streams) {
   CALYPTE_CU(cu.CtxSynchronize(), "self-test: release the parked stream");
   if (!passed) {
     gpu.lower(CALYPTE_FEATURE_PARKED_RESUME,
-              "self-test: a critical graph did not pass a parked stream within 200 ms (too few hardware queues; CUDA_DEVICE_MAX_CONNECTIONS=32 gives more): the host resumes background");
+              "self-test: a critical graph did not pass a parked stream in 200 ms, so the host resumes background; CUDA_DEVICE_MAX_CONNECTIONS=32 gives more queues");
   } else {
     char text[120];
     snprintf(text, sizeof text, "self-test: a critical graph passed %zu parked stream(s)", parked.size());
