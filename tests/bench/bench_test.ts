@@ -43,7 +43,9 @@ Deno.test("digests are FNV-1a, by its published vectors", () => {
 
 Deno.test("the README quotes what the results hold", () => {
   const readme = Deno.readTextFileSync(new URL("../../README.md", import.meta.url));
-  const [, survey, identity] = read("gpu-test.json").checks.map((c: { seen: Record<string, never> }) => c.seen);
+  const [, survey, identity] = read("gpu-test.json").checks.map((c: { seen: Record<string, never> }) =>
+    c.seen
+  );
   const micro = read("micro.json");
   const { requests, misses, response } = survey.summary.critical["obstacle-detector"];
   const sum = (key: string) =>

@@ -89,8 +89,7 @@ uint64_t Scheduler::next_wakeup_ns() const {
   uint64_t next = lease_end_ns_;
   for (const Task &task : tasks_) next = std::min(next, task.next_arrival_ns);
   if (in_flight_task_ != kNobody && !watchdog_fired_) {
-    const Task &task = tasks_[in_flight_task_];
-    next = std::min(next, task.current.launch_ns + std::max(kWatchdogLeastNs, kWatchdogMultiple * task.stats.worst_execution_ns));
+    next = std::min(next, tasks_[in_flight_task_].current.launch_ns + watchdog_ns(in_flight_task_));
   }
   return next;
 }
@@ -206,11 +205,16 @@ void Scheduler::launch_next(uint64_t now_ns, ActionList &out) {
   action.request = task.current;
 }
 
+uint64_t Scheduler::watchdog_ns(uint32_t id) const {
+  const uint64_t worst_ns = std::max(tasks_[id].stats.worst_execution_ns, config_.tasks[id].estimate_ns);
+  return std::max(kWatchdogLeastNs, kWatchdogMultiple * worst_ns);
+}
+
 void Scheduler::watch(uint64_t now_ns, ActionList &out) {
   if (in_flight_task_ == kNobody || watchdog_fired_) return;
   const Task &task = tasks_[in_flight_task_];
   const uint64_t running_ns = now_ns - std::min(now_ns, task.current.launch_ns);
-  if (running_ns < std::max(kWatchdogLeastNs, kWatchdogMultiple * task.stats.worst_execution_ns)) return;
+  if (running_ns < watchdog_ns(in_flight_task_)) return;
   watchdog_fired_ = true;
   Action &report = out.add(ActionKind::report);
   report.event_kind = CALYPTE_EVENT_WATCHDOG;

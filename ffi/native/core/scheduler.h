@@ -179,6 +179,7 @@ class Scheduler {
   void count_miss(Task &task);
   void finish(uint32_t id, uint64_t done_ns, bool failed, ActionList &out);
   void launch_next(uint64_t now_ns, ActionList &out);
+  uint64_t watchdog_ns(uint32_t id) const;
   void watch(uint64_t now_ns, ActionList &out);
 
   void accept_plan(const calypte_plan &plan, uint64_t now_ns, ActionList &out);

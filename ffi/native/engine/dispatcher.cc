@@ -72,6 +72,8 @@ void Engine::carry_out(uint64_t now_ns) {
   for (const core::Action &action : actions_) {
     if (action.kind == core::ActionKind::report) {
       events_.add(action.event_kind, action.id, action.a, action.b, now_ns);
+      // A critical graph that never ends cannot be taken back: the engine has to be restarted.
+      if (action.event_kind == CALYPTE_EVENT_WATCHDOG) state_.store(CALYPTE_STATE_FAULT, std::memory_order_release);
     } else {
       backend_->execute(action, now_ns);
     }

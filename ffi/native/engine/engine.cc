@@ -217,7 +217,8 @@ int32_t Engine::ready() {
   calypte_feature probed[CALYPTE_FEATURES]{};
   backend_->features(probed);
   for (uint32_t i = 0; i < CALYPTE_FEATURES; ++i) {
-    if (i == CALYPTE_FEATURE_REALTIME || i == CALYPTE_FEATURE_LOCKED_MEMORY || probed[i].on != 0) continue;
+    // Not lowered but of this machine or this process: calypte_features tells.
+    if (i == CALYPTE_FEATURE_REALTIME || i == CALYPTE_FEATURE_LOCKED_MEMORY || i == CALYPTE_FEATURE_INTEGRATED || probed[i].on != 0) continue;
     events_.add(CALYPTE_EVENT_FEATURE, UINT32_MAX, i, 0, ready_ns_, probed[i].reason);
   }
   events_.add(CALYPTE_EVENT_READY, UINT32_MAX, 0, 0, ready_ns_);

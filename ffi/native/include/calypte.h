@@ -125,12 +125,12 @@ extern "C" {
 
 /* Kinds of event. */
 #define CALYPTE_EVENT_READY 1
-#define CALYPTE_EVENT_FEATURE 2       /* at ready, for each feature that is off; text says why; a: feature */
+#define CALYPTE_EVENT_FEATURE 2       /* at ready, for each feature up to MAPPED_HOST, and IPC, that is off; text says why; a: feature */
 #define CALYPTE_EVENT_LEASE_EXPIRED 3 /* a: plan id */
 #define CALYPTE_EVENT_PLAN 4          /* a new plan is in force after a hold; a: plan id */
 #define CALYPTE_EVENT_MISS 5          /* source: task; a: request number; b: lateness in ns */
 #define CALYPTE_EVENT_FAULT 6         /* text says what; the engine holds */
-#define CALYPTE_EVENT_WATCHDOG 7      /* source: task; a: request number; b: running for, in ns */
+#define CALYPTE_EVENT_WATCHDOG 7      /* source: task; a: request number; b: running for, in ns; the engine stops */
 #define CALYPTE_EVENT_RESULTS_LOST 9  /* a: how many critical results found the store full and were lost */
 #define CALYPTE_EVENT_WHOLE_REFUSED 10 /* source: job; a: step; b: estimate in ns; no window is long enough */
 #define CALYPTE_EVENT_HOLD 11         /* a: bits before; b: bits after */

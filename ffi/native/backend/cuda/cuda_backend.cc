@@ -62,6 +62,11 @@ int32_t CudaBackend::open(const calypte_options &options) {
 CudaBackend::~CudaBackend() {
   if (gpu_.context != nullptr) gpu_.enter();
   stop();
+  if (gpu_.abandoned) {
+    for (auto &job : jobs_) job.release();
+    for (auto &task : tasks_) task.release();
+    return;
+  }
   jobs_.clear();
   tasks_.clear();
   for (const Entry &entry : entries_) {

@@ -122,7 +122,7 @@ int32_t Gpu::open(uint32_t device_index, uint32_t disable_features) {
 }
 
 Gpu::~Gpu() {
-  if (context == nullptr) return;
+  if (context == nullptr || abandoned) return;
   cu->CtxSetCurrent(context);
   for (CUstream stream : streams_) cu->StreamDestroy(stream);
   for (CUdeviceptr address : device_memory_) cu->MemFree(address);

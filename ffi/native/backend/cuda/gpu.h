@@ -59,6 +59,9 @@ class Gpu {
   bool has(uint32_t feature) const { return features[feature].on; }
   void lower(uint32_t feature, std::string reason);
 
+  // Work that never ends is on the GPU: every call that frees something would wait for it. Nothing is freed any
+  // more; the end of the process does it.
+  bool abandoned = false;
   const Driver *cu = nullptr;
   CUdevice device = 0;
   CUcontext context = nullptr;

@@ -228,10 +228,10 @@ void CudaBackend::stop() {
   if (!faulted_.load()) {
     gpu_.enter();
     for (const auto &job : jobs_) job->write_pause(gpu_, 1);
-    gpu_.cu->StreamSynchronize(gpu_.control);
     gpu_.write_gate(gpu_.control, kHoldWord, 0);
-    while (gpu_.cu->StreamQuery(gpu_.background) == CUDA_ERROR_NOT_READY && monotonic_ns() < give_up_ns) {
-    }
+    bool parked = true;
+    while (parked && monotonic_ns() < give_up_ns) parked = gpu_.cu->StreamQuery(gpu_.background) == CUDA_ERROR_NOT_READY;
+    gpu_.abandoned = running || parked;
   }
   io_->stop();
   io_.reset();
