@@ -77,11 +77,21 @@ CALYPTE_EXPORT int32_t calypte_layout(const char *name) {
     const char *name;
     size_t size;
   } layouts[] = {
-      {"options", sizeof(calypte_options)},         {"device", sizeof(calypte_device)},         {"feature", sizeof(calypte_feature)},
-      {"kernel_info", sizeof(calypte_kernel_info)}, {"arg", sizeof(calypte_arg)},               {"step", sizeof(calypte_step)},
-      {"io", sizeof(calypte_io)},                   {"work", sizeof(calypte_work)},             {"plan_entry", sizeof(calypte_plan_entry)},
-      {"plan", sizeof(calypte_plan)},               {"histogram", sizeof(calypte_histogram)},   {"task_stats", sizeof(calypte_task_stats)},
-      {"job_stats", sizeof(calypte_job_stats)},     {"snapshot", sizeof(calypte_snapshot)},     {"result", sizeof(calypte_result)},
+      {"options", sizeof(calypte_options)},
+      {"device", sizeof(calypte_device)},
+      {"feature", sizeof(calypte_feature)},
+      {"kernel_info", sizeof(calypte_kernel_info)},
+      {"arg", sizeof(calypte_arg)},
+      {"step", sizeof(calypte_step)},
+      {"io", sizeof(calypte_io)},
+      {"work", sizeof(calypte_work)},
+      {"plan_entry", sizeof(calypte_plan_entry)},
+      {"plan", sizeof(calypte_plan)},
+      {"histogram", sizeof(calypte_histogram)},
+      {"task_stats", sizeof(calypte_task_stats)},
+      {"job_stats", sizeof(calypte_job_stats)},
+      {"snapshot", sizeof(calypte_snapshot)},
+      {"result", sizeof(calypte_result)},
       {"event", sizeof(calypte_event)},
   };
   for (const auto &layout : layouts) {
@@ -98,7 +108,9 @@ CALYPTE_EXPORT int32_t calypte_version(uint8_t *text, uint32_t capacity) {
 #endif
 }
 
-CALYPTE_EXPORT int32_t calypte_last_error(uint8_t *text, uint32_t capacity) { return copy_text(calypte::last_error(), text, capacity); }
+CALYPTE_EXPORT int32_t calypte_last_error(uint8_t *text, uint32_t capacity) {
+  return copy_text(calypte::last_error(), text, capacity);
+}
 
 CALYPTE_EXPORT uint64_t calypte_now_ns(void) { return calypte::monotonic_ns(); }
 
@@ -146,7 +158,8 @@ CALYPTE_EXPORT int32_t calypte_device_of(int32_t id, calypte_device *device) {
 
 CALYPTE_EXPORT int32_t calypte_features(int32_t id, calypte_feature *features, uint32_t capacity) {
   if (features == nullptr) return null_pointer("features");
-  if (capacity < CALYPTE_FEATURES) return fail(CALYPTE_E_BUFFER, "features: room for %d structs is needed, got %u", CALYPTE_FEATURES, capacity);
+  if (capacity < CALYPTE_FEATURES)
+    return fail(CALYPTE_E_BUFFER, "features: room for %d structs is needed, got %u", CALYPTE_FEATURES, capacity);
   return with(id, [&](Engine &engine) { return engine.features(features); });
 }
 
@@ -158,7 +171,8 @@ CALYPTE_EXPORT int32_t calypte_kernel(int32_t id, int32_t module, const char *na
   return with(id, [&](Engine &engine) { return engine.kernel(module, name); });
 }
 
-CALYPTE_EXPORT int32_t calypte_kernel_info_of(int32_t id, int32_t kernel, uint32_t threads, uint32_t shared_bytes, calypte_kernel_info *info) {
+CALYPTE_EXPORT int32_t calypte_kernel_info_of(int32_t id, int32_t kernel, uint32_t threads, uint32_t shared_bytes,
+                                              calypte_kernel_info *info) {
   if (info == nullptr) return null_pointer("kernel_info_of");
   return with(id, [&](Engine &engine) { return engine.kernel_info(kernel, threads, shared_bytes, *info); });
 }
@@ -167,12 +181,14 @@ CALYPTE_EXPORT int32_t calypte_buffer(int32_t id, uint64_t size_bytes) {
   return with(id, [&](Engine &engine) { return engine.buffer(size_bytes); });
 }
 
-CALYPTE_EXPORT int32_t calypte_buffer_write(int32_t id, int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes) {
+CALYPTE_EXPORT int32_t calypte_buffer_write(int32_t id, int32_t buffer, uint64_t offset, const uint8_t *data,
+                                            uint64_t size_bytes) {
   if (data == nullptr && size_bytes > 0) return null_pointer("buffer_write");
   return with(id, [&](Engine &engine) { return engine.buffer_write(buffer, offset, data, size_bytes); });
 }
 
-CALYPTE_EXPORT int32_t calypte_buffer_read(int32_t id, int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes) {
+CALYPTE_EXPORT int32_t calypte_buffer_read(int32_t id, int32_t buffer, uint64_t offset, uint8_t *data,
+                                           uint64_t size_bytes) {
   if (data == nullptr && size_bytes > 0) return null_pointer("buffer_read");
   return with(id, [&](Engine &engine) { return engine.buffer_read(buffer, offset, data, size_bytes); });
 }
@@ -185,13 +201,17 @@ CALYPTE_EXPORT int32_t calypte_add(int32_t id, const uint8_t *work, uint32_t siz
   return with(id, [&](Engine &engine) { return engine.add(work, size_bytes); });
 }
 
-CALYPTE_EXPORT int32_t calypte_run_once(int32_t id, uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint8_t *output,
-                                        uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns) {
+CALYPTE_EXPORT int32_t calypte_run_once(int32_t id, uint32_t kind, int32_t work, const uint8_t *input,
+                                        uint64_t input_bytes, uint8_t *output, uint64_t output_bytes,
+                                        uint64_t timeout_ns, uint64_t *duration_ns) {
   if ((input == nullptr && input_bytes > 0) || (output == nullptr && output_bytes > 0)) return null_pointer("run_once");
-  return with(id, [&](Engine &engine) { return engine.run_once(kind, work, input, input_bytes, output, output_bytes, timeout_ns, duration_ns); });
+  return with(id, [&](Engine &engine) {
+    return engine.run_once(kind, work, input, input_bytes, output, output_bytes, timeout_ns, duration_ns);
+  });
 }
 
-CALYPTE_EXPORT int32_t calypte_check_surplus(int32_t id, int32_t job, const uint8_t *input, uint64_t input_bytes, uint32_t launches) {
+CALYPTE_EXPORT int32_t calypte_check_surplus(int32_t id, int32_t job, const uint8_t *input, uint64_t input_bytes,
+                                             uint32_t launches) {
   if (input == nullptr && input_bytes > 0) return null_pointer("check_surplus");
   return with(id, [&](Engine &engine) { return engine.check_surplus(job, input, input_bytes, launches); });
 }
@@ -209,7 +229,8 @@ CALYPTE_EXPORT int32_t calypte_hold(int32_t id, uint32_t bits, uint32_t on) {
   return with(id, [&](Engine &engine) { return engine.hold(bits, on != 0); });
 }
 
-CALYPTE_EXPORT int32_t calypte_submit(int32_t id, uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint64_t sensor_ns) {
+CALYPTE_EXPORT int32_t calypte_submit(int32_t id, uint32_t kind, int32_t work, const uint8_t *input,
+                                      uint64_t input_bytes, uint64_t sensor_ns) {
   if (input == nullptr && input_bytes > 0) return null_pointer("submit");
   return with(id, [&](Engine &engine) { return engine.submit(kind, work, input, input_bytes, sensor_ns); });
 }
@@ -226,7 +247,8 @@ CALYPTE_EXPORT int32_t calypte_take_events(int32_t id, calypte_event *events, ui
 
 CALYPTE_EXPORT int32_t calypte_take_snapshot(int32_t id, calypte_snapshot *snapshot, uint32_t size_bytes) {
   if (snapshot == nullptr) return null_pointer("take_snapshot");
-  if (size_bytes != sizeof *snapshot) return fail(CALYPTE_E_BUFFER, "take_snapshot: size_bytes must be %zu, got %u", sizeof *snapshot, size_bytes);
+  if (size_bytes != sizeof *snapshot)
+    return fail(CALYPTE_E_BUFFER, "take_snapshot: size_bytes must be %zu, got %u", sizeof *snapshot, size_bytes);
   return with(id, [&](Engine &engine) { return engine.snapshot(*snapshot); });
 }
 

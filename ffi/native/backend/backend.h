@@ -46,7 +46,8 @@ class Backend {
   virtual bool has_kernel(int32_t kernel) const = 0;
   // The work is validated and its id is the number of works of its kind before it.
   virtual int32_t add(const Work &work) = 0;
-  virtual int32_t run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns) = 0;
+  virtual int32_t run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns,
+                           uint64_t &duration_ns) = 0;
   // Bytes that `launches` surplus launches behind a unit changed.
   virtual int32_t check_surplus(const Work &work, const uint8_t *input, uint32_t launches) = 0;
   // Self-tests, warms up, measures. Returns 0; `parked_resume` and the estimates are filled in.
@@ -58,7 +59,8 @@ class Backend {
   virtual bool poll(core::Event &out, uint64_t now_ns) = 0;
   // Virtual clock: when the next event is due (core::kNever: none). Real clock: kNever.
   virtual uint64_t next_event_ns() const = 0;
-  // API sources: copies the input into a free slot for `number`. CALYPTE_E_BUSY: none is free. From the caller's thread.
+  // API sources: copies the input into a free slot for `number`. CALYPTE_E_BUSY: none is free. From the caller's
+  // thread.
   virtual int32_t stage(uint32_t kind, uint32_t work, uint64_t number, const uint8_t *input, uint64_t sensor_ns) = 0;
   // Text of a fault that `poll` reported as EventKind::fault.
   virtual std::string fault_text() const = 0;

@@ -27,7 +27,8 @@ constexpr uint64_t with_margin(uint64_t estimate_ns) { return estimate_ns + esti
 
 }  // namespace
 
-Scheduler::Scheduler(const SchedulerConfig &config) : config_(config), tasks_(config.tasks.size()), jobs_(config.jobs.size()) {
+Scheduler::Scheduler(const SchedulerConfig &config)
+    : config_(config), tasks_(config.tasks.size()), jobs_(config.jobs.size()) {
   for (size_t i = 0; i < jobs_.size(); ++i) jobs_[i].unit_ns = config_.jobs[i].estimate_ns;
 }
 
@@ -50,26 +51,44 @@ void Scheduler::start(uint64_t now_ns, ActionList &out) {
 void Scheduler::step(const Event &event, uint64_t now_ns, ActionList &out) {
   arrive_due(now_ns, out);
   switch (event.kind) {
-    case EventKind::tick: break;
-    case EventKind::arrival: arrive(event.id, event.time_ns, event.sensor_ns, out); break;
+    case EventKind::tick:
+      break;
+    case EventKind::arrival:
+      arrive(event.id, event.time_ns, event.sensor_ns, out);
+      break;
     case EventKind::refused: {
       Task &task = tasks_[event.id];
       task.stats.requests += 1;
-      const Request request{task.next_number++, event.time_ns, event.sensor_ns, event.time_ns + config_.tasks[event.id].deadline_ns, 0};
+      const Request request{task.next_number++, event.time_ns, event.sensor_ns,
+                            event.time_ns + config_.tasks[event.id].deadline_ns, 0};
       drop(event.id, request, out);
       break;
     }
-    case EventKind::critical_done: finish(event.id, event.time_ns, false, out); break;
-    case EventKind::critical_failed: finish(event.id, event.time_ns, true, out); break;
+    case EventKind::critical_done:
+      finish(event.id, event.time_ns, false, out);
+      break;
+    case EventKind::critical_failed:
+      finish(event.id, event.time_ns, true, out);
+      break;
     case EventKind::unit_ready:
       jobs_[event.id].staged = event.number;
       grant(event.id, out);
       break;
-    case EventKind::entry_done: entry_done(event); break;
-    case EventKind::job_sample: jobs_[event.id].stats.leaves = event.leaves; break;
-    case EventKind::plan: accept_plan(*event.plan, now_ns, out); break;
-    case EventKind::hold: change_hold(static_cast<uint32_t>(event.number), event.on, out); break;
-    case EventKind::fault: change_hold(CALYPTE_HOLD_FAULT, true, out); break;
+    case EventKind::entry_done:
+      entry_done(event);
+      break;
+    case EventKind::job_sample:
+      jobs_[event.id].stats.leaves = event.leaves;
+      break;
+    case EventKind::plan:
+      accept_plan(*event.plan, now_ns, out);
+      break;
+    case EventKind::hold:
+      change_hold(static_cast<uint32_t>(event.number), event.on, out);
+      break;
+    case EventKind::fault:
+      change_hold(CALYPTE_HOLD_FAULT, true, out);
+      break;
   }
   if (now_ns >= lease_end_ns_) {
     lease_end_ns_ = kNever;

@@ -76,12 +76,12 @@ enum class EventKind : uint8_t {
   refused,        // API task: a request found no slot; counted as dropped
   critical_done,  // task `id`, its output complete at time_ns
   critical_failed,
-  unit_ready,   // job `id`: `number` units in all have their input staged and room for their output
-  entry_done,     // job `id`: its oldest entry ended; step_word as read after it; busy_ns is the GPU time it took
-  job_sample,     // job `id`: leaves as counted on the device so far
-  plan,         // a new plan
-  hold,         // bits `number` set (on) or cleared
-  fault,        // the backend cannot go on
+  unit_ready,  // job `id`: `number` units in all have their input staged and room for their output
+  entry_done,  // job `id`: its oldest entry ended; step_word as read after it; busy_ns is the GPU time it took
+  job_sample,  // job `id`: leaves as counted on the device so far
+  plan,        // a new plan
+  hold,        // bits `number` set (on) or cleared
+  fault,       // the backend cannot go on
 };
 
 struct Event {

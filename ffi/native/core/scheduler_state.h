@@ -34,9 +34,9 @@ struct Scheduler::Job {
   bool refusal_reported = false;
   uint32_t weight = 1;
   uint32_t outstanding = 0;
-  uint32_t segment = 0;      // the one that step_word lies in
-  uint64_t step_word = 0;    // as last read
-  uint64_t staged = 0;       // units with input
+  uint32_t segment = 0;    // the one that step_word lies in
+  uint64_t step_word = 0;  // as last read
+  uint64_t staged = 0;     // units with input
   uint64_t granted = 0;
   uint64_t unit_limit = kNever;  // of the plan in force
   uint64_t pass = 0;             // GPU time divided by weight, scaled

@@ -16,8 +16,8 @@
 namespace calypte {
 namespace {
 
-// The dispatcher wakes this long before something is due and then polls, as a sleeping thread is late by tens of us, and on a virtual
-// machine now and then by hundreds.
+// The dispatcher wakes this long before something is due and then polls, as a sleeping thread is late by tens of us,
+// and on a virtual machine now and then by hundreds.
 constexpr uint64_t kSpinAheadNs = 400'000;
 // Between two looks at background progress; with several entries ahead the GPU does not wait for it.
 constexpr uint64_t kBackgroundPollNs = 50'000;
@@ -28,7 +28,8 @@ constexpr uint64_t kSnapshotTimeoutNs = 200'000'000;
 constexpr int kRealtimePriority = 50;
 
 void futex_wait(std::atomic<uint32_t> &word, uint32_t seen, uint64_t timeout_ns) {
-  const timespec timeout{static_cast<time_t>(timeout_ns / 1'000'000'000), static_cast<long>(timeout_ns % 1'000'000'000)};
+  const timespec timeout{static_cast<time_t>(timeout_ns / 1'000'000'000),
+                         static_cast<long>(timeout_ns % 1'000'000'000)};
   syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, seen, &timeout, nullptr, 0);
 }
 
@@ -115,7 +116,8 @@ int32_t Engine::snapshot(calypte_snapshot &out) {
   if (const int32_t code = post(command); code < 0) return code;
   const uint64_t give_up_ns = monotonic_ns() + kSnapshotTimeoutNs;
   while (snapshot_done_.load(std::memory_order_acquire) != snapshots_asked_) {
-    if (monotonic_ns() > give_up_ns) return fail(CALYPTE_E_TIMEOUT, "take_snapshot: the dispatcher did not answer within 200 ms");
+    if (monotonic_ns() > give_up_ns)
+      return fail(CALYPTE_E_TIMEOUT, "take_snapshot: the dispatcher did not answer within 200 ms");
     sched_yield();
   }
   memcpy(&out, &snapshot_, sizeof out);
@@ -136,7 +138,8 @@ bool Engine::serve_mailbox(uint64_t now_ns) {
     handle(command.event, now_ns);
   }
   // Filling a snapshot takes some microseconds: not while critical work is about to end.
-  if (snapshot_wanted_ != 0 && (!scheduler_->critical_in_flight() || now_ns > snapshot_asked_ns_ + kSnapshotPatienceNs)) {
+  if (snapshot_wanted_ != 0 &&
+      (!scheduler_->critical_in_flight() || now_ns > snapshot_asked_ns_ + kSnapshotPatienceNs)) {
     fill_snapshot(now_ns, snapshot_);
     snapshot_done_.store(snapshot_wanted_, std::memory_order_release);
     snapshot_wanted_ = 0;
@@ -150,9 +153,11 @@ void Engine::rest(uint64_t now_ns, uint32_t seen) {
     return;
   }
   uint64_t until_ns = now_ns + (scheduler_->background_open() ? kBackgroundPollNs : kIdlePollNs);
-  if (const uint64_t event_ns = backend_->next_event_ns(); event_ns < until_ns) until_ns = event_ns > now_ns ? event_ns : now_ns;
+  if (const uint64_t event_ns = backend_->next_event_ns(); event_ns < until_ns)
+    until_ns = event_ns > now_ns ? event_ns : now_ns;
   const uint64_t due_ns = scheduler_->next_wakeup_ns();
-  if (due_ns != core::kNever && due_ns < until_ns + kSpinAheadNs) until_ns = due_ns - (due_ns < kSpinAheadNs ? due_ns : kSpinAheadNs);
+  if (due_ns != core::kNever && due_ns < until_ns + kSpinAheadNs)
+    until_ns = due_ns - (due_ns < kSpinAheadNs ? due_ns : kSpinAheadNs);
   if (until_ns <= now_ns) {
     relax();
   } else {
@@ -169,7 +174,8 @@ void Engine::dispatch() {
     realtime_ = true;
     realtime_reason_ = "the dispatcher runs under SCHED_FIFO";
   } else {
-    realtime_reason_ = std::string("sched_setscheduler: ") + strerror(errno) + "; raise RLIMIT_RTPRIO (LimitRTPRIO=50 in a systemd unit)";
+    realtime_reason_ = std::string("sched_setscheduler: ") + strerror(errno) +
+                       "; raise RLIMIT_RTPRIO (LimitRTPRIO=50 in a systemd unit)";
   }
   dispatching_.store(true, std::memory_order_release);
   dispatching_.notify_one();

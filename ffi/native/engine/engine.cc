@@ -17,11 +17,12 @@ Engine::Engine(const calypte_options &options)
 
 std::unique_ptr<Engine> Engine::open(const calypte_options &options) {
   if (options.abi_version != CALYPTE_ABI_VERSION || options.size_bytes != sizeof options) {
-    fail(CALYPTE_E_INVALID, "open: options of ABI version %u and %u bytes; this library has version %d and %zu bytes", options.abi_version,
-         options.size_bytes, CALYPTE_ABI_VERSION, sizeof options);
+    fail(CALYPTE_E_INVALID, "open: options of ABI version %u and %u bytes; this library has version %d and %zu bytes",
+         options.abi_version, options.size_bytes, CALYPTE_ABI_VERSION, sizeof options);
     return nullptr;
   }
-  if (options.clock != CALYPTE_CLOCK_REAL && !(options.clock == CALYPTE_CLOCK_VIRTUAL && options.backend == CALYPTE_BACKEND_SIM)) {
+  if (options.clock != CALYPTE_CLOCK_REAL &&
+      !(options.clock == CALYPTE_CLOCK_VIRTUAL && options.backend == CALYPTE_BACKEND_SIM)) {
     fail(CALYPTE_E_INVALID, "open: clock %u: must be REAL, or VIRTUAL with the sim backend", options.clock);
     return nullptr;
   }
@@ -51,14 +52,17 @@ Engine::~Engine() {
 
 int32_t Engine::expect_state(uint32_t state, const char *operation) const {
   const uint32_t now = state_.load(std::memory_order_acquire);
-  if (now == CALYPTE_STATE_FAULT) return fail(CALYPTE_E_FAULT, "%s: the engine has stopped: %s", operation, backend_->fault_text().c_str());
+  if (now == CALYPTE_STATE_FAULT)
+    return fail(CALYPTE_E_FAULT, "%s: the engine has stopped: %s", operation, backend_->fault_text().c_str());
   if (now == state) return 0;
-  return fail(CALYPTE_E_STATE, state == CALYPTE_STATE_LOADING ? "%s: only before ready" : "%s: only after ready", operation);
+  return fail(CALYPTE_E_STATE, state == CALYPTE_STATE_LOADING ? "%s: only before ready" : "%s: only after ready",
+              operation);
 }
 
 const Work *Engine::find(uint32_t kind, int32_t id) const {
   const std::vector<Work> &list = kind == CALYPTE_WORK_CRITICAL ? tasks_ : jobs_;
-  const bool known = (kind == CALYPTE_WORK_CRITICAL || kind == CALYPTE_WORK_BACKGROUND) && id >= 0 && static_cast<size_t>(id) < list.size();
+  const bool known = (kind == CALYPTE_WORK_CRITICAL || kind == CALYPTE_WORK_BACKGROUND) && id >= 0 &&
+                     static_cast<size_t>(id) < list.size();
   return known ? &list[static_cast<size_t>(id)] : nullptr;
 }
 
@@ -74,7 +78,8 @@ int32_t Engine::features(calypte_feature *out) {
   strncpy(realtime.reason, realtime_reason_.c_str(), sizeof realtime.reason - 1);
   calypte_feature &locked = all[CALYPTE_FEATURE_LOCKED_MEMORY];
   locked.on = 0;
-  strncpy(locked.reason, "the engine shares its process with the agent; only the GPU's host buffers are pinned", sizeof locked.reason - 1);
+  strncpy(locked.reason, "the engine shares its process with the agent; only the GPU's host buffers are pinned",
+          sizeof locked.reason - 1);
   for (uint32_t i = 0; i < CALYPTE_FEATURES; ++i) all[i].feature = i;
   memcpy(out, all, sizeof all);
   return CALYPTE_FEATURES;
@@ -84,7 +89,8 @@ int32_t Engine::module(const uint8_t *ptx, uint32_t size_bytes) {
   if (const int32_t code = expect_state(CALYPTE_STATE_LOADING, "module"); code < 0) return code;
   if (ptx == nullptr || size_bytes == 0) return fail(CALYPTE_E_INVALID, "module: the PTX is empty");
   std::string text(reinterpret_cast<const char *>(ptx), size_bytes);
-  if (text.find('\0') != std::string::npos) return fail(CALYPTE_E_INVALID, "module: the PTX holds a zero byte; PTX is text");
+  if (text.find('\0') != std::string::npos)
+    return fail(CALYPTE_E_INVALID, "module: the PTX holds a zero byte; PTX is text");
   return backend_->module(std::move(text));
 }
 
@@ -95,7 +101,8 @@ int32_t Engine::kernel(int32_t module, const char *name) {
 }
 
 int32_t Engine::kernel_info(int32_t kernel, uint32_t threads, uint32_t shared_bytes, calypte_kernel_info &out) {
-  if (threads == 0 || threads > 1024) return fail(CALYPTE_E_INVALID, "kernel_info: threads must be 1..1024, got %u", threads);
+  if (threads == 0 || threads > 1024)
+    return fail(CALYPTE_E_INVALID, "kernel_info: threads must be 1..1024, got %u", threads);
   return backend_->kernel_info(kernel, threads, shared_bytes, out);
 }
 
@@ -109,26 +116,32 @@ int32_t Engine::buffer_write(int32_t buffer, uint64_t offset, const uint8_t *dat
   if (const int32_t code = expect_state(CALYPTE_STATE_LOADING, "buffer_write"); code < 0) return code;
   const uint64_t room = backend_->buffer_bytes(buffer);
   if (room == 0) return fail(CALYPTE_E_NOT_FOUND, "buffer_write: no buffer %d", buffer);
-  if (size_bytes > room || offset > room - size_bytes) return fail(CALYPTE_E_INVALID, "buffer_write: the range lies outside the buffer's %llu bytes", static_cast<unsigned long long>(room));
+  if (size_bytes > room || offset > room - size_bytes)
+    return fail(CALYPTE_E_INVALID, "buffer_write: the range lies outside the buffer's %llu bytes",
+                static_cast<unsigned long long>(room));
   return size_bytes == 0 ? 0 : backend_->buffer_write(buffer, offset, data, size_bytes);
 }
 
 int32_t Engine::buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes) {
   const uint64_t room = backend_->buffer_bytes(buffer);
   if (room == 0) return fail(CALYPTE_E_NOT_FOUND, "buffer_read: no buffer %d", buffer);
-  if (size_bytes > room || offset > room - size_bytes) return fail(CALYPTE_E_INVALID, "buffer_read: the range lies outside the buffer's %llu bytes", static_cast<unsigned long long>(room));
+  if (size_bytes > room || offset > room - size_bytes)
+    return fail(CALYPTE_E_INVALID, "buffer_read: the range lies outside the buffer's %llu bytes",
+                static_cast<unsigned long long>(room));
   return size_bytes == 0 ? 0 : backend_->buffer_read(buffer, offset, data, size_bytes);
 }
 
 int32_t Engine::frames(const uint8_t *data, uint64_t frame_bytes, uint32_t count) {
   if (const int32_t code = expect_state(CALYPTE_STATE_LOADING, "frames"); code < 0) return code;
   if (data == nullptr || frame_bytes == 0 || count == 0 || frame_bytes > (uint64_t{1} << 40) / count) {
-    return fail(CALYPTE_E_INVALID, "frames: needs at least one frame of at least one byte, and less than 2^40 bytes in all");
+    return fail(CALYPTE_E_INVALID,
+                "frames: needs at least one frame of at least one byte, and less than 2^40 bytes in all");
   }
   try {
     frames_.push_back({std::vector<uint8_t>(data, data + frame_bytes * count), frame_bytes, count});
   } catch (const std::bad_alloc &) {
-    return fail(CALYPTE_E_NO_MEMORY, "frames: no host memory for %u frames of %llu bytes", count, static_cast<unsigned long long>(frame_bytes));
+    return fail(CALYPTE_E_NO_MEMORY, "frames: no host memory for %u frames of %llu bytes", count,
+                static_cast<unsigned long long>(frame_bytes));
   }
   return static_cast<int32_t>(frames_.size() - 1);
 }
@@ -136,18 +149,26 @@ int32_t Engine::frames(const uint8_t *data, uint64_t frame_bytes, uint32_t count
 int32_t Engine::check_buffers(const Work &work) {
   for (size_t s = 0; s < work.steps.size(); ++s) {
     const calypte_step &step = work.steps[s];
-    if (!backend_->has_kernel(static_cast<int32_t>(step.kernel))) return fail(CALYPTE_E_NOT_FOUND, "work '%s' step %zu: no kernel %u", work.head.name, s, step.kernel);
+    if (!backend_->has_kernel(static_cast<int32_t>(step.kernel)))
+      return fail(CALYPTE_E_NOT_FOUND, "work '%s' step %zu: no kernel %u", work.head.name, s, step.kernel);
     for (uint32_t i = 0; i < step.arg_count; ++i) {
       const calypte_arg &arg = work.args[step.first_arg + i];
       if (arg.kind != CALYPTE_ARG_BUFFER) continue;
       const uint64_t room = backend_->buffer_bytes(static_cast<int32_t>(arg.value));
-      if (room == 0) return fail(CALYPTE_E_NOT_FOUND, "work '%s' step %zu argument %u: no buffer %llu", work.head.name, s, i, static_cast<unsigned long long>(arg.value));
-      if (arg.offset >= room) return fail(CALYPTE_E_INVALID, "work '%s' step %zu argument %u: offset %llu lies outside the buffer's %llu bytes", work.head.name, s, i, static_cast<unsigned long long>(arg.offset), static_cast<unsigned long long>(room));
+      if (room == 0)
+        return fail(CALYPTE_E_NOT_FOUND, "work '%s' step %zu argument %u: no buffer %llu", work.head.name, s, i,
+                    static_cast<unsigned long long>(arg.value));
+      if (arg.offset >= room)
+        return fail(CALYPTE_E_INVALID,
+                    "work '%s' step %zu argument %u: offset %llu lies outside the buffer's %llu bytes", work.head.name,
+                    s, i, static_cast<unsigned long long>(arg.offset), static_cast<unsigned long long>(room));
     }
   }
   for (const std::vector<calypte_io> *list : {&work.inputs, &work.outputs}) {
     for (const calypte_io &io : *list) {
-      if (backend_->buffer_bytes(static_cast<int32_t>(io.buffer)) < io.size_bytes) return fail(CALYPTE_E_INVALID, "work '%s': buffer %u holds less than its %llu input or output bytes", work.head.name, io.buffer, static_cast<unsigned long long>(io.size_bytes));
+      if (backend_->buffer_bytes(static_cast<int32_t>(io.buffer)) < io.size_bytes)
+        return fail(CALYPTE_E_INVALID, "work '%s': buffer %u holds less than its %llu input or output bytes",
+                    work.head.name, io.buffer, static_cast<unsigned long long>(io.size_bytes));
     }
   }
   return 0;
@@ -160,21 +181,30 @@ int32_t Engine::add(const uint8_t *blob, uint32_t size_bytes) {
   if (const int32_t code = check_buffers(work); code < 0) return code;
   std::vector<Work> &list = work.critical() ? tasks_ : jobs_;
   const size_t limit = work.critical() ? CALYPTE_MAX_TASKS : CALYPTE_MAX_JOBS;
-  if (list.size() == limit) return fail(CALYPTE_E_LIMIT, "add '%s': at most %zu %s", work.head.name, limit, work.critical() ? "critical tasks" : "background jobs");
+  if (list.size() == limit)
+    return fail(CALYPTE_E_LIMIT, "add '%s': at most %zu %s", work.head.name, limit,
+                work.critical() ? "critical tasks" : "background jobs");
   for (const std::vector<Work> *names : {&tasks_, &jobs_}) {
     for (const Work &other : *names) {
       if (other.name() == work.name()) return fail(CALYPTE_E_INVALID, "add '%s': the name is taken", work.head.name);
     }
   }
   if (work.head.source == CALYPTE_SOURCE_FRAMES) {
-    if (work.head.frames >= frames_.size()) return fail(CALYPTE_E_NOT_FOUND, "add '%s': no frames %u", work.head.name, work.head.frames);
+    if (work.head.frames >= frames_.size())
+      return fail(CALYPTE_E_NOT_FOUND, "add '%s': no frames %u", work.head.name, work.head.frames);
     if (frames_[work.head.frames].frame_bytes != work.head.input_bytes) {
-      return fail(CALYPTE_E_INVALID, "add '%s': a frame has %llu bytes, the input takes %llu", work.head.name, static_cast<unsigned long long>(frames_[work.head.frames].frame_bytes), static_cast<unsigned long long>(work.head.input_bytes));
+      return fail(CALYPTE_E_INVALID, "add '%s': a frame has %llu bytes, the input takes %llu", work.head.name,
+                  static_cast<unsigned long long>(frames_[work.head.frames].frame_bytes),
+                  static_cast<unsigned long long>(work.head.input_bytes));
     }
   }
   const uint64_t store = options_.results_bytes == 0 ? kDefaultResultsBytes : options_.results_bytes;
   if (work.head.keep_output != 0 && work.head.output_bytes + sizeof(calypte_result) > store / 8) {
-    return fail(CALYPTE_E_LIMIT, "add '%s': an output of %llu bytes is more than an eighth of the results store (%llu bytes); raise results_bytes", work.head.name, static_cast<unsigned long long>(work.head.output_bytes), static_cast<unsigned long long>(store));
+    return fail(CALYPTE_E_LIMIT,
+                "add '%s': an output of %llu bytes is more than an eighth of the results store (%llu bytes); raise "
+                "results_bytes",
+                work.head.name, static_cast<unsigned long long>(work.head.output_bytes),
+                static_cast<unsigned long long>(store));
   }
   work.id = static_cast<uint32_t>(list.size());
   if (const int32_t code = backend_->add(work); code < 0) return code;
@@ -182,16 +212,20 @@ int32_t Engine::add(const uint8_t *blob, uint32_t size_bytes) {
   return static_cast<int32_t>(list.size() - 1);
 }
 
-int32_t Engine::run_once(uint32_t kind, int32_t id, const uint8_t *input, uint64_t input_bytes, uint8_t *output, uint64_t output_bytes,
-                         uint64_t timeout_ns, uint64_t *duration_ns) {
+int32_t Engine::run_once(uint32_t kind, int32_t id, const uint8_t *input, uint64_t input_bytes, uint8_t *output,
+                         uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns) {
   if (const int32_t code = expect_state(CALYPTE_STATE_LOADING, "run_once"); code < 0) return code;
   const Work *work = find(kind, id);
   if (work == nullptr) return fail(CALYPTE_E_NOT_FOUND, "run_once: no work %d of kind %u", id, kind);
   if (input_bytes != work->head.input_bytes || output_bytes != work->head.output_bytes) {
-    return fail(CALYPTE_E_INVALID, "run_once '%s': takes %llu bytes in and %llu out, got %llu and %llu", work->head.name, static_cast<unsigned long long>(work->head.input_bytes), static_cast<unsigned long long>(work->head.output_bytes), static_cast<unsigned long long>(input_bytes), static_cast<unsigned long long>(output_bytes));
+    return fail(CALYPTE_E_INVALID, "run_once '%s': takes %llu bytes in and %llu out, got %llu and %llu",
+                work->head.name, static_cast<unsigned long long>(work->head.input_bytes),
+                static_cast<unsigned long long>(work->head.output_bytes), static_cast<unsigned long long>(input_bytes),
+                static_cast<unsigned long long>(output_bytes));
   }
   uint64_t duration = 0;
-  const int32_t code = backend_->run_once(*work, input, output, timeout_ns == 0 ? kDefaultTimeoutNs : timeout_ns, duration);
+  const int32_t code =
+      backend_->run_once(*work, input, output, timeout_ns == 0 ? kDefaultTimeoutNs : timeout_ns, duration);
   if (duration_ns != nullptr) *duration_ns = duration;
   return code;
 }
@@ -200,7 +234,9 @@ int32_t Engine::check_surplus(int32_t id, const uint8_t *input, uint64_t input_b
   if (const int32_t code = expect_state(CALYPTE_STATE_LOADING, "check_surplus"); code < 0) return code;
   const Work *job = find(CALYPTE_WORK_BACKGROUND, id);
   if (job == nullptr) return fail(CALYPTE_E_NOT_FOUND, "check_surplus: no job %d", id);
-  if (input_bytes != job->head.input_bytes) return fail(CALYPTE_E_INVALID, "check_surplus '%s': takes %llu bytes, got %llu", job->head.name, static_cast<unsigned long long>(job->head.input_bytes), static_cast<unsigned long long>(input_bytes));
+  if (input_bytes != job->head.input_bytes)
+    return fail(CALYPTE_E_INVALID, "check_surplus '%s': takes %llu bytes, got %llu", job->head.name,
+                static_cast<unsigned long long>(job->head.input_bytes), static_cast<unsigned long long>(input_bytes));
   return backend_->check_surplus(*job, input, launches);
 }
 
@@ -218,7 +254,9 @@ int32_t Engine::ready() {
   backend_->features(probed);
   for (uint32_t i = 0; i < CALYPTE_FEATURES; ++i) {
     // Not lowered but of this machine or this process: calypte_features tells.
-    if (i == CALYPTE_FEATURE_REALTIME || i == CALYPTE_FEATURE_LOCKED_MEMORY || i == CALYPTE_FEATURE_INTEGRATED || probed[i].on != 0) continue;
+    if (i == CALYPTE_FEATURE_REALTIME || i == CALYPTE_FEATURE_LOCKED_MEMORY || i == CALYPTE_FEATURE_INTEGRATED ||
+        probed[i].on != 0)
+      continue;
     events_.add(CALYPTE_EVENT_FEATURE, UINT32_MAX, i, 0, ready_ns_, probed[i].reason);
   }
   events_.add(CALYPTE_EVENT_READY, UINT32_MAX, 0, 0, ready_ns_);
@@ -237,15 +275,23 @@ int32_t Engine::ready() {
 
 int32_t Engine::set_plan(const calypte_plan &plan) {
   if (const int32_t code = expect_state(CALYPTE_STATE_READY, "set_plan"); code < 0) return code;
-  if (plan.abi_version != CALYPTE_ABI_VERSION || plan.size_bytes != sizeof plan) return fail(CALYPTE_E_INVALID, "set_plan: a plan of another ABI version");
-  if (plan.id <= last_plan_id_) return fail(CALYPTE_E_INVALID, "set_plan: id %llu must be larger than the one before, %llu", static_cast<unsigned long long>(plan.id), static_cast<unsigned long long>(last_plan_id_));
-  if (plan.lease_ns == 0 || plan.lease_ns > kLongestLeaseNs) return fail(CALYPTE_E_INVALID, "set_plan: lease_ns must be 1..%llu", static_cast<unsigned long long>(kLongestLeaseNs));
-  if (plan.entry_count > CALYPTE_MAX_JOBS) return fail(CALYPTE_E_LIMIT, "set_plan: at most %d entries", CALYPTE_MAX_JOBS);
+  if (plan.abi_version != CALYPTE_ABI_VERSION || plan.size_bytes != sizeof plan)
+    return fail(CALYPTE_E_INVALID, "set_plan: a plan of another ABI version");
+  if (plan.id <= last_plan_id_)
+    return fail(CALYPTE_E_INVALID, "set_plan: id %llu must be larger than the one before, %llu",
+                static_cast<unsigned long long>(plan.id), static_cast<unsigned long long>(last_plan_id_));
+  if (plan.lease_ns == 0 || plan.lease_ns > kLongestLeaseNs)
+    return fail(CALYPTE_E_INVALID, "set_plan: lease_ns must be 1..%llu",
+                static_cast<unsigned long long>(kLongestLeaseNs));
+  if (plan.entry_count > CALYPTE_MAX_JOBS)
+    return fail(CALYPTE_E_LIMIT, "set_plan: at most %d entries", CALYPTE_MAX_JOBS);
   uint32_t seen = 0;
   for (uint32_t i = 0; i < plan.entry_count; ++i) {
     const calypte_plan_entry &entry = plan.entries[i];
-    if (entry.job >= jobs_.size()) return fail(CALYPTE_E_NOT_FOUND, "set_plan: entry %u names job %u of %zu", i, entry.job, jobs_.size());
-    if (entry.weight < 1 || entry.weight > 1'000'000) return fail(CALYPTE_E_INVALID, "set_plan: entry %u: weight must be 1..1000000, got %u", i, entry.weight);
+    if (entry.job >= jobs_.size())
+      return fail(CALYPTE_E_NOT_FOUND, "set_plan: entry %u names job %u of %zu", i, entry.job, jobs_.size());
+    if (entry.weight < 1 || entry.weight > 1'000'000)
+      return fail(CALYPTE_E_INVALID, "set_plan: entry %u: weight must be 1..1000000, got %u", i, entry.weight);
     if ((seen >> entry.job & 1) != 0) return fail(CALYPTE_E_INVALID, "set_plan: job %u is named twice", entry.job);
     seen |= 1u << entry.job;
   }
@@ -259,7 +305,8 @@ int32_t Engine::set_plan(const calypte_plan &plan) {
 
 int32_t Engine::hold(uint32_t bits, bool on) {
   if (const int32_t code = expect_state(CALYPTE_STATE_READY, "hold"); code < 0) return code;
-  if (bits == 0 || (bits & ~uint32_t{CALYPTE_HOLD_CALLER | CALYPTE_HOLD_SAFE_MODE}) != 0) return fail(CALYPTE_E_INVALID, "hold: only CALLER and SAFE_MODE are the caller's, got %#x", bits);
+  if (bits == 0 || (bits & ~uint32_t{CALYPTE_HOLD_CALLER | CALYPTE_HOLD_SAFE_MODE}) != 0)
+    return fail(CALYPTE_E_INVALID, "hold: only CALLER and SAFE_MODE are the caller's, got %#x", bits);
   Command command{};
   command.event.kind = core::EventKind::hold;
   command.event.number = bits;
@@ -271,10 +318,14 @@ int32_t Engine::submit(uint32_t kind, int32_t id, const uint8_t *input, uint64_t
   if (const int32_t code = expect_state(CALYPTE_STATE_READY, "submit"); code < 0) return code;
   const Work *work = find(kind, id);
   if (work == nullptr) return fail(CALYPTE_E_NOT_FOUND, "submit: no work %d of kind %u", id, kind);
-  if (work->head.source != CALYPTE_SOURCE_API) return fail(CALYPTE_E_STATE, "submit '%s': its source is not API", work->head.name);
-  if (input_bytes != work->head.input_bytes) return fail(CALYPTE_E_INVALID, "submit '%s': takes %llu bytes, got %llu", work->head.name, static_cast<unsigned long long>(work->head.input_bytes), static_cast<unsigned long long>(input_bytes));
+  if (work->head.source != CALYPTE_SOURCE_API)
+    return fail(CALYPTE_E_STATE, "submit '%s': its source is not API", work->head.name);
+  if (input_bytes != work->head.input_bytes)
+    return fail(CALYPTE_E_INVALID, "submit '%s': takes %llu bytes, got %llu", work->head.name,
+                static_cast<unsigned long long>(work->head.input_bytes), static_cast<unsigned long long>(input_bytes));
   // Ahead of staging, so that nothing is staged that the dispatcher never hears of.
-  if (!virtual_clock() && mailbox_.full()) return fail(CALYPTE_E_BUSY, "submit '%s': the dispatcher does not take commands", work->head.name);
+  if (!virtual_clock() && mailbox_.full())
+    return fail(CALYPTE_E_BUSY, "submit '%s': the dispatcher does not take commands", work->head.name);
   uint64_t &next = (work->critical() ? submitted_tasks_ : submitted_jobs_)[work->id];
   const uint64_t number = next;
   const int32_t staged = backend_->stage(kind, work->id, number, input, sensor_ns);

@@ -35,8 +35,8 @@ class Engine {
   int32_t buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes);
   int32_t frames(const uint8_t *data, uint64_t frame_bytes, uint32_t count);
   int32_t add(const uint8_t *work, uint32_t size_bytes);
-  int32_t run_once(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint8_t *output, uint64_t output_bytes,
-                   uint64_t timeout_ns, uint64_t *duration_ns);
+  int32_t run_once(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint8_t *output,
+                   uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns);
   int32_t check_surplus(int32_t job, const uint8_t *input, uint64_t input_bytes, uint32_t launches);
   int32_t ready();
 
@@ -45,7 +45,9 @@ class Engine {
   int32_t hold(uint32_t bits, bool on);
   int32_t submit(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint64_t sensor_ns);
   int32_t take_results(uint8_t *data, uint32_t capacity) { return results_.take(data, capacity); }
-  int32_t take_events(calypte_event *out, uint32_t capacity) { return static_cast<int32_t>(events_.take(out, capacity)); }
+  int32_t take_events(calypte_event *out, uint32_t capacity) {
+    return static_cast<int32_t>(events_.take(out, capacity));
+  }
   int32_t snapshot(calypte_snapshot &out);
   int32_t advance(uint64_t until_ns);
 
@@ -100,7 +102,7 @@ class Engine {
   uint64_t snapshot_wanted_ = 0;               // dispatcher only, as the next
   uint64_t snapshot_asked_ns_ = 0;
   calypte_snapshot snapshot_{};
-  std::atomic<uint64_t> snapshot_done_{0};     // number of the one that lies in snapshot_
+  std::atomic<uint64_t> snapshot_done_{0};  // number of the one that lies in snapshot_
 };
 
 }  // namespace calypte

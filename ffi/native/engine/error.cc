@@ -7,7 +7,7 @@ namespace calypte {
 namespace {
 thread_local std::string last_error_text;
 thread_local int32_t last_code = CALYPTE_OK;
-}
+}  // namespace
 
 int32_t fail(int32_t code, const char *format, ...) {
   char text[4096];

@@ -43,7 +43,8 @@ class EventLog {
   uint64_t lost() const { return lost_in_all_; }
 
  private:
-  static calypte_event make(uint32_t kind, uint32_t source, int64_t a, int64_t b, uint64_t now_ns, const std::string &text) {
+  static calypte_event make(uint32_t kind, uint32_t source, int64_t a, int64_t b, uint64_t now_ns,
+                            const std::string &text) {
     calypte_event event{};
     event.time_ns = now_ns;
     event.kind = kind;

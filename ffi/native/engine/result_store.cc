@@ -53,7 +53,9 @@ int32_t ResultStore::take(uint8_t *data, uint32_t capacity) {
     calypte_result header;
     copy_out(tail, &header, sizeof header);
     if (header.size_bytes > capacity - used) {
-      if (used == 0) return fail(CALYPTE_E_BUFFER, "take_results: the next result takes %u bytes, the buffer holds %u", header.size_bytes, capacity);
+      if (used == 0)
+        return fail(CALYPTE_E_BUFFER, "take_results: the next result takes %u bytes, the buffer holds %u",
+                    header.size_bytes, capacity);
       break;
     }
     copy_out(tail, data + used, header.size_bytes);

@@ -24,7 +24,9 @@ class Ring {
   }
 
   // Producer.
-  bool full() const { return head_.load(std::memory_order_relaxed) - tail_.load(std::memory_order_acquire) == kCapacity; }
+  bool full() const {
+    return head_.load(std::memory_order_relaxed) - tail_.load(std::memory_order_acquire) == kCapacity;
+  }
 
   // Consumer. False: empty.
   bool pop(Item &out) {

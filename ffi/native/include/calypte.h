@@ -410,7 +410,8 @@ int32_t calypte_module(int32_t engine, const uint8_t *ptx, uint32_t size_bytes);
 int32_t calypte_kernel(int32_t engine, int32_t module, const char *name);
 
 /* Resources of a kernel for blocks of `threads` threads with `shared_bytes` dynamic shared memory. */
-int32_t calypte_kernel_info_of(int32_t engine, int32_t kernel, uint32_t threads, uint32_t shared_bytes, calypte_kernel_info *info);
+int32_t calypte_kernel_info_of(int32_t engine, int32_t kernel, uint32_t threads, uint32_t shared_bytes,
+                               calypte_kernel_info *info);
 
 /* Allocates GPU memory, filled with zero bytes, 256-byte aligned. Returns a buffer id. */
 int32_t calypte_buffer(int32_t engine, uint64_t size_bytes);
@@ -432,14 +433,16 @@ int32_t calypte_add(int32_t engine, const uint8_t *work, uint32_t size_bytes);
  * all steps, copies the output out. For verification and for measuring. `duration_ns` gets the GPU
  * time of the steps (0 on sim, where `output` is left as it is). timeout_ns 0 means 10 s.
  */
-int32_t calypte_run_once(int32_t engine, uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint8_t *output, uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns);
+int32_t calypte_run_once(int32_t engine, uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes,
+                         uint8_t *output, uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns);
 
 /*
  * Verification of the protocol, before `ready`: runs one unit of a background job, then launches all of its
  * block-level steps `launches` times more with nothing granted, as entries left over in a queue would. Returns how
  * many bytes of the job's buffers and output slots changed: 0. On sim nothing is launched, and 0 is returned.
  */
-int32_t calypte_check_surplus(int32_t engine, int32_t job, const uint8_t *input, uint64_t input_bytes, uint32_t launches);
+int32_t calypte_check_surplus(int32_t engine, int32_t job, const uint8_t *input, uint64_t input_bytes,
+                              uint32_t launches);
 
 /*
  * Self-tests the gate and the parked stream, runs every kernel once, uploads the graphs, starts the
@@ -460,7 +463,8 @@ int32_t calypte_hold(int32_t engine, uint32_t bits, uint32_t on);
  * Submits one request of a critical task, or one unit of a background job, whose source is API.
  * Copies the input. Returns the low 31 bits of its number. E_BUSY: no free slot; counted as dropped for a task.
  */
-int32_t calypte_submit(int32_t engine, uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint64_t sensor_ns);
+int32_t calypte_submit(int32_t engine, uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes,
+                       uint64_t sensor_ns);
 
 /*
  * Moves whole results into `data`, oldest first, as many as fit. Returns the bytes used (0: none

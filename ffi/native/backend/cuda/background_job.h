@@ -30,7 +30,8 @@ struct ControlBlock {
   uint32_t ticket;
   uint32_t reserved4[31];
 };
-static_assert(sizeof(ControlBlock) == 256 && offsetof(ControlBlock, ticket) == 128 && offsetof(ControlBlock, step_word) == 16 && offsetof(ControlBlock, completed) == 32 &&
+static_assert(sizeof(ControlBlock) == 256 && offsetof(ControlBlock, ticket) == 128 &&
+              offsetof(ControlBlock, step_word) == 16 && offsetof(ControlBlock, completed) == 32 &&
               offsetof(ControlBlock, leaves) == 40 && offsetof(ControlBlock, mirror) == 64);
 
 struct UnitSlot {
@@ -54,8 +55,10 @@ class BackgroundJob {
   BackgroundJob(const Work &work, core::JobConfig config);
   ~BackgroundJob();
 
-  // Control block, slots, workers, graphs; runs units on `input` to find how many workers each step takes. Loading, once.
-  int32_t prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels, const uint8_t *input);
+  // Control block, slots, workers, graphs; runs units on `input` to find how many workers each step takes. Loading,
+  // once.
+  int32_t prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels,
+                  const uint8_t *input);
   bool prepared() const { return cu_ != nullptr; }
   // One unit by itself, gate and scheduler left out; per-segment GPU times are kept. Loading.
   int32_t run_once(Gpu &gpu, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns);
@@ -71,7 +74,9 @@ class BackgroundJob {
   CUresult write_pause(const Gpu &gpu, uint32_t value);
 
   // Any thread: the step word as the device last reported it.
-  uint64_t step_word() const { return std::atomic_ref(*reinterpret_cast<uint64_t *>(mirror_.host)).load(std::memory_order_acquire); }
+  uint64_t step_word() const {
+    return std::atomic_ref(*reinterpret_cast<uint64_t *>(mirror_.host)).load(std::memory_order_acquire);
+  }
   // Io thread: reads how many workers have left so far.
   int32_t sample_leaves(const Gpu &gpu, uint64_t &leaves);
 

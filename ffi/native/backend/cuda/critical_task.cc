@@ -13,8 +13,10 @@ namespace {
 constexpr uint32_t kSpareSlots = 2;
 }  // namespace
 
-CriticalTask::CriticalTask(const Work &work, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels) : work_(work) {
-  for (const calypte_step &step : work_.steps) launches_.emplace_back(step, work_.args, kernels[step.kernel], buffers, JobAddresses{});
+CriticalTask::CriticalTask(const Work &work, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels)
+    : work_(work) {
+  for (const calypte_step &step : work_.steps)
+    launches_.emplace_back(step, work_.args, kernels[step.kernel], buffers, JobAddresses{});
 }
 
 CriticalTask::~CriticalTask() {
@@ -39,10 +41,12 @@ int32_t CriticalTask::prepare(Gpu &gpu, const std::vector<Buffer> &buffers) {
   for (uint32_t i = 0; i < work_.head.queue_depth + kSpareSlots + 1; ++i) {
     auto slot = std::make_unique<RequestSlot>();
     if (work_.head.input_bytes > 0) {
-      if (const int32_t code = gpu.map_host(work_.head.input_bytes, slot->input, "allocate an input slot"); code < 0) return code;
+      if (const int32_t code = gpu.map_host(work_.head.input_bytes, slot->input, "allocate an input slot"); code < 0)
+        return code;
     }
     if (work_.head.output_bytes > 0) {
-      if (const int32_t code = gpu.map_host(work_.head.output_bytes, slot->output, "allocate an output slot"); code < 0) return code;
+      if (const int32_t code = gpu.map_host(work_.head.output_bytes, slot->output, "allocate an output slot"); code < 0)
+        return code;
     }
     if (const int32_t code = build(gpu, *slot, buffers); code < 0) return code;
     slots_.push_back(std::move(slot));
@@ -69,13 +73,15 @@ CUresult CriticalTask::record(const Gpu &gpu, RequestSlot &slot, const std::vect
   const bool gated = gpu.has(CALYPTE_FEATURE_GRAPH_MEMOPS);
   CUresult result = gated ? gpu.write_gate(stream_, task_word(work_.id), 1) : CUDA_SUCCESS;
   for (const calypte_io &io : work_.inputs) {
-    if (result == CUDA_SUCCESS) result = cu_->MemcpyHtoDAsync(buffers[io.buffer].address, slot.input.host + io.offset, io.size_bytes, stream_);
+    if (result == CUDA_SUCCESS)
+      result = cu_->MemcpyHtoDAsync(buffers[io.buffer].address, slot.input.host + io.offset, io.size_bytes, stream_);
   }
   for (Launch &launch : launches_) {
     if (result == CUDA_SUCCESS) result = launch.enqueue(*cu_, stream_);
   }
   for (const calypte_io &io : work_.outputs) {
-    if (result == CUDA_SUCCESS) result = cu_->MemcpyDtoHAsync(slot.output.host + io.offset, buffers[io.buffer].address, io.size_bytes, stream_);
+    if (result == CUDA_SUCCESS)
+      result = cu_->MemcpyDtoHAsync(slot.output.host + io.offset, buffers[io.buffer].address, io.size_bytes, stream_);
   }
   if (result == CUDA_SUCCESS && gated) result = gpu.write_gate(stream_, task_word(work_.id), 0);
   return result;
@@ -108,7 +114,8 @@ bool CriticalTask::poll() {
 RequestSlot *CriticalTask::claim() {
   for (const auto &slot : slots_) {
     uint32_t expected = RequestSlot::free;
-    if (slot->state.compare_exchange_strong(expected, RequestSlot::staging, std::memory_order_acquire)) return slot.get();
+    if (slot->state.compare_exchange_strong(expected, RequestSlot::staging, std::memory_order_acquire))
+      return slot.get();
   }
   return nullptr;
 }
@@ -120,7 +127,8 @@ RequestSlot *CriticalTask::staged(uint64_t number) {
   return nullptr;
 }
 
-int32_t CriticalTask::run_once(const Gpu &gpu, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns) {
+int32_t CriticalTask::run_once(const Gpu &gpu, const uint8_t *input, uint8_t *output, uint64_t timeout_ns,
+                               uint64_t &duration_ns) {
   const std::string what = "run task '" + work_.name() + "' once";
   RequestSlot &slot = *slots_.front();
   if (input != nullptr) memcpy(slot.input.host, input, work_.head.input_bytes);
@@ -130,7 +138,9 @@ int32_t CriticalTask::run_once(const Gpu &gpu, const uint8_t *input, uint8_t *ou
   const uint64_t give_up_ns = monotonic_ns() + timeout_ns;
   for (CUresult result; (result = cu_->EventQuery(end_)) != CUDA_SUCCESS; sched_yield()) {
     if (result != CUDA_ERROR_NOT_READY) return fail_cuda(result, "run", what.c_str());
-    if (monotonic_ns() > give_up_ns) return fail(CALYPTE_E_TIMEOUT, "%s: it did not end within %.1f s", what.c_str(), static_cast<double>(timeout_ns) * 1e-9);
+    if (monotonic_ns() > give_up_ns)
+      return fail(CALYPTE_E_TIMEOUT, "%s: it did not end within %.1f s", what.c_str(),
+                  static_cast<double>(timeout_ns) * 1e-9);
   }
   float milliseconds = 0;
   CALYPTE_CU(cu_->EventElapsedTime(&milliseconds, begin_, end_), what.c_str());

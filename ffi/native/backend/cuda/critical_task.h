@@ -16,7 +16,7 @@ struct RequestSlot {
   enum State : uint32_t { free, staging, staged, running, done };
 
   std::atomic<uint32_t> state{free};
-  uint64_t number = 0;     // of the request that it holds
+  uint64_t number = 0;  // of the request that it holds
   uint64_t sensor_ns = 0;
   Mapped input;
   Mapped output;

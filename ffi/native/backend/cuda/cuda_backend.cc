@@ -98,7 +98,8 @@ int32_t CudaBackend::module(std::string ptx) {
   if (result != CUDA_SUCCESS) {
     const char *name = nullptr;
     gpu_.cu->GetErrorName(result, &name);
-    return fail(CALYPTE_E_MODULE, "the driver refused the module: %s; %s", name == nullptr ? "unknown error" : name, log);
+    return fail(CALYPTE_E_MODULE, "the driver refused the module: %s; %s", name == nullptr ? "unknown error" : name,
+                log);
   }
   modules_.push_back(module);
   return static_cast<int32_t>(modules_.size() - 1);
@@ -106,7 +107,8 @@ int32_t CudaBackend::module(std::string ptx) {
 
 int32_t CudaBackend::kernel(int32_t module, const char *name) {
   if (const int32_t code = gpu_.enter(); code < 0) return code;
-  if (module < 0 || static_cast<size_t>(module) >= modules_.size()) return fail(CALYPTE_E_NOT_FOUND, "kernel '%s': no module %d", name, module);
+  if (module < 0 || static_cast<size_t>(module) >= modules_.size())
+    return fail(CALYPTE_E_NOT_FOUND, "kernel '%s': no module %d", name, module);
   CUfunction function = nullptr;
   const CUresult result = gpu_.cu->ModuleGetFunction(&function, modules_[static_cast<size_t>(module)], name);
   if (result == CUDA_ERROR_NOT_FOUND) return fail(CALYPTE_E_NOT_FOUND, "no kernel '%s' in the module", name);
@@ -128,13 +130,17 @@ int32_t CudaBackend::kernel_info(int32_t kernel, uint32_t threads, uint32_t shar
   out.local_bytes = read(CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES);
   out.static_shared_bytes = read(CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES);
   out.max_threads_per_block = read(CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
-  if (shared_bytes > 48 * 1024) gpu_.cu->FuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, static_cast<int>(shared_bytes));
+  if (shared_bytes > 48 * 1024)
+    gpu_.cu->FuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                              static_cast<int>(shared_bytes));
   int resident = 0;
-  if (gpu_.cu->OccupancyMaxActiveBlocks(&resident, function, static_cast<int>(threads), shared_bytes) == CUDA_SUCCESS) out.blocks_per_sm = static_cast<uint32_t>(resident);
+  if (gpu_.cu->OccupancyMaxActiveBlocks(&resident, function, static_cast<int>(threads), shared_bytes) == CUDA_SUCCESS)
+    out.blocks_per_sm = static_cast<uint32_t>(resident);
   out.param_count = UINT32_MAX;
   if (gpu_.cu->FuncGetParamInfo != nullptr) {
     size_t offset = 0, size = 0;
-    for (out.param_count = 0; gpu_.cu->FuncGetParamInfo(function, out.param_count, &offset, &size) == CUDA_SUCCESS;) out.param_count += 1;
+    for (out.param_count = 0; gpu_.cu->FuncGetParamInfo(function, out.param_count, &offset, &size) == CUDA_SUCCESS;)
+      out.param_count += 1;
   }
   return 0;
 }
@@ -142,25 +148,33 @@ int32_t CudaBackend::kernel_info(int32_t kernel, uint32_t threads, uint32_t shar
 int32_t CudaBackend::buffer(uint64_t size_bytes) {
   if (const int32_t code = gpu_.enter(); code < 0) return code;
   CUdeviceptr address = 0;
-  if (const int32_t code = gpu_.allocate(size_bytes, address, ("allocate a buffer of " + std::to_string(size_bytes) + " bytes").c_str()); code < 0) return code;
+  if (const int32_t code =
+          gpu_.allocate(size_bytes, address, ("allocate a buffer of " + std::to_string(size_bytes) + " bytes").c_str());
+      code < 0)
+    return code;
   buffers_.push_back({address, size_bytes});
   return static_cast<int32_t>(buffers_.size() - 1);
 }
 
 uint64_t CudaBackend::buffer_bytes(int32_t buffer) const {
-  return buffer >= 0 && static_cast<size_t>(buffer) < buffers_.size() ? buffers_[static_cast<size_t>(buffer)].size_bytes : 0;
+  return buffer >= 0 && static_cast<size_t>(buffer) < buffers_.size() ? buffers_[static_cast<size_t>(buffer)].size_bytes
+                                                                      : 0;
 }
 
 int32_t CudaBackend::buffer_write(int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes) {
   if (const int32_t code = gpu_.enter(); code < 0) return code;
-  CALYPTE_CU(gpu_.cu->MemcpyHtoDAsync(buffers_[static_cast<size_t>(buffer)].address + offset, data, size_bytes, gpu_.io), "write a buffer");
+  CALYPTE_CU(
+      gpu_.cu->MemcpyHtoDAsync(buffers_[static_cast<size_t>(buffer)].address + offset, data, size_bytes, gpu_.io),
+      "write a buffer");
   CALYPTE_CU(gpu_.cu->StreamSynchronize(gpu_.io), "write a buffer");
   return 0;
 }
 
 int32_t CudaBackend::buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes) {
   if (const int32_t code = gpu_.enter(); code < 0) return code;
-  CALYPTE_CU(gpu_.cu->MemcpyDtoHAsync(data, buffers_[static_cast<size_t>(buffer)].address + offset, size_bytes, gpu_.io), "read a buffer");
+  CALYPTE_CU(
+      gpu_.cu->MemcpyDtoHAsync(data, buffers_[static_cast<size_t>(buffer)].address + offset, size_bytes, gpu_.io),
+      "read a buffer");
   CALYPTE_CU(gpu_.cu->StreamSynchronize(gpu_.io), "read a buffer");
   return 0;
 }
@@ -206,7 +220,8 @@ int32_t CudaBackend::prepare_job(const Work &work, const uint8_t *input) {
   return with_contents_kept(work, [&] { return job.prepare(gpu_, buffers_, kernels_, input); });
 }
 
-int32_t CudaBackend::run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns) {
+int32_t CudaBackend::run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns,
+                              uint64_t &duration_ns) {
   if (const int32_t code = gpu_.enter(); code < 0) return code;
   if (work.critical()) {
     CriticalTask &task = *tasks_[work.id];
@@ -214,7 +229,8 @@ int32_t CudaBackend::run_once(const Work &work, const uint8_t *input, uint8_t *o
     return with_contents_kept(work, [&] { return task.run_once(gpu_, input, output, timeout_ns, duration_ns); });
   }
   if (const int32_t code = prepare_job(work, input); code < 0) return code;
-  return with_contents_kept(work, [&] { return jobs_[work.id]->run_once(gpu_, input, output, timeout_ns, duration_ns); });
+  return with_contents_kept(work,
+                            [&] { return jobs_[work.id]->run_once(gpu_, input, output, timeout_ns, duration_ns); });
 }
 
 // Everything that a job's kernels can reach: its buffers and its output slots.
@@ -223,7 +239,9 @@ int32_t CudaBackend::read_contents(const Work &work, std::vector<uint8_t> &out) 
   for (const uint32_t id : buffers_of(work)) {
     const size_t at = out.size();
     out.resize(at + buffers_[id].size_bytes);
-    if (const int32_t code = buffer_read(static_cast<int32_t>(id), 0, out.data() + at, buffers_[id].size_bytes); code < 0) return code;
+    if (const int32_t code = buffer_read(static_cast<int32_t>(id), 0, out.data() + at, buffers_[id].size_bytes);
+        code < 0)
+      return code;
   }
   for (uint64_t unit = 0; unit < kUnitSlots; ++unit) {
     const uint8_t *host = jobs_[work.id]->slot(unit).output.host;

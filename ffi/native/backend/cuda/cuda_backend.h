@@ -35,9 +35,12 @@ class CudaBackend final : public Backend {
   int32_t buffer_write(int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes) override;
   int32_t buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes) override;
   uint64_t buffer_bytes(int32_t buffer) const override;
-  bool has_kernel(int32_t kernel) const override { return kernel >= 0 && static_cast<size_t>(kernel) < kernels_.size(); }
+  bool has_kernel(int32_t kernel) const override {
+    return kernel >= 0 && static_cast<size_t>(kernel) < kernels_.size();
+  }
   int32_t add(const Work &work) override;
-  int32_t run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns) override;
+  int32_t run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns,
+                   uint64_t &duration_ns) override;
   int32_t check_surplus(const Work &work, const uint8_t *input, uint32_t launches) override;
   int32_t ready(core::SchedulerConfig &config) override;
 
@@ -83,7 +86,7 @@ class CudaBackend final : public Backend {
   std::vector<std::unique_ptr<CriticalTask>> tasks_;
   std::vector<std::unique_ptr<BackgroundJob>> jobs_;
   std::unique_ptr<IoThread> io_;
-  Mapped done_;  // u32: number of the last entry that is over
+  Mapped done_;                               // u32: number of the last entry that is over
   Entry entries_[CALYPTE_MAX_ENTRIES_AHEAD];  // by number modulo their count
 
   std::vector<uint64_t> granted_;  // by job

@@ -8,7 +8,6 @@
 
 #include "engine/error.h"
 
-
 namespace calypte::cuda {
 namespace {
 
@@ -29,11 +28,11 @@ Opened open_driver() {
     opened.reason = std::string("no CUDA driver: ") + dlerror();
     return opened;
   }
-#define CALYPTE_CUDA_FIND(member, symbol, required)                                             \
+#define CALYPTE_CUDA_FIND(member, symbol, required)                                                 \
   opened.driver.member = reinterpret_cast<decltype(opened.driver.member)>(dlsym(library, #symbol)); \
-  if (required && opened.driver.member == nullptr) {                                            \
-    opened.reason = "the CUDA driver lacks " #symbol "; CUDA 11.7 or newer is needed";          \
-    return opened;                                                                              \
+  if (required && opened.driver.member == nullptr) {                                                \
+    opened.reason = "the CUDA driver lacks " #symbol "; CUDA 11.7 or newer is needed";              \
+    return opened;                                                                                  \
   }
   CALYPTE_CUDA_CALLS(CALYPTE_CUDA_FIND)
 #undef CALYPTE_CUDA_FIND
@@ -67,7 +66,8 @@ int32_t fail_cuda(CUresult result, const char *call, const char *what) {
   const char *bracket = strchr(call, '(');
   const int length = bracket == nullptr ? static_cast<int>(strlen(call)) : static_cast<int>(bracket - call);
   const int32_t code = result == CUDA_ERROR_OUT_OF_MEMORY ? CALYPTE_E_NO_MEMORY : CALYPTE_E_CUDA;
-  return fail(code, "%s: %.*s: %s (%d)", what, length, call, name == nullptr ? "unknown error" : name, static_cast<int>(result));
+  return fail(code, "%s: %.*s: %s (%d)", what, length, call, name == nullptr ? "unknown error" : name,
+              static_cast<int>(result));
 }
 
 uint32_t ptx_version_of(int cuda_version) {
@@ -75,9 +75,9 @@ uint32_t ptx_version_of(int cuda_version) {
   static const struct {
     int cuda;
     uint32_t ptx;
-  } table[] = {{13000, 90}, {12090, 88}, {12080, 87}, {12050, 85}, {12040, 84}, {12030, 83}, {12020, 82}, {12010, 81},
-               {12000, 80}, {11080, 78}, {11070, 77}, {11060, 76}, {11050, 75}, {11040, 74}, {11030, 73}, {11020, 72},
-               {11010, 71}, {11000, 70}};
+  } table[] = {{13000, 90}, {12090, 88}, {12080, 87}, {12050, 85}, {12040, 84}, {12030, 83},
+               {12020, 82}, {12010, 81}, {12000, 80}, {11080, 78}, {11070, 77}, {11060, 76},
+               {11050, 75}, {11040, 74}, {11030, 73}, {11020, 72}, {11010, 71}, {11000, 70}};
   for (const auto &row : table) {
     if (cuda_version >= row.cuda) return row.ptx;
   }

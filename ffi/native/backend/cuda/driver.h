@@ -9,58 +9,58 @@
 namespace calypte::cuda {
 
 // X(return type is always CUresult, name in the table, symbol, required)
-#define CALYPTE_CUDA_CALLS(X)                                         \
-  X(Init, cuInit, true)                                               \
-  X(DriverGetVersion, cuDriverGetVersion, true)                       \
-  X(GetErrorName, cuGetErrorName, true)                               \
-  X(DeviceGet, cuDeviceGet, true)                                     \
-  X(DeviceGetCount, cuDeviceGetCount, true)                           \
-  X(DeviceGetName, cuDeviceGetName, true)                             \
-  X(DeviceGetAttribute, cuDeviceGetAttribute, true)                   \
-  X(DevicePrimaryCtxRetain, cuDevicePrimaryCtxRetain, true)           \
-  X(DevicePrimaryCtxRelease, cuDevicePrimaryCtxRelease_v2, true)      \
-  X(DevicePrimaryCtxSetFlags, cuDevicePrimaryCtxSetFlags_v2, true)    \
-  X(DeviceTotalMem, cuDeviceTotalMem_v2, true)                        \
-  X(CtxSetCurrent, cuCtxSetCurrent, true)                             \
-  X(CtxGetStreamPriorityRange, cuCtxGetStreamPriorityRange, true)     \
-  X(CtxSynchronize, cuCtxSynchronize, true)                           \
-  X(MemGetInfo, cuMemGetInfo_v2, true)                                \
-  X(MemAlloc, cuMemAlloc_v2, true)                                    \
-  X(MemFree, cuMemFree_v2, true)                                      \
-  X(MemHostAlloc, cuMemHostAlloc, true)                               \
-  X(MemFreeHost, cuMemFreeHost, true)                                 \
-  X(MemHostGetDevicePointer, cuMemHostGetDevicePointer_v2, true)      \
-  X(MemcpyHtoDAsync, cuMemcpyHtoDAsync_v2, true)                      \
-  X(MemcpyDtoHAsync, cuMemcpyDtoHAsync_v2, true)                      \
-  X(MemcpyDtoDAsync, cuMemcpyDtoDAsync_v2, true)                      \
-  X(MemsetD8Async, cuMemsetD8Async, true)                             \
-  X(ModuleLoadDataEx, cuModuleLoadDataEx, true)                       \
-  X(ModuleUnload, cuModuleUnload, true)                               \
-  X(ModuleGetFunction, cuModuleGetFunction, true)                     \
-  X(FuncGetAttribute, cuFuncGetAttribute, true)                       \
-  X(FuncSetAttribute, cuFuncSetAttribute, true)                       \
-  X(FuncGetParamInfo, cuFuncGetParamInfo, false)                      \
+#define CALYPTE_CUDA_CALLS(X)                                                    \
+  X(Init, cuInit, true)                                                          \
+  X(DriverGetVersion, cuDriverGetVersion, true)                                  \
+  X(GetErrorName, cuGetErrorName, true)                                          \
+  X(DeviceGet, cuDeviceGet, true)                                                \
+  X(DeviceGetCount, cuDeviceGetCount, true)                                      \
+  X(DeviceGetName, cuDeviceGetName, true)                                        \
+  X(DeviceGetAttribute, cuDeviceGetAttribute, true)                              \
+  X(DevicePrimaryCtxRetain, cuDevicePrimaryCtxRetain, true)                      \
+  X(DevicePrimaryCtxRelease, cuDevicePrimaryCtxRelease_v2, true)                 \
+  X(DevicePrimaryCtxSetFlags, cuDevicePrimaryCtxSetFlags_v2, true)               \
+  X(DeviceTotalMem, cuDeviceTotalMem_v2, true)                                   \
+  X(CtxSetCurrent, cuCtxSetCurrent, true)                                        \
+  X(CtxGetStreamPriorityRange, cuCtxGetStreamPriorityRange, true)                \
+  X(CtxSynchronize, cuCtxSynchronize, true)                                      \
+  X(MemGetInfo, cuMemGetInfo_v2, true)                                           \
+  X(MemAlloc, cuMemAlloc_v2, true)                                               \
+  X(MemFree, cuMemFree_v2, true)                                                 \
+  X(MemHostAlloc, cuMemHostAlloc, true)                                          \
+  X(MemFreeHost, cuMemFreeHost, true)                                            \
+  X(MemHostGetDevicePointer, cuMemHostGetDevicePointer_v2, true)                 \
+  X(MemcpyHtoDAsync, cuMemcpyHtoDAsync_v2, true)                                 \
+  X(MemcpyDtoHAsync, cuMemcpyDtoHAsync_v2, true)                                 \
+  X(MemcpyDtoDAsync, cuMemcpyDtoDAsync_v2, true)                                 \
+  X(MemsetD8Async, cuMemsetD8Async, true)                                        \
+  X(ModuleLoadDataEx, cuModuleLoadDataEx, true)                                  \
+  X(ModuleUnload, cuModuleUnload, true)                                          \
+  X(ModuleGetFunction, cuModuleGetFunction, true)                                \
+  X(FuncGetAttribute, cuFuncGetAttribute, true)                                  \
+  X(FuncSetAttribute, cuFuncSetAttribute, true)                                  \
+  X(FuncGetParamInfo, cuFuncGetParamInfo, false)                                 \
   X(OccupancyMaxActiveBlocks, cuOccupancyMaxActiveBlocksPerMultiprocessor, true) \
-  X(StreamCreateWithPriority, cuStreamCreateWithPriority, true)       \
-  X(StreamDestroy, cuStreamDestroy_v2, true)                          \
-  X(StreamSynchronize, cuStreamSynchronize, true)                     \
-  X(StreamQuery, cuStreamQuery, true)                                 \
-  X(StreamBeginCapture, cuStreamBeginCapture_v2, true)                \
-  X(StreamEndCapture, cuStreamEndCapture, true)                       \
-  X(StreamWriteValue32, cuStreamWriteValue32_v2, false)               \
-  X(StreamWriteValue64, cuStreamWriteValue64_v2, false)               \
-  X(StreamWaitValue32, cuStreamWaitValue32_v2, false)                 \
-  X(StreamBatchMemOp, cuStreamBatchMemOp_v2, false)                   \
-  X(GraphInstantiate, cuGraphInstantiateWithFlags, true)              \
-  X(GraphUpload, cuGraphUpload, true)                                 \
-  X(GraphLaunch, cuGraphLaunch, true)                                 \
-  X(GraphDestroy, cuGraphDestroy, true)                               \
-  X(GraphExecDestroy, cuGraphExecDestroy, true)                       \
-  X(LaunchKernel, cuLaunchKernel, true)                               \
-  X(EventCreate, cuEventCreate, true)                                 \
-  X(EventDestroy, cuEventDestroy_v2, true)                            \
-  X(EventRecord, cuEventRecord, true)                                 \
-  X(EventQuery, cuEventQuery, true)                                   \
+  X(StreamCreateWithPriority, cuStreamCreateWithPriority, true)                  \
+  X(StreamDestroy, cuStreamDestroy_v2, true)                                     \
+  X(StreamSynchronize, cuStreamSynchronize, true)                                \
+  X(StreamQuery, cuStreamQuery, true)                                            \
+  X(StreamBeginCapture, cuStreamBeginCapture_v2, true)                           \
+  X(StreamEndCapture, cuStreamEndCapture, true)                                  \
+  X(StreamWriteValue32, cuStreamWriteValue32_v2, false)                          \
+  X(StreamWriteValue64, cuStreamWriteValue64_v2, false)                          \
+  X(StreamWaitValue32, cuStreamWaitValue32_v2, false)                            \
+  X(StreamBatchMemOp, cuStreamBatchMemOp_v2, false)                              \
+  X(GraphInstantiate, cuGraphInstantiateWithFlags, true)                         \
+  X(GraphUpload, cuGraphUpload, true)                                            \
+  X(GraphLaunch, cuGraphLaunch, true)                                            \
+  X(GraphDestroy, cuGraphDestroy, true)                                          \
+  X(GraphExecDestroy, cuGraphExecDestroy, true)                                  \
+  X(LaunchKernel, cuLaunchKernel, true)                                          \
+  X(EventCreate, cuEventCreate, true)                                            \
+  X(EventDestroy, cuEventDestroy_v2, true)                                       \
+  X(EventRecord, cuEventRecord, true)                                            \
+  X(EventQuery, cuEventQuery, true)                                              \
   X(EventElapsedTime, cuEventElapsedTime, true)
 
 struct Driver {
@@ -81,10 +81,10 @@ int32_t fail_cuda(CUresult result, const char *call, const char *what);
 uint32_t ptx_version_of(int cuda_version);
 
 // Returns from the calling function on failure.
-#define CALYPTE_CU(call, what)                                                                \
-  do {                                                                                        \
-    if (const CUresult calypte_result_ = (call); calypte_result_ != CUDA_SUCCESS)             \
-      return ::calypte::cuda::fail_cuda(calypte_result_, #call, what);                        \
+#define CALYPTE_CU(call, what)                                                    \
+  do {                                                                            \
+    if (const CUresult calypte_result_ = (call); calypte_result_ != CUDA_SUCCESS) \
+      return ::calypte::cuda::fail_cuda(calypte_result_, #call, what);            \
   } while (0)
 
 }  // namespace calypte::cuda

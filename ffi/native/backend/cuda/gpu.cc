@@ -10,7 +10,8 @@ namespace calypte::cuda {
 int32_t open_device(const Driver &cu, uint32_t index, CUdevice &out) {
   int count = 0;
   CALYPTE_CU(cu.DeviceGetCount(&count), "open device");
-  if (static_cast<uint32_t>(count) <= index) return fail(CALYPTE_E_NO_DEVICE, "no CUDA device %u: this machine has %d", index, count);
+  if (static_cast<uint32_t>(count) <= index)
+    return fail(CALYPTE_E_NO_DEVICE, "no CUDA device %u: this machine has %d", index, count);
   CALYPTE_CU(cu.DeviceGet(&out, static_cast<int>(index)), "open device");
   return 0;
 }
@@ -25,7 +26,8 @@ int32_t describe_device(const Driver &cu, CUdevice device, calypte_device &out) 
   out.memory_bytes = total;
   const auto read = [&](CUdevice_attribute attribute) {
     int value = 0;
-    return cu.DeviceGetAttribute(&value, attribute, device) == CUDA_SUCCESS && value > 0 ? static_cast<uint32_t>(value) : 0;
+    return cu.DeviceGetAttribute(&value, attribute, device) == CUDA_SUCCESS && value > 0 ? static_cast<uint32_t>(value)
+                                                                                         : 0;
   };
   out.sms = read(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
   out.compute_major = read(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
@@ -82,7 +84,8 @@ int32_t Gpu::make_stream(int priority, CUstream &out) {
 }
 
 CUresult Gpu::write_gate(CUstream stream, uint32_t word, uint32_t value) const {
-  if (has(CALYPTE_FEATURE_STREAM_MEMOPS)) return cu->StreamWriteValue32(stream, gate_word(word), value, CU_STREAM_WRITE_VALUE_DEFAULT);
+  if (has(CALYPTE_FEATURE_STREAM_MEMOPS))
+    return cu->StreamWriteValue32(stream, gate_word(word), value, CU_STREAM_WRITE_VALUE_DEFAULT);
   return cu->MemcpyHtoDAsync(gate_word(word), constants.host + value * sizeof(uint32_t), sizeof(uint32_t), stream);
 }
 
@@ -101,20 +104,33 @@ int32_t Gpu::open(uint32_t device_index, uint32_t disable_features) {
     features[feature] = {on, on ? present : absent};
     if ((disable_features >> feature & 1) != 0 && on) lower(feature, "switched off by the caller");
   };
-  probe(CALYPTE_FEATURE_STREAM_MEMOPS, cu->StreamWriteValue32 != nullptr && cu->StreamWaitValue32 != nullptr && cu->StreamWriteValue64 != nullptr && cu->StreamBatchMemOp != nullptr,
-        "the driver has stream memory operations", "the driver has no stream memory operations: the gate is written by 4-byte copies");
-  probe(CALYPTE_FEATURE_GRAPH_MEMOPS, has(CALYPTE_FEATURE_STREAM_MEMOPS), "stream memory operations can be captured", "there are no stream memory operations");
-  probe(CALYPTE_FEATURE_PARKED_RESUME, has(CALYPTE_FEATURE_STREAM_MEMOPS), "background resumes from a parked stream", "there are no stream memory operations to park on");
-  probe(CALYPTE_FEATURE_STREAM_PRIORITY, lowest_priority != highest_priority, "the device has stream priorities", "the device has one stream priority only");
-  probe(CALYPTE_FEATURE_MAPPED_HOST, attribute(CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY, 0) != 0, "host memory can be mapped", "host memory cannot be mapped");
-  probe(CALYPTE_FEATURE_INTEGRATED, attribute(CU_DEVICE_ATTRIBUTE_INTEGRATED, 0) != 0, "CPU and GPU share memory", "the GPU has memory of its own");
-  probe(CALYPTE_FEATURE_IPC, attribute(CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, 0) != 0 && !has(CALYPTE_FEATURE_INTEGRATED), "by its attributes; no worker process uses it yet", "not claimed on integrated GPUs; no worker process uses it yet");
-  if (!has(CALYPTE_FEATURE_MAPPED_HOST)) return fail(CALYPTE_E_NO_DEVICE, "the device cannot map host memory, which completions and slots need");
+  probe(CALYPTE_FEATURE_STREAM_MEMOPS,
+        cu->StreamWriteValue32 != nullptr && cu->StreamWaitValue32 != nullptr && cu->StreamWriteValue64 != nullptr &&
+            cu->StreamBatchMemOp != nullptr,
+        "the driver has stream memory operations",
+        "the driver has no stream memory operations: the gate is written by 4-byte copies");
+  probe(CALYPTE_FEATURE_GRAPH_MEMOPS, has(CALYPTE_FEATURE_STREAM_MEMOPS), "stream memory operations can be captured",
+        "there are no stream memory operations");
+  probe(CALYPTE_FEATURE_PARKED_RESUME, has(CALYPTE_FEATURE_STREAM_MEMOPS), "background resumes from a parked stream",
+        "there are no stream memory operations to park on");
+  probe(CALYPTE_FEATURE_STREAM_PRIORITY, lowest_priority != highest_priority, "the device has stream priorities",
+        "the device has one stream priority only");
+  probe(CALYPTE_FEATURE_MAPPED_HOST, attribute(CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY, 0) != 0,
+        "host memory can be mapped", "host memory cannot be mapped");
+  probe(CALYPTE_FEATURE_INTEGRATED, attribute(CU_DEVICE_ATTRIBUTE_INTEGRATED, 0) != 0, "CPU and GPU share memory",
+        "the GPU has memory of its own");
+  probe(CALYPTE_FEATURE_IPC,
+        attribute(CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, 0) != 0 && !has(CALYPTE_FEATURE_INTEGRATED),
+        "by its attributes; no worker process uses it yet",
+        "not claimed on integrated GPUs; no worker process uses it yet");
+  if (!has(CALYPTE_FEATURE_MAPPED_HOST))
+    return fail(CALYPTE_E_NO_DEVICE, "the device cannot map host memory, which completions and slots need");
 
   if (const int32_t code = make_stream(lowest_priority, background); code < 0) return code;
   if (const int32_t code = make_stream(highest_priority, control); code < 0) return code;
   if (const int32_t code = make_stream(lowest_priority, io); code < 0) return code;
-  if (const int32_t code = allocate(kGateWords * sizeof(uint32_t), gate, "allocate the gate line"); code < 0) return code;
+  if (const int32_t code = allocate(kGateWords * sizeof(uint32_t), gate, "allocate the gate line"); code < 0)
+    return code;
   if (const int32_t code = map_host(4096, constants, "allocate the gate constants"); code < 0) return code;
   const uint32_t one = 1;
   memcpy(constants.host + sizeof one, &one, sizeof one);

@@ -85,7 +85,8 @@ void IoThread::put_request(const FinishedRequest &finished) {
   result.flags = finished.flags;
   result.number = finished.request.number;
   result.frame_seq = finished.request.number;
-  if (work.head.source == CALYPTE_SOURCE_FRAMES) result.frame_index = result.frame_seq % (*host_.frames)[work.head.frames].count;
+  if (work.head.source == CALYPTE_SOURCE_FRAMES)
+    result.frame_index = result.frame_seq % (*host_.frames)[work.head.frames].count;
   result.sensor_ns = finished.request.sensor_ns;
   result.arrival_ns = finished.request.arrival_ns;
   result.start_ns = finished.request.launch_ns;
@@ -133,7 +134,8 @@ bool IoThread::serve_job(BackgroundJob &job, uint32_t id, uint64_t now_ns) {
   bool busy = false;
   const uint64_t payload_bytes = work.head.keep_output != 0 ? work.head.output_bytes : 0;
   const uint64_t completed = core::unit_of(job.step_word());
-  for (uint64_t unit = job.collected.load(std::memory_order_relaxed); unit < completed && host_.results->room_for_background(payload_bytes); ++unit) {
+  for (uint64_t unit = job.collected.load(std::memory_order_relaxed);
+       unit < completed && host_.results->room_for_background(payload_bytes); ++unit) {
     put_unit(job, unit, now_ns);
     job.collected.store(unit + 1, std::memory_order_release);
     busy = true;

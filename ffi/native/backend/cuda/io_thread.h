@@ -27,7 +27,8 @@ class IoThread {
   using Tasks = std::vector<std::unique_ptr<CriticalTask>>;
   using Jobs = std::vector<std::unique_ptr<BackgroundJob>>;
 
-  IoThread(const Gpu &gpu, const BackendHost &host, Tasks &tasks, Jobs &jobs) : gpu_(gpu), host_(host), tasks_(tasks), jobs_(jobs) {}
+  IoThread(const Gpu &gpu, const BackendHost &host, Tasks &tasks, Jobs &jobs)
+      : gpu_(gpu), host_(host), tasks_(tasks), jobs_(jobs) {}
   ~IoThread() { stop(); }
 
   // Stages the first inputs, so that `ready` means ready, then starts the thread.

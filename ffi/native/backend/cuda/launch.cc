@@ -12,7 +12,8 @@ constexpr size_t kWorkerParameters = 11;
 constexpr size_t kWorkersFromEnd = 4;  // calypte_workers, then the three of the grid
 }  // namespace
 
-Launch::Launch(const calypte_step &step, const std::vector<calypte_arg> &args, const Kernel &kernel, const std::vector<Buffer> &buffers, const JobAddresses &job)
+Launch::Launch(const calypte_step &step, const std::vector<calypte_arg> &args, const Kernel &kernel,
+               const std::vector<Buffer> &buffers, const JobAddresses &job)
     : function_(kernel.function), name_(kernel.name), step_(step), grid_{step.grid[0], step.grid[1], step.grid[2]} {
   values_.reserve(step.arg_count + kWorkerParameters);  // pointers into it are kept
   for (uint32_t i = 0; i < step.arg_count; ++i) {
@@ -34,7 +35,8 @@ void Launch::add(const void *bytes, uint32_t size_bytes) {
   pointers_.push_back(&values_.back());
 }
 
-void Launch::add_worker_parameters(CUdeviceptr gate, CUdeviceptr control, CUdeviceptr records, CUdeviceptr stored, uint32_t step, uint32_t steps, uint32_t workers) {
+void Launch::add_worker_parameters(CUdeviceptr gate, CUdeviceptr control, CUdeviceptr records, CUdeviceptr stored,
+                                   uint32_t step, uint32_t steps, uint32_t workers) {
   for (const CUdeviceptr address : {control, gate, records, stored}) add(&address, 8);
   const uint32_t total = static_cast<uint32_t>(virtual_blocks(step_));
   for (const uint32_t word : {step, steps, total, workers, step_.grid[0], step_.grid[1], step_.grid[2]}) add(&word, 4);
@@ -49,13 +51,15 @@ void Launch::set_workers(uint32_t workers) {
 
 int32_t Launch::prepare(const Gpu &gpu) const {
   if (step_.shared_bytes <= kSharedWithoutAskingBytes) return 0;
-  CALYPTE_CU(gpu.cu->FuncSetAttribute(function_, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, static_cast<int>(step_.shared_bytes)),
+  CALYPTE_CU(gpu.cu->FuncSetAttribute(function_, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                      static_cast<int>(step_.shared_bytes)),
              ("kernel '" + name_ + "': raise its dynamic shared memory").c_str());
   return 0;
 }
 
 CUresult Launch::enqueue(const Driver &cu, CUstream stream) {
-  return cu.LaunchKernel(function_, grid_[0], grid_[1], grid_[2], step_.block[0], step_.block[1], step_.block[2], step_.shared_bytes, stream, pointers_.data(), nullptr);
+  return cu.LaunchKernel(function_, grid_[0], grid_[1], grid_[2], step_.block[0], step_.block[1], step_.block[2],
+                         step_.shared_bytes, stream, pointers_.data(), nullptr);
 }
 
 }  // namespace calypte::cuda

@@ -18,10 +18,12 @@ struct JobAddresses {
 
 class Launch {
  public:
-  Launch(const calypte_step &step, const std::vector<calypte_arg> &args, const Kernel &kernel, const std::vector<Buffer> &buffers, const JobAddresses &job);
+  Launch(const calypte_step &step, const std::vector<calypte_arg> &args, const Kernel &kernel,
+         const std::vector<Buffer> &buffers, const JobAddresses &job);
 
   // Behind the kernel's own parameters, as docs/PREEMPTION.md orders them; the launch is then (workers, 1, 1).
-  void add_worker_parameters(CUdeviceptr gate, CUdeviceptr control, CUdeviceptr records, CUdeviceptr stored, uint32_t step, uint32_t steps, uint32_t workers);
+  void add_worker_parameters(CUdeviceptr gate, CUdeviceptr control, CUdeviceptr records, CUdeviceptr stored,
+                             uint32_t step, uint32_t steps, uint32_t workers);
 
   // Another number of workers for a launch that has worker parameters.
   void set_workers(uint32_t workers);

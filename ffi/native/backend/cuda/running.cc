@@ -44,7 +44,8 @@ void CudaBackend::launch(uint32_t id, uint64_t number) {
     return;
   }
   pending_task_ = core::kNobody;
-  if (const CUresult result = task.launch(gpu_, *slot); result != CUDA_SUCCESS) set_fault(result, "launch of a critical graph");
+  if (const CUresult result = task.launch(gpu_, *slot); result != CUDA_SUCCESS)
+    set_fault(result, "launch of a critical graph");
 }
 
 void CudaBackend::enqueue(const core::Action &action) {
@@ -76,18 +77,28 @@ void CudaBackend::finish(const core::Action &action, uint32_t flags) {
 void CudaBackend::execute(const core::Action &action, uint64_t) {
   bool fed = false;
   switch (action.kind) {
-    case core::ActionKind::launch_critical: launch(action.id, action.request.number); break;
-    case core::ActionKind::drop_request: finish(action, CALYPTE_RESULT_DROPPED); break;
+    case core::ActionKind::launch_critical:
+      launch(action.id, action.request.number);
+      break;
+    case core::ActionKind::drop_request:
+      finish(action, CALYPTE_RESULT_DROPPED);
+      break;
     case core::ActionKind::complete_request: {
       const bool publish = !action.late || tasks_[action.id]->work().head.on_miss == CALYPTE_ON_MISS_PUBLISH_LATE;
       finish(action, (publish ? CALYPTE_RESULT_COMPLETE : 0u) | (action.late ? CALYPTE_RESULT_LATE : 0u));
       break;
     }
-    case core::ActionKind::fail_request: finish(action, CALYPTE_RESULT_FAILED); break;
-    case core::ActionKind::set_hold:
-      if (const CUresult result = gpu_.write_gate(gpu_.control, kHoldWord, action.number != 0 ? 1 : 0); result != CUDA_SUCCESS) set_fault(result, "write of the hold word");
+    case core::ActionKind::fail_request:
+      finish(action, CALYPTE_RESULT_FAILED);
       break;
-    case core::ActionKind::grant: granted_[action.id] = action.number; break;
+    case core::ActionKind::set_hold:
+      if (const CUresult result = gpu_.write_gate(gpu_.control, kHoldWord, action.number != 0 ? 1 : 0);
+          result != CUDA_SUCCESS)
+        set_fault(result, "write of the hold word");
+      break;
+    case core::ActionKind::grant:
+      granted_[action.id] = action.number;
+      break;
     case core::ActionKind::pause: {
       FeederCommand command;
       command.kind = FeederCommand::pause;
@@ -102,7 +113,8 @@ void CudaBackend::execute(const core::Action &action, uint64_t) {
       enqueue(action);
       fed = true;
       break;
-    case core::ActionKind::report: break;
+    case core::ActionKind::report:
+      break;
   }
   if (!fed) return;
   commands_sequence_.fetch_add(1, std::memory_order_release);
@@ -173,7 +185,8 @@ int32_t CudaBackend::stage(uint32_t kind, uint32_t id, uint64_t number, const ui
   }
   BackgroundJob &job = *jobs_[id];
   const uint64_t unit = job.staged.load(std::memory_order_relaxed);
-  if (unit >= job.collected.load(std::memory_order_acquire) + kUnitSlots) return fail(CALYPTE_E_BUSY, "submit '%s': %u units wait already", job.work().head.name, kUnitSlots);
+  if (unit >= job.collected.load(std::memory_order_acquire) + kUnitSlots)
+    return fail(CALYPTE_E_BUSY, "submit '%s': %u units wait already", job.work().head.name, kUnitSlots);
   UnitSlot &slot = job.slot(unit);
   if (job.work().head.input_bytes > 0) memcpy(slot.input.host, input, job.work().head.input_bytes);
   slot.sensor_ns = sensor_ns;
@@ -200,9 +213,15 @@ void CudaBackend::feed() {
     Entry &entry = entries_[command.number % CALYPTE_MAX_ENTRIES_AHEAD];
     if (command.kind != FeederCommand::pause) entry.number = command.number;
     switch (command.kind) {
-      case FeederCommand::entry: result = job.enqueue_entry(gpu_, command.segment, command.value, tasks, entry); break;
-      case FeederCommand::whole: result = job.enqueue_whole(gpu_, command.segment, command.value, tasks, entry); break;
-      case FeederCommand::pause: result = job.write_pause(gpu_, static_cast<uint32_t>(command.value)); break;
+      case FeederCommand::entry:
+        result = job.enqueue_entry(gpu_, command.segment, command.value, tasks, entry);
+        break;
+      case FeederCommand::whole:
+        result = job.enqueue_whole(gpu_, command.segment, command.value, tasks, entry);
+        break;
+      case FeederCommand::pause:
+        result = job.write_pause(gpu_, static_cast<uint32_t>(command.value));
+        break;
     }
     if (result != CUDA_SUCCESS) {
       set_fault(result, "enqueue of background work");
@@ -230,7 +249,8 @@ void CudaBackend::stop() {
     for (const auto &job : jobs_) job->write_pause(gpu_, 1);
     gpu_.write_gate(gpu_.control, kHoldWord, 0);
     bool parked = true;
-    while (parked && monotonic_ns() < give_up_ns) parked = gpu_.cu->StreamQuery(gpu_.background) == CUDA_ERROR_NOT_READY;
+    while (parked && monotonic_ns() < give_up_ns)
+      parked = gpu_.cu->StreamQuery(gpu_.background) == CUDA_ERROR_NOT_READY;
     gpu_.abandoned = running || parked;
   }
   io_->stop();

@@ -13,8 +13,12 @@ namespace {
 
 constexpr uint64_t kPassTimeoutNs = 200'000'000;
 
-uint32_t load(const Mapped &word) { return std::atomic_ref(*reinterpret_cast<uint32_t *>(word.host)).load(std::memory_order_acquire); }
-void store(const Mapped &word, uint32_t value) { std::atomic_ref(*reinterpret_cast<uint32_t *>(word.host)).store(value, std::memory_order_release); }
+uint32_t load(const Mapped &word) {
+  return std::atomic_ref(*reinterpret_cast<uint32_t *>(word.host)).load(std::memory_order_acquire);
+}
+void store(const Mapped &word, uint32_t value) {
+  std::atomic_ref(*reinterpret_cast<uint32_t *>(word.host)).store(value, std::memory_order_release);
+}
 
 bool wait_for(const Mapped &word, uint32_t value, uint64_t timeout_ns) {
   const uint64_t end_ns = monotonic_ns() + timeout_ns;
@@ -75,8 +79,12 @@ int32_t self_test(Gpu &gpu, uint32_t parked_streams) {
   }
   CUresult result = cu.StreamWriteValue32(gpu.control, done.device, 1, CU_STREAM_WRITE_VALUE_DEFAULT);
   if (result != CUDA_SUCCESS || !wait_for(done, 1, kPassTimeoutNs)) {
-    const std::string reason = "self-test: a stream memory operation " + (result == CUDA_SUCCESS ? std::string("had no effect within 200 ms") : "failed with " + name_of(cu, result));
-    for (const uint32_t feature : {CALYPTE_FEATURE_STREAM_MEMOPS, CALYPTE_FEATURE_GRAPH_MEMOPS, CALYPTE_FEATURE_PARKED_RESUME}) gpu.lower(feature, reason);
+    const std::string reason =
+        "self-test: a stream memory operation " +
+        (result == CUDA_SUCCESS ? std::string("had no effect within 200 ms") : "failed with " + name_of(cu, result));
+    for (const uint32_t feature :
+         {CALYPTE_FEATURE_STREAM_MEMOPS, CALYPTE_FEATURE_GRAPH_MEMOPS, CALYPTE_FEATURE_PARKED_RESUME})
+      gpu.lower(feature, reason);
     return 0;
   }
   CUstream critical = nullptr;
@@ -86,7 +94,9 @@ int32_t self_test(Gpu &gpu, uint32_t parked_streams) {
     result = probe.build(gpu, critical, target.device, done.device);
     if (result == CUDA_SUCCESS) result = cu.GraphLaunch(probe.exec, critical);
     if (result != CUDA_SUCCESS || !wait_for(done, 7, kPassTimeoutNs)) {
-      gpu.lower(CALYPTE_FEATURE_GRAPH_MEMOPS, "self-test: memory operations inside a graph: " + (result == CUDA_SUCCESS ? std::string("no effect within 200 ms") : name_of(cu, result)));
+      gpu.lower(CALYPTE_FEATURE_GRAPH_MEMOPS,
+                "self-test: memory operations inside a graph: " +
+                    (result == CUDA_SUCCESS ? std::string("no effect within 200 ms") : name_of(cu, result)));
       gpu.lower(CALYPTE_FEATURE_PARKED_RESUME, "the critical graph cannot open the gate itself");
     }
   }
@@ -103,7 +113,8 @@ int32_t self_test(Gpu &gpu, uint32_t parked_streams) {
   store(done, 0);
   for (CUstream stream : parked) {
     CALYPTE_CU(cu.StreamWaitValue32(stream, park.device, 0, CU_STREAM_WAIT_VALUE_EQ), "self-test: park a stream");
-    CALYPTE_CU(cu.MemcpyHtoDAsync(gpu.gate_word(kGateWords - 1), gpu.constants.host, sizeof(uint32_t), stream), "self-test: park a stream");
+    CALYPTE_CU(cu.MemcpyHtoDAsync(gpu.gate_word(kGateWords - 1), gpu.constants.host, sizeof(uint32_t), stream),
+               "self-test: park a stream");
   }
   const timespec settle{0, 2'000'000};
   nanosleep(&settle, nullptr);
@@ -113,7 +124,8 @@ int32_t self_test(Gpu &gpu, uint32_t parked_streams) {
   CALYPTE_CU(cu.CtxSynchronize(), "self-test: release the parked stream");
   if (!passed) {
     gpu.lower(CALYPTE_FEATURE_PARKED_RESUME,
-              "self-test: a critical graph did not pass a parked stream in 200 ms, so the host resumes background; CUDA_DEVICE_MAX_CONNECTIONS=32 gives more queues");
+              "self-test: a critical graph did not pass a parked stream in 200 ms, so the host resumes background; "
+              "CUDA_DEVICE_MAX_CONNECTIONS=32 gives more queues");
   } else {
     char text[120];
     snprintf(text, sizeof text, "self-test: a critical graph passed %zu parked stream(s)", parked.size());

@@ -51,7 +51,8 @@ std::vector<GpuStep> gpu_steps(const Work &work, uint32_t sms) {
     uint64_t ns = step.estimate_ns > 0 ? step.estimate_ns : derived_ns(step, sms);
     if (!measured) ns = scaled(ns, work.head.estimate_ns, derived_sum_ns);
     out.estimate_ns = std::clamp<uint64_t>(ns, 1, kLongestNs);
-    const uint64_t block_ns = step.block_estimate_ns > 0 ? step.block_estimate_ns : out.estimate_ns / ceil_div(out.blocks, out.workers);
+    const uint64_t block_ns =
+        step.block_estimate_ns > 0 ? step.block_estimate_ns : out.estimate_ns / ceil_div(out.blocks, out.workers);
     // One after another the blocks cannot take less than this: a shorter block contradicts the step's estimate.
     out.block_ns = std::clamp(block_ns, ceil_div(out.estimate_ns, out.blocks), out.estimate_ns);
     steps.push_back(out);

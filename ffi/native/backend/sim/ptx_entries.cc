@@ -3,12 +3,16 @@
 namespace calypte::sim {
 namespace {
 
-bool begins_word(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' || c == '%' || c == '.'; }
+bool begins_word(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' || c == '%' || c == '.';
+}
 bool in_word(char c) { return begins_word(c) || (c >= '0' && c <= '9'); }
 
 // One past the comment or string that begins at `at`, or `at` if none does.
 size_t skip_opaque(const std::string &text, size_t at) {
-  const auto past = [&](size_t found, size_t length) { return found == std::string::npos ? text.size() : found + length; };
+  const auto past = [&](size_t found, size_t length) {
+    return found == std::string::npos ? text.size() : found + length;
+  };
   if (text.compare(at, 2, "//") == 0) return past(text.find('\n', at), 1);
   if (text.compare(at, 2, "/*") == 0) return past(text.find("*/", at + 2), 2);
   if (text[at] == '"') return past(text.find('"', at + 1), 1);

@@ -26,7 +26,8 @@ class Rng {
 
   // 0..limit, both included.
   uint64_t up_to(uint64_t limit) {
-    return static_cast<uint64_t>((static_cast<unsigned __int128>(next()) * (static_cast<unsigned __int128>(limit) + 1)) >> 64);
+    return static_cast<uint64_t>(
+        (static_cast<unsigned __int128>(next()) * (static_cast<unsigned __int128>(limit) + 1)) >> 64);
   }
 
   // [0, 1), exact multiples of 2^-53.

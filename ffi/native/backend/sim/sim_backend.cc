@@ -9,7 +9,9 @@ constexpr uint64_t kSamplePeriodNs = 10'000'000;
 constexpr uint64_t kFullStoreRetryNs = 1'000'000;
 
 // Never, rather than a time that has wrapped around.
-constexpr uint64_t later(uint64_t time_ns, uint64_t by_ns) { return time_ns > core::kNever - by_ns ? core::kNever : time_ns + by_ns; }
+constexpr uint64_t later(uint64_t time_ns, uint64_t by_ns) {
+  return time_ns > core::kNever - by_ns ? core::kNever : time_ns + by_ns;
+}
 
 }  // namespace
 
@@ -29,27 +31,41 @@ void SimBackend::execute(const core::Action &action, uint64_t now_ns) {
   begin(now_ns);
   advance_to(now_ns);
   switch (action.kind) {
-    case core::ActionKind::launch_critical: gpu_.launch_critical(action.id, action.request.number, now_ns_); return;
-    case core::ActionKind::drop_request: publish(action, CALYPTE_RESULT_DROPPED); return;
-    case core::ActionKind::fail_request: publish(action, CALYPTE_RESULT_FAILED); return;
+    case core::ActionKind::launch_critical:
+      gpu_.launch_critical(action.id, action.request.number, now_ns_);
+      return;
+    case core::ActionKind::drop_request:
+      publish(action, CALYPTE_RESULT_DROPPED);
+      return;
+    case core::ActionKind::fail_request:
+      publish(action, CALYPTE_RESULT_FAILED);
+      return;
     case core::ActionKind::complete_request: {
       const bool withheld = action.late && tasks_[action.id].work.head.on_miss == CALYPTE_ON_MISS_DROP;
       publish(action, (action.late ? CALYPTE_RESULT_LATE : 0) | (withheld ? 0 : CALYPTE_RESULT_COMPLETE));
       return;
     }
-    case core::ActionKind::set_hold: gpu_.set_hold(action.number != 0, now_ns_); return;
-    case core::ActionKind::grant: gpu_.set_granted(action.id, action.number); return;
-    case core::ActionKind::pause: gpu_.set_pause(action.id, action.number != 0, now_ns_); return;
+    case core::ActionKind::set_hold:
+      gpu_.set_hold(action.number != 0, now_ns_);
+      return;
+    case core::ActionKind::grant:
+      gpu_.set_granted(action.id, action.number);
+      return;
+    case core::ActionKind::pause:
+      gpu_.set_pause(action.id, action.number != 0, now_ns_);
+      return;
     case core::ActionKind::enqueue_entry:
     case core::ActionKind::launch_whole: {
       const bool whole = action.kind == core::ActionKind::launch_whole;
-      const bool taken = whole ? gpu_.launch_whole(action.id, action.segment, now_ns_) : gpu_.enqueue(action.id, action.segment, now_ns_);
+      const bool taken = whole ? gpu_.launch_whole(action.id, action.segment, now_ns_)
+                               : gpu_.enqueue(action.id, action.segment, now_ns_);
       if (taken) return;
       fault_text_ = "more than CALYPTE_MAX_ENTRIES_AHEAD background entries were enqueued";
       emit(core::EventKind::fault, action.id, now_ns_);
       return;
     }
-    case core::ActionKind::report: return;
+    case core::ActionKind::report:
+      return;
   }
 }
 
@@ -95,10 +111,18 @@ void SimBackend::on_timer(const Timer &timer) {
       jobs_[timer.id].staging.retry_set = false;
       stage_next(timer.id, timer.time_ns);
       return;
-    case TimerKind::staged: staged(timer.id, timer.time_ns); return;
-    case TimerKind::result: collect(timer.id, timer.tag, timer.time_ns); return;
-    case TimerKind::sample: sample(timer.time_ns); return;
-    default: gpu_.on_timer(timer); return;
+    case TimerKind::staged:
+      staged(timer.id, timer.time_ns);
+      return;
+    case TimerKind::result:
+      collect(timer.id, timer.tag, timer.time_ns);
+      return;
+    case TimerKind::sample:
+      sample(timer.time_ns);
+      return;
+    default:
+      gpu_.on_timer(timer);
+      return;
   }
 }
 
@@ -166,7 +190,8 @@ void SimBackend::stage_next(uint32_t id, uint64_t now_ns) {
     return;
   }
   UnitInput &input = staging.input(staging.staged);
-  input.sensor_ns = from_caller ? staging.sensors_ns[staging.staged % staging.sensors_ns.size()].load(std::memory_order_relaxed)
+  input.sensor_ns = from_caller
+                        ? staging.sensors_ns[staging.staged % staging.sensors_ns.size()].load(std::memory_order_relaxed)
                     : staging.period_ns > 0 ? staging.due_ns
                                             : now_ns;
   // A job that fell behind does not catch up in a burst: the period is a limit, not a schedule.
@@ -229,7 +254,8 @@ int32_t SimBackend::stage(uint32_t kind, uint32_t work, uint64_t number, const u
   Job &job = jobs_[work];
   JobStaging &staging = job.staging;
   if (number - staging.collected.load(std::memory_order_acquire) >= kSlots) {
-    return fail(CALYPTE_E_BUSY, "submit '%s': all %llu input slots are taken", job.work.head.name, static_cast<unsigned long long>(kSlots));
+    return fail(CALYPTE_E_BUSY, "submit '%s': all %llu input slots are taken", job.work.head.name,
+                static_cast<unsigned long long>(kSlots));
   }
   staging.sensors_ns[number % staging.sensors_ns.size()].store(sensor_ns, std::memory_order_relaxed);
   staging.submitted.store(number + 1, std::memory_order_release);

@@ -33,12 +33,17 @@ constexpr FeatureText kFeatures[CALYPTE_FEATURES] = {
     {false, "the simulator locks no memory"},
 };
 
-bool switched_off(const calypte_options &options, uint32_t feature) { return (options.disable_features >> feature & 1) != 0; }
+bool switched_off(const calypte_options &options, uint32_t feature) {
+  return (options.disable_features >> feature & 1) != 0;
+}
 
 }  // namespace
 
 SimBackend::SimBackend(const calypte_options &options, const BackendHost &host)
-    : options_(options), host_(host), sms_(options.sim_sms == 0 ? kDefaultSms : options.sim_sms), gpu_(options.seed, timeline_, *this) {
+    : options_(options),
+      host_(host),
+      sms_(options.sim_sms == 0 ? kDefaultSms : options.sim_sms),
+      gpu_(options.seed, timeline_, *this) {
   outbox_.reserve(256);
 }
 
@@ -75,7 +80,8 @@ int32_t SimBackend::module(std::string ptx) {
 }
 
 int32_t SimBackend::kernel(int32_t module, const char *name) {
-  if (module < 0 || static_cast<size_t>(module) >= modules_.size()) return fail(CALYPTE_E_NOT_FOUND, "kernel '%s': no module %d", name, module);
+  if (module < 0 || static_cast<size_t>(module) >= modules_.size())
+    return fail(CALYPTE_E_NOT_FOUND, "kernel '%s': no module %d", name, module);
   for (size_t i = 0; i < kernels_.size(); ++i) {
     if (kernels_[i].module == module && kernels_[i].name == name) return static_cast<int32_t>(i);
   }
@@ -89,13 +95,16 @@ int32_t SimBackend::kernel(int32_t module, const char *name) {
       }
       listed += (listed.empty() ? "" : ", ") + each;
     }
-    return fail(CALYPTE_E_NOT_FOUND, "module %d has no kernel '%.128s'; its entries are: %s", module, name, listed.empty() ? "none" : listed.c_str());
+    return fail(CALYPTE_E_NOT_FOUND, "module %d has no kernel '%.128s'; its entries are: %s", module, name,
+                listed.empty() ? "none" : listed.c_str());
   }
   kernels_.push_back({module, name});
   return static_cast<int32_t>(kernels_.size() - 1);
 }
 
-bool SimBackend::has_kernel(int32_t kernel) const { return kernel >= 0 && static_cast<size_t>(kernel) < kernels_.size(); }
+bool SimBackend::has_kernel(int32_t kernel) const {
+  return kernel >= 0 && static_cast<size_t>(kernel) < kernels_.size();
+}
 
 int32_t SimBackend::kernel_info(int32_t kernel, uint32_t threads, uint32_t, calypte_kernel_info &out) {
   if (!has_kernel(kernel)) return fail(CALYPTE_E_NOT_FOUND, "kernel_info: no kernel %d", kernel);
@@ -116,8 +125,8 @@ int32_t SimBackend::buffer(uint64_t size_bytes) {
   if (size_bytes == 0) return fail(CALYPTE_E_INVALID, "buffer: size_bytes must be greater than 0");
   const uint64_t free_bytes = kMemoryBytes - buffers_bytes();
   if (size_bytes > free_bytes) {
-    return fail(CALYPTE_E_NO_MEMORY, "buffer: %llu bytes, but the simulated GPU has %llu free", static_cast<unsigned long long>(size_bytes),
-                static_cast<unsigned long long>(free_bytes));
+    return fail(CALYPTE_E_NO_MEMORY, "buffer: %llu bytes, but the simulated GPU has %llu free",
+                static_cast<unsigned long long>(size_bytes), static_cast<unsigned long long>(free_bytes));
   }
   buffers_.push_back(size_bytes);
   return static_cast<int32_t>(buffers_.size() - 1);
@@ -131,8 +140,9 @@ int32_t SimBackend::check_range(const char *operation, int32_t buffer, uint64_t 
   const uint64_t bytes = buffer_bytes(buffer);
   if (bytes == 0) return fail(CALYPTE_E_NOT_FOUND, "%s: no buffer %d", operation, buffer);
   if (offset <= bytes && size_bytes <= bytes - offset) return 0;
-  return fail(CALYPTE_E_INVALID, "%s: %llu bytes at %llu lie outside buffer %d of %llu bytes", operation, static_cast<unsigned long long>(size_bytes),
-              static_cast<unsigned long long>(offset), buffer, static_cast<unsigned long long>(bytes));
+  return fail(CALYPTE_E_INVALID, "%s: %llu bytes at %llu lie outside buffer %d of %llu bytes", operation,
+              static_cast<unsigned long long>(size_bytes), static_cast<unsigned long long>(offset), buffer,
+              static_cast<unsigned long long>(bytes));
 }
 
 int32_t SimBackend::buffer_write(int32_t buffer, uint64_t offset, const uint8_t *, uint64_t size_bytes) {
@@ -146,7 +156,8 @@ int32_t SimBackend::buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, 
 }
 
 uint32_t SimBackend::frame_count(const Work &work) const {
-  if (work.head.source != CALYPTE_SOURCE_FRAMES || host_.frames == nullptr || work.head.frames >= host_.frames->size()) return 0;
+  if (work.head.source != CALYPTE_SOURCE_FRAMES || host_.frames == nullptr || work.head.frames >= host_.frames->size())
+    return 0;
   return (*host_.frames)[work.head.frames].count;
 }
 
@@ -155,7 +166,8 @@ int32_t SimBackend::add(const Work &work) {
     Task &task = tasks_.emplace_back();
     task.work = work;
     task.steps = gpu_steps(work, sms_);
-    task.slots.count = std::min<uint32_t>(work.head.queue_depth + TaskSlots::kSpare, static_cast<uint32_t>(task.slots.held.size()));
+    task.slots.count =
+        std::min<uint32_t>(work.head.queue_depth + TaskSlots::kSpare, static_cast<uint32_t>(task.slots.held.size()));
     return 0;
   }
   Job &job = jobs_.emplace_back();
@@ -188,7 +200,8 @@ int32_t SimBackend::ready(core::SchedulerConfig &config) {
     core::JobConfig &out = config.jobs[i];
     for (core::Segment &segment : out.segments) {
       segment.estimate_ns = 0;
-      for (uint32_t s = 0; s < segment.step_count; ++s) segment.estimate_ns += job.steps[segment.first_step + s].estimate_ns;
+      for (uint32_t s = 0; s < segment.step_count; ++s)
+        segment.estimate_ns += job.steps[segment.first_step + s].estimate_ns;
     }
     out.estimate_ns = work_estimate_ns(job.work, job.steps);
     GpuJob gpu_job;

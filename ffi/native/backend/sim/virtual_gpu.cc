@@ -5,13 +5,13 @@
 namespace calypte::sim {
 namespace {
 
-constexpr uint64_t kLaunchNs = 4'000;        // a launch costs the host 3.6 us, and reaches an idle GPU soon after
+constexpr uint64_t kLaunchNs = 4'000;  // a launch costs the host 3.6 us, and reaches an idle GPU soon after
 constexpr uint64_t kLaunchJitterNs = 1'500;
-constexpr uint64_t kResumeNs = 4'600;        // background blocks run again 4.6 us (p99 5.1) after the gate has opened
+constexpr uint64_t kResumeNs = 4'600;  // background blocks run again 4.6 us (p99 5.1) after the gate has opened
 constexpr uint64_t kResumeJitterNs = 500;
-constexpr uint64_t kFollowNs = 1'000;        // from the end of an entry to the next one in the stream
-constexpr uint64_t kSkipEntryNs = 6'000;     // an entry that finds nothing to do
-constexpr uint64_t kSkipStepNs = 1'000;      // a kernel of a graph whose turn it is not
+constexpr uint64_t kFollowNs = 1'000;          // from the end of an entry to the next one in the stream
+constexpr uint64_t kSkipEntryNs = 6'000;       // an entry that finds nothing to do
+constexpr uint64_t kSkipStepNs = 1'000;        // a kernel of a graph whose turn it is not
 constexpr double kCriticalDeviation = 0.0127;  // p99 of the factor: exp(0.0127 * 2.33) = 1.03
 constexpr double kStepDeviation = 0.005;
 
@@ -72,8 +72,10 @@ void VirtualGpu::critical_end(uint64_t now_ns) {
 
 void VirtualGpu::set_hold(bool on, uint64_t now_ns) {
   hold_ = on;
-  if (on) gate_closed(now_ns);
-  else gate_opened(now_ns);
+  if (on)
+    gate_closed(now_ns);
+  else
+    gate_opened(now_ns);
 }
 
 void VirtualGpu::set_pause(uint32_t job, bool on, uint64_t now_ns) {
@@ -131,7 +133,8 @@ void VirtualGpu::entry_start(uint64_t now_ns) {
     stream_ = Stream::waiting;
     return;
   }
-  const bool mine = job.step() >= segment.first_step && job.step() < segment.first_step + segment.step_count && job.unit() < head().granted;
+  const bool mine = job.step() >= segment.first_step && job.step() < segment.first_step + segment.step_count &&
+                    job.unit() < head().granted;
   if (!mine || (!head().whole && closed_for(head()))) {
     end_entry(std::max(kSkipEntryNs, segment.step_count * kSkipStepNs), now_ns);
     return;
@@ -145,7 +148,8 @@ void VirtualGpu::start_step(uint64_t now_ns) {
   const uint32_t done = jobs_[head().job].blocks_done;
   const uint64_t full_ns = rng_.jittered(step.estimate_ns, kStepDeviation);
   run_begin_ns_ = now_ns;
-  run_ns_ = std::max<uint64_t>(static_cast<uint64_t>(static_cast<unsigned __int128>(full_ns) * (step.blocks - done) / step.blocks), 1);
+  run_ns_ = std::max<uint64_t>(
+      static_cast<uint64_t>(static_cast<unsigned __int128>(full_ns) * (step.blocks - done) / step.blocks), 1);
   free_ns_ = now_ns + run_ns_;
   stream_ = Stream::running;
   next_timer(TimerKind::step_end, free_ns_);
@@ -167,9 +171,12 @@ void VirtualGpu::step_end(uint64_t now_ns) {
   const uint64_t unit = job.unit();
   job.step_word = unit_ended ? core::step_word_of(unit + 1, 0) : core::step_word_of(unit, next);
   if (unit_ended) host_.unit_done(head().job, unit, now_ns);
-  if (next == segment.first_step + segment.step_count) end_entry(0, now_ns);
-  else if (closed_for(head())) end_entry((segment.first_step + segment.step_count - next) * kSkipStepNs, now_ns);
-  else start_step(now_ns);
+  if (next == segment.first_step + segment.step_count)
+    end_entry(0, now_ns);
+  else if (closed_for(head()))
+    end_entry((segment.first_step + segment.step_count - next) * kSkipStepNs, now_ns);
+  else
+    start_step(now_ns);
 }
 
 void VirtualGpu::leave(uint64_t now_ns) {
@@ -189,8 +196,10 @@ void VirtualGpu::leave(uint64_t now_ns) {
 void VirtualGpu::end_entry(uint64_t delay_ns, uint64_t now_ns) {
   stream_ = Stream::ending;
   free_ns_ = now_ns;
-  if (delay_ns == 0) entry_end(now_ns);
-  else next_timer(TimerKind::entry_end, now_ns + delay_ns);
+  if (delay_ns == 0)
+    entry_end(now_ns);
+  else
+    next_timer(TimerKind::entry_end, now_ns + delay_ns);
 }
 
 void VirtualGpu::entry_end(uint64_t now_ns) {
@@ -215,20 +224,34 @@ void VirtualGpu::on_timer(const Timer &timer) {
       timeline_.set(TimerKind::critical_start, resident ? std::max(now_ns, free_ns_) : now_ns, timer.id);
       return;
     }
-    case TimerKind::critical_start: critical_start(timer.id, now_ns); return;
+    case TimerKind::critical_start:
+      critical_start(timer.id, now_ns);
+      return;
     case TimerKind::critical_end:
       if (timer.tag == sharing_) critical_end(now_ns);
       return;
-    case TimerKind::critical_out: host_.critical_done(timer.id, now_ns); return;
-    default: break;
+    case TimerKind::critical_out:
+      host_.critical_done(timer.id, now_ns);
+      return;
+    default:
+      break;
   }
   if (timer.tag != generation_) return;
   switch (timer.kind) {
-    case TimerKind::entry_start: entry_start(now_ns); return;
-    case TimerKind::step_end: step_end(now_ns); return;
-    case TimerKind::leave: leave(now_ns); return;
-    case TimerKind::entry_end: entry_end(now_ns); return;
-    default: return;
+    case TimerKind::entry_start:
+      entry_start(now_ns);
+      return;
+    case TimerKind::step_end:
+      step_end(now_ns);
+      return;
+    case TimerKind::leave:
+      leave(now_ns);
+      return;
+    case TimerKind::entry_end:
+      entry_end(now_ns);
+      return;
+    default:
+      return;
   }
 }
 

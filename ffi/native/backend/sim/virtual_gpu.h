@@ -48,7 +48,8 @@ struct GpuJob {
 
 class VirtualGpu {
  public:
-  VirtualGpu(uint64_t seed, Timeline &timeline, GpuHost &host) : seed_(seed), rng_(seed, 0, 0), timeline_(timeline), host_(host) {}
+  VirtualGpu(uint64_t seed, Timeline &timeline, GpuHost &host)
+      : seed_(seed), rng_(seed, 0, 0), timeline_(timeline), host_(host) {}
 
   void add_task(const GpuTask &task) { tasks_.push_back(task); }
   void add_job(GpuJob job) { jobs_.push_back(std::move(job)); }
@@ -59,8 +60,12 @@ class VirtualGpu {
   void set_pause(uint32_t job, bool on, uint64_t now_ns);
   void set_granted(uint32_t job, uint64_t units) { jobs_[job].granted = units; }
   // Both return false if the stream already holds CALYPTE_MAX_ENTRIES_AHEAD: the scheduler broke its promise.
-  bool enqueue(uint32_t job, uint32_t segment, uint64_t now_ns) { return append({job, segment, false, jobs_[job].granted}, now_ns); }
-  bool launch_whole(uint32_t job, uint32_t segment, uint64_t now_ns) { return append({job, segment, true, jobs_[job].granted}, now_ns); }
+  bool enqueue(uint32_t job, uint32_t segment, uint64_t now_ns) {
+    return append({job, segment, false, jobs_[job].granted}, now_ns);
+  }
+  bool launch_whole(uint32_t job, uint32_t segment, uint64_t now_ns) {
+    return append({job, segment, true, jobs_[job].granted}, now_ns);
+  }
 
   // Carries out a timer of the kinds gate_close..entry_end.
   void on_timer(const Timer &timer);
@@ -119,10 +124,10 @@ class VirtualGpu {
   uint32_t first_ = 0;
   uint32_t count_ = 0;
   Stream stream_ = Stream::idle;
-  uint64_t generation_ = 0;    // only the newest timer of the stream counts
-  uint64_t run_begin_ns_ = 0;  // of the step that runs
-  uint64_t run_ns_ = 0;        // how long it takes from there if nothing closes the gate
-  uint64_t free_ns_ = 0;       // when the step that runs will have left the GPU
+  uint64_t generation_ = 0;     // only the newest timer of the stream counts
+  uint64_t run_begin_ns_ = 0;   // of the step that runs
+  uint64_t run_ns_ = 0;         // how long it takes from there if nothing closes the gate
+  uint64_t free_ns_ = 0;        // when the step that runs will have left the GPU
   uint64_t entry_busy_ns_ = 0;  // of the entry at the head, so far
 
   std::array<uint64_t, CALYPTE_MAX_TASKS> numbers_{};
