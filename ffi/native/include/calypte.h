@@ -67,7 +67,7 @@ extern "C" {
 #define CALYPTE_CLOCK_REAL 1
 #define CALYPTE_CLOCK_VIRTUAL 2 /* sim only: time moves only inside calypte_sim_advance */
 
-/* Levels of preemptibility, cheapest claim first. */
+/* Levels of preemptibility, cheapest claim first. Steps take WHOLE and BLOCK; the other two are reserved. */
 #define CALYPTE_LEVEL_WHOLE 0
 #define CALYPTE_LEVEL_SLICE 1
 #define CALYPTE_LEVEL_BLOCK 2
@@ -205,7 +205,7 @@ typedef struct calypte_arg {
  */
 typedef struct calypte_step {
   uint32_t kernel;  /* id from calypte_kernel */
-  uint32_t level;   /* CALYPTE_LEVEL_*; critical work: WHOLE */
+  uint32_t level;   /* CALYPTE_LEVEL_WHOLE or _BLOCK; critical work: WHOLE */
   uint32_t grid[3]; /* virtual blocks, each >= 1; product < 2^31 */
   uint32_t block[3];
   uint32_t shared_bytes; /* dynamic */
