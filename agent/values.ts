@@ -5,6 +5,7 @@
  * element, as `verify` of a bundle asks.
  */
 import { type BufferEntry, type Manifest, outputLayout } from "./bundle.ts";
+import { hexOf } from "./bundle_reader.ts";
 import { type Dtype, DTYPE_BYTES } from "./bundle_schema.ts";
 
 /** One output buffer and where it lies in the output blob. */
@@ -35,7 +36,7 @@ export function decodeOutputs(fields: readonly OutputField[], blob: Uint8Array):
   return Object.fromEntries(fields.map((field) => {
     const { name, offset, sizeBytes, dtype, shape } = field;
     const bytes = blob.subarray(offset, offset + sizeBytes);
-    if (dtype === undefined || shape === undefined) return [name, hex(bytes)];
+    if (dtype === undefined || shape === undefined) return [name, hexOf(bytes)];
     return [name, nest(Array.from(elements(bytes, dtype), toJson), shape)];
   }));
 }
@@ -144,9 +145,4 @@ function nest(flat: Nested[], shape: readonly number[]): Nested[] {
     level = next;
   }
   return level;
-}
-
-/** Lower-case hexadecimal. */
-export function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

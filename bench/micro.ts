@@ -9,7 +9,7 @@
  * All through the library's C interface: periodic critical tasks whose thread is hot, background that keeps every SM
  * full, idle and busy stretches interleaved in one engine in an order drawn from the seed.
  */
-import { type Engine, NativeEngine, openLibrary, type StepSpec } from "../ffi/mod.ts";
+import { type Engine, type Library, NativeEngine, openLibrary, type StepSpec } from "../ffi/mod.ts";
 import { libraryPath } from "../ffi/library.ts";
 import { rewriteModule } from "../ptx/mod.ts";
 import { parseArgs } from "../agent/std/mod.ts";
@@ -157,12 +157,17 @@ class Bench {
   }
 }
 
-function open(settings: Settings): Engine {
-  return NativeEngine.open(openLibrary(libraryPath()), { backend: settings.backend, seed: settings.seed });
+/** Settings with the library that all engines of one run share. */
+interface Run extends Settings {
+  library: Library;
+}
+
+function open({ library, backend, seed }: Run): Engine {
+  return NativeEngine.open(library, { backend, seed });
 }
 
 /** Rounds of `spin` for a block of 1 us, by itself on an idle SM and with every SM full. */
-function calibrate(settings: Settings): { alonePerUs: number; fullPerUs: number } {
+function calibrate(settings: Run): { alonePerUs: number; fullPerUs: number } {
   if (settings.backend === "sim") return { alonePerUs: 100, fullPerUs: 100 };
   using engine = open(settings);
   const bench = new Bench(engine);
@@ -186,7 +191,7 @@ function measureLatency(
   },
   blockUsList: readonly number[],
   rates: { alonePerUs: number; fullPerUs: number },
-  settings: Settings,
+  settings: Run,
 ): LatencyRow[] {
   using engine = open(settings);
   const bench = new Bench(engine);
@@ -260,7 +265,7 @@ function measureLatency(
 function measureCost(
   blockUsList: readonly number[],
   rates: { fullPerUs: number },
-  settings: Settings,
+  settings: Run,
 ): CostRow[] {
   using engine = open(settings);
   const bench = new Bench(engine);
@@ -281,7 +286,9 @@ function pause(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
-export function runMicro(settings: Settings): MicroReport {
+export function runMicro(wanted: Settings): MicroReport {
+  using library = openLibrary(libraryPath());
+  const settings = { ...wanted, library };
   const rates = calibrate(settings);
   using engine = open(settings);
   const device = engine.device();

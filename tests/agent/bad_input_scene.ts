@@ -1,4 +1,5 @@
 /** A mission that runs, to be broken, and the agent as a process that is given it. */
+import { hexOf } from "../../agent/bundle_reader.ts";
 import { path } from "../../agent/std/mod.ts";
 import { libraryPath } from "../../ffi/mod.ts";
 import { assertStringIncludes } from "../assert.ts";
@@ -62,7 +63,7 @@ export class Scene {
     Deno.writeFileSync(this.at(`tiny/${file}`), bytes);
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
     this.change(({ modules, buffers }) => {
-      for (const entry of [...modules, ...buffers]) if (entry.file === file) entry.sha256 = digest.toHex();
+      for (const entry of [...modules, ...buffers]) if (entry.file === file) entry.sha256 = hexOf(digest);
     });
   }
 

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "../assert.ts";
 import type { Dtype } from "../../agent/bundle_schema.ts";
-import { compareOutputs, decodeOutputs, hex, type OutputField } from "../../agent/values.ts";
+import { hexOf } from "../../agent/bundle_reader.ts";
+import { compareOutputs, decodeOutputs, type OutputField } from "../../agent/values.ts";
 
 function field(
   dtype: Dtype | undefined,
@@ -55,7 +56,7 @@ Deno.test("every element type is read as little-endian numbers", () => {
 
 Deno.test("a buffer without an element type is shown as hexadecimal", () => {
   assertEquals(decodeOutputs([field(undefined, undefined, 3)], Uint8Array.of(0, 171, 255)), { x: "00abff" });
-  assertEquals(hex(new Uint8Array()), "");
+  assertEquals(hexOf(new Uint8Array()), "");
 });
 
 Deno.test("outputs match within atol + rtol * |want|, and not beyond", () => {
