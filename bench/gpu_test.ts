@@ -66,7 +66,7 @@ const note = (check: CheckResult) => {
 };
 note(await checkBundles(backend));
 note(await checkSurvey(quick ? 2 : 20, backend));
-note(await checkBitIdentity(quick ? 1 : 12, backend));
+note(await checkBitIdentity(quick ? 1 : 12, quick ? 30 : 500, backend));
 note(await checkMixedSteps(quick ? 20 : 400, seed, backend));
 note(await checkMixedSteps(quick ? 20 : 100, seed + 1, backend, ["stream-memops"]));
 note(await checkOneConnection(backend));
