@@ -82,7 +82,6 @@ class BackgroundJob {
 
   const Work &work() const { return work_; }
   const core::JobConfig &config() const { return config_; }
-  core::JobConfig &config() { return config_; }
   UnitSlot &slot(uint64_t unit) { return slots_[unit % kUnitSlots]; }
 
   // Units whose input lies in its slot; written by whoever stages (io thread, or the caller for an API source).

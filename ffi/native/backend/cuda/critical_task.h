@@ -13,7 +13,7 @@ namespace calypte::cuda {
 
 // Where one request's input and output lie, in pinned memory, and the graph that uses them.
 struct RequestSlot {
-  enum State : uint32_t { free, staging, staged, running, done };
+  enum State : uint32_t { free, staging, staged, running };
 
   std::atomic<uint32_t> state{free};
   uint64_t number = 0;  // of the request that it holds
@@ -51,7 +51,6 @@ class CriticalTask {
   }
 
   const Work &work() const { return work_; }
-  std::vector<std::unique_ptr<RequestSlot>> &slots() { return slots_; }
 
   // Io thread only, for frames: the number staged next, and those dropped before they were staged.
   uint64_t next_to_stage = 0;

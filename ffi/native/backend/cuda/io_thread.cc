@@ -52,7 +52,8 @@ bool IoThread::round(uint64_t now_ns) {
   }
   for (const auto &task : tasks_) busy |= stage_requests(*task);
   for (uint32_t id = 0; id < jobs_.size(); ++id) busy |= serve_job(*jobs_[id], id, now_ns);
-  return sample_jobs(now_ns) || busy;
+  sample_jobs(now_ns);
+  return busy;
 }
 
 void IoThread::stage_frame(const Work &work, uint64_t sequence, const Mapped &input) const {
@@ -164,8 +165,8 @@ bool IoThread::serve_job(BackgroundJob &job, uint32_t id, uint64_t now_ns) {
   return busy;
 }
 
-bool IoThread::sample_jobs(uint64_t now_ns) {
-  if (now_ns < sampled_ns_ + kSamplePeriodNs) return false;
+void IoThread::sample_jobs(uint64_t now_ns) {
+  if (now_ns < sampled_ns_ + kSamplePeriodNs) return;
   sampled_ns_ = now_ns;
   for (uint32_t id = 0; id < jobs_.size(); ++id) {
     core::Event event;
@@ -174,7 +175,6 @@ bool IoThread::sample_jobs(uint64_t now_ns) {
     // A failure is a CUDA error, which the dispatcher sees by itself.
     if (jobs_[id]->sample_leaves(gpu_, event.leaves) >= 0) events_.push(event);
   }
-  return false;
 }
 
 }  // namespace calypte::cuda

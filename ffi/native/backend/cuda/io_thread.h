@@ -45,7 +45,7 @@ class IoThread {
   void stage_frame(const Work &work, uint64_t sequence, const Mapped &input) const;
   bool stage_requests(CriticalTask &task);
   bool serve_job(BackgroundJob &job, uint32_t id, uint64_t now_ns);
-  bool sample_jobs(uint64_t now_ns);
+  void sample_jobs(uint64_t now_ns);
   void put_request(const FinishedRequest &finished);
   void put_unit(BackgroundJob &job, uint64_t unit, uint64_t now_ns);
 
