@@ -1,19 +1,21 @@
 /**
- * Do all threads of a block meet the same barriers, and can they therefore meet one more at the end?
+ * How can the threads of a block come together at its end?
  *
- * A return of the original kernel becomes a jump to a barrier. Threads that returned early no longer counted at the
- * barriers that others met later; at the new barrier they would count, and be taken for the others. The answer is
- * conservative, and it takes for granted that the original kernel uses its barriers correctly.
+ * A return of the original kernel becomes a jump to a barrier. Where threads may return before a barrier that others
+ * still meet, they would be taken for the others there: then every barrier becomes a counting one in which returned
+ * threads take part. It takes for granted that the original kernel uses its barriers correctly.
  */
 
 import type { Instruction } from "./ast.ts";
-import { type Block, type Graph, reachable } from "./cfg.ts";
+import type { Complaint } from "./complaint.ts";
+import type { Graph } from "./cfg.ts";
 import { findDivergence, region } from "./divergence.ts";
 
-export interface Complaint {
-  readonly reason: string;
-  readonly line: number;
-}
+/**
+ * - `gathered`: all threads meet the same barriers, and can meet one more behind them
+ * - `counted`: some return early; each barrier counts who has returned, until all have
+ */
+export type Returns = "gathered" | "counted";
 
 /** Whether this is a barrier of the block: not of a warp, not of a cluster. */
 export function isBarrier(instruction: Instruction): boolean {
@@ -21,34 +23,38 @@ export function isBarrier(instruction: Instruction): boolean {
     !instruction.modifiers.includes(".warp") && !instruction.modifiers.includes(".cluster");
 }
 
-/** What stands against a common barrier behind the kernel's own ones, or undefined. */
-export function checkBarriers(graph: Graph, parameters: ReadonlySet<string>): Complaint | undefined {
+/** How the threads come together, or what stands against it. */
+export function checkBarriers(graph: Graph, parameters: ReadonlySet<string>): Returns | Complaint {
   const barriers = graph.blocks.flatMap((block) => block.instructions.filter(isBarrier));
   for (const barrier of barriers) {
     const complaint = checkForm(barrier);
-    if (complaint !== undefined) return { reason: complaint, line: barrier.line };
-    // A guarded barrier is a branch around it that the graph does not show.
-    if (barrier.guard !== undefined) {
-      return { reason: `the barrier at line ${barrier.line} stands under a condition`, line: barrier.line };
-    }
+    if (complaint !== undefined) return { limit: "slice", reason: complaint, line: barrier.line };
   }
-  if (barriers.length === 0) return undefined;
+  const early = barriers.length === 0 ? undefined : findEarly(graph, barriers, parameters);
+  if (early === undefined) return "gathered";
+  const other = barriers.find((barrier) => !isPlain(barrier));
+  if (other === undefined) return "counted";
+  const reason =
+    `only some threads may meet the barrier at line ${early.line}, and the one at line ${other.line} ` +
+    "is not one that could count them";
+  return { limit: "slice", reason, line: early.line };
+}
 
-  const divergence = findDivergence(graph, parameters);
-  for (const index of divergence.branches) {
+/** A barrier that some threads may not meet, or undefined. */
+function findEarly(
+  graph: Graph,
+  barriers: readonly Instruction[],
+  parameters: ReadonlySet<string>,
+): Instruction | undefined {
+  // A guarded barrier is a branch around it that the graph does not show.
+  const guarded = barriers.find(({ guard }) => guard !== undefined);
+  if (guarded !== undefined) return guarded;
+  for (const index of findDivergence(graph, parameters).branches) {
     const block = graph.blocks[index];
-    const branch = block?.instructions.at(-1);
-    if (block === undefined || branch === undefined) continue;
+    if (block === undefined) continue;
     const between = region(graph, block);
     const met = graph.blocks.flatMap((b) => between.has(b.index) ? b.instructions.filter(isBarrier) : [])[0];
-    if (met === undefined) continue;
-    const early = meetsOnlyToReturn(graph, index) ? returnBeforeBarrier(graph, block) : undefined;
-    return {
-      line: branch.line,
-      reason: early === undefined
-        ? `only some threads may meet the barrier at line ${met.line}, by the branch at line ${branch.line}`
-        : `threads may return at line ${early} before a barrier at line ${met.line} that others meet`,
-    };
+    if (met !== undefined) return met;
   }
   return undefined;
 }
@@ -68,25 +74,9 @@ function checkForm(barrier: Instruction): string | undefined {
   return undefined;
 }
 
-/** Whether the ways of a branch meet at the exit, or at a common return and nothing else. */
-function meetsOnlyToReturn(graph: Graph, index: number): boolean {
-  const join = graph.postDominator[index] ?? -1;
-  const [first, second] = graph.blocks[join]?.instructions ?? [];
-  return join === graph.exit ||
-    (second === undefined && (first?.opcode === "ret" || first?.opcode === "exit"));
-}
-
-/** Line of a return that the branch leads to without a barrier between. */
-function returnBeforeBarrier(graph: Graph, block: Block): number | undefined {
-  const branch = block.instructions.at(-1);
-  if (branch?.opcode === "ret" || branch?.opcode === "exit") return branch.line;
-  const withBarrier = new Set(graph.blocks.filter((b) => b.instructions.some(isBarrier)).map((b) => b.index));
-  const free = reachable(graph.blocks, block.successors, (b) => b.successors, withBarrier);
-  for (const index of free) {
-    const at = graph.blocks[index];
-    if (at !== undefined && !withBarrier.has(index) && at.successors.includes(graph.exit)) {
-      return at.instructions.at(-1)?.line;
-    }
-  }
-  return undefined;
+/** `bar.sync 0`, in any spelling. */
+export function isPlain({ modifiers, operands }: Instruction): boolean {
+  const [number] = operands;
+  return modifiers.includes(".sync") && operands.length === 1 && number?.kind === "constant" &&
+    number.value.kind === "number" && Number(number.value.text) === 0;
 }

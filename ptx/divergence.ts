@@ -14,7 +14,7 @@ const UNIFORM_SPECIAL = /^%(ctaid|nctaid|ntid|total_smem_size|dynamic_smem_size|
 
 /** Results that differ between threads or warps whatever goes in. */
 const DIVERGENT_RESULT = new Set(
-  "atom shfl vote match activemask elect redux ldmatrix wmma mma tex tld4 suld call ldu alloca stacksave fns"
+  "atom shfl vote match activemask elect redux ldmatrix wmma mma wgmma mbarrier tex tld4 suld call ldu alloca stacksave fns"
     .split(" "),
 );
 

@@ -13,6 +13,7 @@ export { printModule } from "./printer.ts";
 export { kernelParams, reportModule, rewriteModule } from "./report.ts";
 export type {
   CountRegisters,
+  DisjointNames,
   KernelReport,
   Level,
   ReportOptions,
@@ -20,6 +21,7 @@ export type {
   RewriteResult,
 } from "./report.ts";
 export type { KernelParameter } from "./layout.ts";
-export { CALYPTE_PARAMS } from "./wrapper.ts";
+export { CALYPTE_LOOP_PARAMS, CALYPTE_PARAMS } from "./wrapper.ts";
+export { CALYPTE_SLICE_PARAMS } from "./slice.ts";
 export { ptxasRegisters } from "./ptxas.ts";
 export type { PtxasOptions } from "./ptxas.ts";

@@ -5,13 +5,13 @@
  * count as one, which makes the analyses more careful and never less.
  */
 
-import type { Expression, Instruction, Operand } from "./ast.ts";
+import type { Callable, Expression, Instruction, Operand, Statement } from "./ast.ts";
 
 /** Their first operand is no destination. */
 const WITHOUT_RESULT = new Set(
   ("st stmatrix red bar barrier bra brx ret exit trap brkpt membar fence prefetch prefetchu cp discard " +
-    "applypriority nanosleep pmevent sust sured griddepcontrol setmaxnreg stackrestore multimem wgmma tcgen05 " +
-    "mbarrier tensormap").split(" "),
+    "applypriority nanosleep pmevent sust sured griddepcontrol setmaxnreg stackrestore multimem tcgen05 " +
+    "tensormap").split(" "),
 );
 
 /** Names of an operand that the instruction reads when the operand is no destination. */
@@ -73,7 +73,13 @@ function isResult(instruction: Instruction, index: number): boolean {
     return (instruction.opcode === "bar" || instruction.opcode === "barrier") &&
       instruction.modifiers.includes(".red");
   }
+  if (instruction.opcode === "wgmma") return instruction.modifiers[0] === ".mma_async";
   return !(instruction.opcode === "wmma" && instruction.modifiers[0] === ".store");
+}
+
+/** Whether the operand that takes the result is an input too: the accumulators of a `wgmma`. */
+function isAlsoRead(instruction: Instruction, index: number): boolean {
+  return index === 0 && instruction.opcode === "wgmma";
 }
 
 /** Registers (for a call, also parameters) that the instruction writes. */
@@ -90,7 +96,7 @@ export function reads(instruction: Instruction): string[] {
   const names: string[] = [];
   if (instruction.guard !== undefined) names.push(instruction.guard.register);
   instruction.operands.forEach((operand, index) => {
-    if (!isResult(instruction, index)) namesOf(operand, names);
+    if (!isResult(instruction, index) || isAlsoRead(instruction, index)) namesOf(operand, names);
   });
   return names;
 }
@@ -104,4 +110,25 @@ const SPECIAL = new RegExp(
 
 export function isSpecial(name: string): boolean {
   return SPECIAL.test(name);
+}
+
+/** Type of a register as its function declares it, such as `.b32`; undefined where the name is no register. */
+export function registerType(owner: Callable, register: string): string | undefined {
+  const search = (body: readonly Statement[]): string | undefined => {
+    for (const statement of body) {
+      if (statement.kind === "scope") {
+        const inner = search(statement.body);
+        if (inner !== undefined) return inner;
+      }
+      if (statement.kind !== "variable" || statement.space !== ".reg") continue;
+      const isMeant = statement.names.some(({ name, count }) =>
+        count === undefined
+          ? name === register
+          : register.startsWith(name) && /^[0-9]+$/.test(register.slice(name.length))
+      );
+      if (isMeant) return statement.type;
+    }
+    return undefined;
+  };
+  return search(owner.body ?? []);
 }

@@ -1,15 +1,22 @@
 /**
- * How does a kernel become one at level `block`? Syntax tree in, syntax tree out.
+ * How does a kernel become one at level `block` or `loop`? Syntax tree in, syntax tree out.
  *
- * Parameters are added, reads of the block index and the grid are replaced, returns become jumps to the checkpoint, and
- * the wrapper (wrapper.ts) goes around. Whether that is allowed was decided before, by safety.ts.
+ * Parameters are added, reads of the block index and the grid are replaced, returns become jumps to the checkpoint, loops
+ * get theirs, and the wrapper (wrapper.ts) goes around. What is allowed was decided before, by safety.ts and
+ * checkpoints.ts.
  */
 
-import type { Callable, Instruction, Module, Operand, Performance, Statement, Variable } from "./ast.ts";
+import type { Callable, Instruction, Module, Operand, Performance, Statement } from "./ast.ts";
+import { isMbarrierInit, mbarrierAddress } from "./asynchronous.ts";
+import { isBarrier } from "./barriers.ts";
+import type { Checkpoint } from "./checkpoints.ts";
+import { countdown, meetingBarrier, meetingLabel } from "./loop_text.ts";
+import { freshNames } from "./names.ts";
 import { parseParameters, parseStatements } from "./parser.ts";
-import { CALYPTE_PARAMS, wrapper, type WrapperNames } from "./wrapper.ts";
-
-export type Axis = "x" | "y" | "z";
+import { registerType } from "./registers.ts";
+import type { Verdict } from "./safety.ts";
+import { type Axis, type BodyFacts, CALYPTE_LOOP_PARAMS, CALYPTE_PARAMS, wrapper } from "./wrapper.ts";
+import type { WrapperNames } from "./wrapper_text.ts";
 
 /** What to pin in a rewritten kernel so that ptxas does not choose other registers than for the original. */
 export interface Pins {
@@ -21,94 +28,172 @@ export interface Pins {
 
 type Kernel = Callable & { body: readonly Statement[] };
 
-/** Rewrites a kernel that safety.ts found fit for level `block`. */
-export function rewriteKernel(module: Module, kernel: Kernel, copiesAsync: boolean, pins: Pins): Kernel {
+/** Rewrites a kernel that safety.ts found fit for level `block`; with checkpoints in its loops, to level `loop`. */
+export function rewriteKernel(
+  module: Module,
+  kernel: Kernel,
+  verdict: Verdict,
+  checkpoints: readonly Checkpoint[],
+  pins: Pins,
+): Kernel {
   const names = freshNames(module);
-  const axes = new Set<Axis>();
-  const gather = `${names.label}GATHER`;
-  const body = kernel.body.map((statement) => rewriteStatement(statement, names, gather, axes));
-  const parts = wrapper(names, axes, copiesAsync);
-
-  // Declarations stay in front of what uses them, and the wrapper comes before the first label: a body that loops back
-  // to its own start must not run the wrapper again.
-  const found = body.findIndex((s) => s.kind === "instruction" || s.kind === "label" || s.kind === "scope");
-  const start = found < 0 ? body.length : found;
-  const parameters = CALYPTE_PARAMS.map((p) =>
-    `.param .${p.type} ${names.parameter}${p.name.slice("calypte_".length)}`
-  );
+  const rewriter = new BodyRewriter(names, kernel, verdict, checkpoints);
+  const body = kernel.body.flatMap((statement) => rewriter.rewrite(statement));
+  const parts = wrapper(names, rewriter.facts());
   return {
     ...kernel,
-    parameters: [...kernel.parameters, ...parseParameters(parameters.join(", "), "the wrapper")],
+    parameters: addParameters(kernel, names, checkpoints.length > 0 ? CALYPTE_LOOP_PARAMS : CALYPTE_PARAMS),
     performance: pin(kernel.performance, pins),
-    body: [
-      ...body.slice(0, start),
-      ...parseStatements(parts.before, "the wrapper"),
-      ...body.slice(start),
-      ...parseStatements(parts.after, "the wrapper"),
-    ],
+    body: wrap(body, parts.before, parts.after),
   };
 }
 
-/** The first of `calypte_`, `calypte1_`, `calypte2_` … that no name in the module begins with. */
-function freshNames(module: Module): WrapperNames {
-  const used = new Set<string>();
-  const note = (name: string) => used.add(/^[%$]?(calypte[0-9]*_)/i.exec(name)?.[1]?.toLowerCase() ?? "");
-  const noteVariable = (variable: Variable) => variable.names.forEach((d) => note(d.name));
-  const noteBody = (body: readonly Statement[]) => {
-    for (const s of body) {
-      if (s.kind === "variable") noteVariable(s);
-      else if (s.kind === "scope") noteBody(s.body);
-      else if (s.kind === "label" || s.kind === "targets" || s.kind === "prototype") note(s.name);
-    }
-  };
-  for (const item of module.items) {
-    if (item.kind === "variable") noteVariable(item);
-    if (item.kind !== "function") continue;
-    note(item.name);
-    [...item.results, ...item.parameters].forEach(noteVariable);
-    noteBody(item.body ?? []);
-  }
-  for (let i = 0;; i++) {
-    const name = `calypte${i === 0 ? "" : i}_`;
-    if (!used.has(name)) return { register: `%${name}`, label: `$${name.toUpperCase()}`, parameter: name };
-  }
-}
-
-function rewriteStatement(
-  statement: Statement,
+/** The kernel's own parameters, and `added` behind them. */
+export function addParameters(
+  kernel: Callable,
   names: WrapperNames,
-  gather: string,
-  axes: Set<Axis>,
-): Statement {
-  if (statement.kind === "scope") {
+  added: readonly { readonly name: string; readonly type: string }[],
+): Callable["parameters"] {
+  const text = added.map(({ name, type }) => `.param .${type} ${names.param(name.slice("calypte_".length))}`);
+  return [...kernel.parameters, ...parseParameters(text.join(", "), "the wrapper")];
+}
+
+/**
+ * Declarations stay in front of what uses them, and `before` comes before the first label: a body that loops back to its own
+ * start must not run it again.
+ */
+export function wrap(body: readonly Statement[], before: string, after: string): Statement[] {
+  const found = body.findIndex((s) => s.kind === "instruction" || s.kind === "label" || s.kind === "scope");
+  const start = found < 0 ? body.length : found;
+  return [
+    ...body.slice(0, start),
+    ...parseStatements(before, "the wrapper"),
+    ...body.slice(start),
+    ...parseStatements(after, "the wrapper"),
+  ];
+}
+
+class BodyRewriter {
+  readonly #axes = new Set<Axis>();
+  readonly #mbarriers: { live: string; address: string; type: string }[] = [];
+  readonly #atHeader: Map<Instruction, number>;
+  readonly #meetings: Map<Instruction, number>;
+
+  constructor(
+    readonly names: WrapperNames,
+    readonly kernel: Kernel,
+    readonly verdict: Verdict,
+    readonly checkpoints: readonly Checkpoint[],
+  ) {
+    this.#atHeader = new Map(checkpoints.map((checkpoint, i) => [checkpoint.before, i] as const));
+    const meetings = new Set(checkpoints.flatMap(({ meeting }) => meeting === undefined ? [] : [meeting]));
+    this.#meetings = new Map([...meetings].map((barrier, i) => [barrier, i] as const));
+  }
+
+  facts(): BodyFacts {
+    const { returns, copiesAsync, multipliesAsync } = this.verdict;
     return {
-      ...statement,
-      body: statement.body.map((inner) => rewriteStatement(inner, names, gather, axes)),
+      axes: this.#axes,
+      returns,
+      copiesAsync,
+      multipliesAsync,
+      mbarriers: this.#mbarriers,
+      checkpoints: this.checkpoints,
+      meetings: this.checkpoints.map(({ meeting }) =>
+        meeting === undefined ? undefined : meetingLabel(this.names, this.#meetings.get(meeting) ?? 0)
+      ),
     };
   }
-  if (statement.kind !== "instruction") return statement;
-  if (statement.opcode === "ret" || statement.opcode === "exit") {
-    return { ...statement, opcode: "bra", operands: [{ kind: "name", name: gather }] };
+
+  rewrite(statement: Statement): Statement[] {
+    if (statement.kind === "scope") {
+      return [{ ...statement, body: statement.body.flatMap((inner) => this.rewrite(inner)) }];
+    }
+    if (statement.kind !== "instruction") return [statement];
+    const checkpoint = this.#atHeader.get(statement);
+    const before = checkpoint === undefined
+      ? ""
+      : countdown(this.names, this.#checkpoint(checkpoint), checkpoint);
+    return [...parse(before), ...this.#instruction(statement)];
   }
-  return rewriteIndex(statement, names, axes);
+
+  #checkpoint(index: number): Checkpoint {
+    const checkpoint = this.checkpoints[index];
+    if (checkpoint === undefined) throw new Error(`No checkpoint ${index}`);
+    return checkpoint;
+  }
+
+  #instruction(instruction: Instruction): Statement[] {
+    const { names, verdict } = this;
+    if (instruction.opcode === "ret" || instruction.opcode === "exit") {
+      const to: Operand = { kind: "name", name: `${names.label}GATHER` };
+      return [{ ...instruction, opcode: "bra", modifiers: [], operands: [to] }];
+    }
+    const meeting = this.#meetings.get(instruction);
+    if (meeting !== undefined) return parse(meetingBarrier(names, meeting));
+    if (verdict.returns === "counted" && isBarrier(instruction)) {
+      const text = `barrier.red.and.pred ${names.register}go, 0, ${names.register}done;`;
+      const [counting] = parse(text) as Instruction[];
+      if (counting === undefined) throw new Error("A barrier is one instruction");
+      return [instruction.guard === undefined ? counting : { ...counting, guard: instruction.guard }];
+    }
+    if (isMbarrierInit(instruction)) return this.#mbarrier(instruction);
+    return rewriteIndex(instruction, names, this.#axes);
+  }
+
+  /** Keeps in registers that this thread set it up, and where, so that it can be given up at the block's end. */
+  #mbarrier(instruction: Instruction): Statement[] {
+    const operand = mbarrierAddress(instruction);
+    const item = operand?.kind === "address" ? operand.items[0] : undefined;
+    if (item === undefined || item.base.kind !== "name") {
+      throw new Error("safety.ts lets no other form through");
+    }
+    const { register: r } = this.names;
+    const number = this.#mbarriers.length;
+    const [live, address] = [`${r}live${number}`, `${r}mbarrier${number}`];
+    const type = registerType(this.kernel, item.base.name) ?? ".b32"; // a variable's address fits 32 bits
+    this.#mbarriers.push({ live, address, type });
+    const guard = instruction.guard;
+    const keep = parse(
+      `mov${type} ${address}, 0;\n\tadd${
+        type.replace("b", "u")
+      } ${address}, ${address}, 0;\n\tmov.pred ${live}, 1;`,
+    )
+      .map((s, i): Statement => {
+        if (s.kind !== "instruction") return s;
+        const guarded = guard === undefined ? s : { ...s, guard };
+        if (i === 0) return { ...guarded, operands: [...s.operands.slice(0, 1), item.base] };
+        if (i > 1 || item.offset === undefined) return guarded;
+        return {
+          ...guarded,
+          operands: [...s.operands.slice(0, 2), { kind: "constant", value: item.offset }],
+        };
+      });
+    return [instruction, ...keep];
+  }
 }
 
-/** `mov.u32 %r1, %ctaid.x` and `mov.u32 %r1, %nctaid.x`; safety.ts has seen to it that there is no other form. */
-function rewriteIndex(instruction: Instruction, names: WrapperNames, axes: Set<Axis>): Instruction {
+function parse(text: string): Statement[] {
+  return parseStatements(text, "the wrapper");
+}
+
+/** Reads of components of the block index and the grid; safety.ts has seen to it that there is no other form. */
+export function rewriteIndex(instruction: Instruction, names: WrapperNames, axes: Set<Axis>): Statement[] {
   const [result, source] = instruction.operands;
-  if (instruction.opcode !== "mov" || result === undefined || source?.kind !== "name") return instruction;
+  if (result === undefined || source?.kind !== "name") return [instruction];
   const axis = source.part?.slice(1);
-  if (axis !== "x" && axis !== "y" && axis !== "z") return instruction;
+  if (axis !== "x" && axis !== "y" && axis !== "z") return [instruction];
+  const from = (name: string): Instruction => ({
+    ...instruction,
+    operands: [result, { kind: "name", name }],
+  });
   if (source.name === "%ctaid") {
     axes.add(axis);
-    return { ...instruction, operands: [result, { kind: "name", name: names.register + axis }] };
+    return [from(names.register + axis)];
   }
-  if (source.name !== "%nctaid") return instruction;
-  const address: Operand = {
-    kind: "address",
-    items: [{ base: { kind: "name", name: `${names.parameter}grid_${axis}` } }],
-  };
-  return { ...instruction, opcode: "ld", modifiers: [".param", ".u32"], operands: [result, address] };
+  if (source.name !== "%nctaid") return [instruction];
+  const extent = `${names.register}extent`;
+  return [...parse(`ld.param.u32 ${extent}, [${names.param(`grid_${axis}`)}];`), from(extent)];
 }
 
 function pin(performance: readonly Performance[], pins: Pins): Performance[] {

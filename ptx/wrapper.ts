@@ -5,7 +5,21 @@
  * comments are that page's steps. It does not touch the body; rewrite.ts does.
  */
 
-import type { Axis } from "./rewrite.ts";
+import type { Returns } from "./barriers.ts";
+import { has, loopBegin, loopBehind, loopDeclarations, loopEnter, type LoopFacts } from "./loop_text.ts";
+import {
+  COMPLETED,
+  findRecord,
+  isFirstThread,
+  LEAVES,
+  LEFT,
+  MIRROR,
+  readGate,
+  RECORD_NEXT,
+  STEP_WORD,
+  TICKET,
+  type WrapperNames,
+} from "./wrapper_text.ts";
 
 /** Appended to the parameters of a kernel, in this order. `fields` of the control block are read by offset. */
 export const CALYPTE_PARAMS = [
@@ -22,24 +36,20 @@ export const CALYPTE_PARAMS = [
   { name: "calypte_grid_z", type: "u32" },
 ] as const;
 
-/** Offsets in the control block, in bytes (docs/PREEMPTION.md, "The control block"). */
-const LEFT = 4;
-const STEP_WORD = 16;
-const COMPLETED = 32;
-const LEAVES = 40;
-const MIRROR = 64;
-const TICKET = 128;
-const RECORD_BYTES = 16;
-const RECORD_NEXT = 8;
+/** At level `loop` one more: issue slots between two reads of the gate, 1..2^30 - 1. */
+export const CALYPTE_LOOP_PARAMS = [...CALYPTE_PARAMS, { name: "calypte_period", type: "u32" }] as const;
 
-/** Names that the inserted text may use: not declared anywhere in the module. */
-export interface WrapperNames {
-  /** In front of register names, such as `%calypte_`. */
-  readonly register: string;
-  /** In front of labels, such as `$CALYPTE_`. */
-  readonly label: string;
-  /** In front of parameter names in the place of `calypte_`. */
-  readonly parameter: string;
+export type Axis = "x" | "y" | "z";
+
+/** What the wrapper has to know about the body. */
+export interface BodyFacts extends LoopFacts {
+  /** Components of %ctaid that it reads, as registers `x`, `y`, `z` behind the prefix. */
+  readonly axes: ReadonlySet<Axis>;
+  readonly returns: Returns;
+  /** By mbarrier that it sets up: registers that say whether, and where in shared memory. */
+  readonly mbarriers: readonly { readonly live: string; readonly address: string; readonly type: string }[];
+  /** Label where threads meet that gave up by themselves; undefined: where the body ends. */
+  readonly meetings: readonly (string | undefined)[];
 }
 
 export interface WrapperParts {
@@ -47,59 +57,11 @@ export interface WrapperParts {
   readonly before: string;
   /** Behind the body: steps 3 and 4. Every return of the body jumps to `gather`. */
   readonly after: string;
-  readonly gather: string;
-}
-
-/**
- * Leaves the address of the control block in `control`, *closed* in `closed`, and `entry` for who has to store it.
- * `meanwhile` is put where its memory accesses overlap with the gate's.
- */
-function readGate(r: string, param: (name: string) => string, meanwhile = ""): string {
-  return `
-	ld.param.u64 ${r}control, [${param("gate")}];
-	cvta.to.global.u64 ${r}control, ${r}control;
-	ld.relaxed.sys.global.v4.u32 {${r}w0, ${r}w1, ${r}w2, ${r}w3}, [${r}control];
-	ld.relaxed.sys.global.v4.u32 {${r}w4, ${r}w5, ${r}w6, ${r}w7}, [${r}control+16];
-	ld.param.u64 ${r}control, [${param("control")}];
-	cvta.to.global.u64 ${r}control, ${r}control;
-	ld.relaxed.sys.global.v4.u32 {${r}entry, ${r}left, ${r}pause, ${r}unused}, [${r}control];${meanwhile}
-	or.b32 ${r}w0, ${r}w0, ${r}w1;
-	or.b32 ${r}w2, ${r}w2, ${r}w3;
-	or.b32 ${r}w4, ${r}w4, ${r}w5;
-	or.b32 ${r}w6, ${r}w6, ${r}w7;
-	or.b32 ${r}w0, ${r}w0, ${r}w2;
-	or.b32 ${r}w4, ${r}w4, ${r}w6;
-	or.b32 ${r}w0, ${r}w0, ${r}w4;
-	or.b32 ${r}w0, ${r}w0, ${r}pause;
-	setp.ne.u32 ${r}closed, ${r}w0, 0;
-	setp.eq.or.u32 ${r}closed, ${r}left, ${r}entry, ${r}closed;`;
-}
-
-/** The address of the worker's record into `record`, its index into `worker`. */
-function findRecord(r: string, param: (name: string) => string): string {
-  return `
-	mov.u32 ${r}worker, %ctaid.x;
-	ld.param.u64 ${r}record, [${param("records")}];
-	cvta.to.global.u64 ${r}record, ${r}record;
-	mad.wide.u32 ${r}record, ${r}worker, ${RECORD_BYTES}, ${r}record;`;
-}
-
-/** Whether this is thread 0, into `first`. Computed where it is needed, so that no register lives across the body. */
-function isFirstThread(r: string): string {
-  return `
-	mov.u32 ${r}w0, %tid.x;
-	mov.u32 ${r}w1, %tid.y;
-	mov.u32 ${r}w2, %tid.z;
-	or.b32 ${r}w0, ${r}w0, ${r}w1;
-	or.b32 ${r}w0, ${r}w0, ${r}w2;
-	setp.eq.u32 ${r}first, ${r}w0, 0;`;
 }
 
 /** Virtual block index from `next`, for the components that the body reads. */
-function virtualIndex(
-  r: string,
-  label: string,
-  param: (name: string) => string,
+export function virtualIndex(
+  { register: r, label, param }: WrapperNames,
   axes: ReadonlySet<Axis>,
 ): string {
   if (axes.size === 0) return "";
@@ -123,21 +85,54 @@ function virtualIndex(
   return lines.map((line) => `\n\t${line}`).join("");
 }
 
-/**
- * @param axes components of %ctaid that the body reads, as registers `x`, `y`, `z` behind the prefix
- * @param copiesAsync whether the body starts asynchronous copies, which must have landed before the next block begins
- */
-export function wrapper(names: WrapperNames, axes: ReadonlySet<Axis>, copiesAsync: boolean): WrapperParts {
-  const r = names.register;
-  const label = names.label;
-  const param = (name: string) => names.parameter + name;
+/** Where the threads of a block come together, and what they leave behind for the next one. */
+function gather({ register: r, label }: WrapperNames, facts: BodyFacts): string {
+  const wait = facts.copiesAsync ? "\n\tcp.async.wait_all;" : "";
+  let text: string;
+  if (facts.returns === "counted") {
+    // Who has returned stays here, at one barrier after the other, until all have.
+    text = `
+${label}GATHER:${wait}
+	mov.pred ${r}done, 1;
+${label}RETURNED:
+	barrier.red.and.pred ${r}go, 0, ${r}done;
+	@!${r}go bra ${label}RETURNED;`;
+  } else if (has("alone", facts)) {
+    text = `
+${label}GATHER:${wait}
+	barrier.red.or.pred ${r}closed, 0, ${r}gone;
+	@${r}closed bra ${label}ABANDON;`;
+  } else {
+    text = `
+${label}GATHER:${wait}
+	bar.sync 0;`;
+  }
+  const inval = facts.mbarriers.map(({ live, address }) =>
+    `\n\t@${live} mbarrier.inval.shared.b64 [${address}];`
+  );
+  return text + inval.join("");
+}
+
+/** What a virtual block finds in the registers that the body shares with the wrapper. */
+function begin(names: WrapperNames, facts: BodyFacts): string {
+  const { register: r } = names;
+  const done = facts.returns === "counted" ? `\n\tmov.pred ${r}done, 0;` : "";
+  const live = facts.mbarriers.map((m) => `\n\tmov.pred ${m.live}, 0;`);
+  return done + live.join("") + loopBegin(names, facts);
+}
+
+export function wrapper(names: WrapperNames, facts: BodyFacts): WrapperParts {
+  const { register: r, label, param } = names;
+  const { axes } = facts;
   const components = [...axes].map((axis) => `, ${r}${axis}`).join("");
 
   const before = `
-	.reg .pred ${r}closed, ${r}first, ${r}mine, ${r}go;
-	.reg .b32 ${r}next${components}, ${r}w<8>, ${r}entry, ${r}left, ${r}pause, ${r}unused, ${r}worker, ${r}count, ${r}ticket;
-	.reg .b64 ${r}control, ${r}record, ${r}generation, ${r}word, ${r}granted, ${r}stored;
-	// 1. Enter, in the prescribed order.
+	.reg .pred ${r}closed, ${r}first, ${r}mine, ${r}go, ${r}done, ${r}due;
+	.reg .b32 ${r}next${components}, ${r}w<8>, ${r}entry, ${r}left, ${r}pause, ${r}unused, ${r}worker, ${r}count, ${r}ticket, ${r}extent;
+	.reg .b64 ${r}control, ${r}record, ${r}generation, ${r}word, ${r}granted, ${r}stored;${
+    declarations(names, facts)
+  }
+	// 1. Enter, in the prescribed order.${loopEnter(names, facts)}
 	ld.param.u64 ${r}control, [${param("control")}];
 	cvta.to.global.u64 ${r}control, ${r}control;
 	ld.acquire.sys.global.v2.u64 {${r}word, ${r}granted}, [${r}control+${STEP_WORD}];
@@ -179,19 +174,16 @@ ${isFirstThread(r)}
 	st.global.u32 [${r}record+${RECORD_NEXT}], ${r}next;
 ${label}RUN:
 	// All lanes hold the same value; the shuffle lets ptxas know.
-	shfl.sync.idx.b32 ${r}next, ${r}next, 0, 31, -1;
+	shfl.sync.idx.b32 ${r}next, ${r}next, 0, 31, -1;${begin(names, facts)}
 	// 2. Run virtual block "next".
-${virtualIndex(r, label, param, axes)}
+${virtualIndex(names, axes)}
 ${label}BODY:
 `;
 
   const draw = `
 	atom.relaxed.gpu.global.add.u32 ${r}ticket, [${r}control+${TICKET}], 1;`;
-  const after = `
-${label}GATHER:
+  const after = `${gather(names, facts)}
 	// 3. Checkpoint.
-	${copiesAsync ? "cp.async.wait_all;" : ""}
-	bar.sync 0;
 	mov.pred ${r}closed, 0;
 	add.u32 ${r}count, ${r}count, 1;
 ${findRecord(r, param)}
@@ -214,6 +206,7 @@ ${isFirstThread(r)}
 	@!${r}first bra ${label}END;
 	@!${r}go bra ${label}COUNT;
 	// Leaving waits for nothing: what is left undone can only be completed in a later launch.
+${label}LEAVE:
 	st.relaxed.sys.global.u32 [${r}control+${LEFT}], ${r}entry;
 	mov.u64 ${r}stored, 1;
 	red.relaxed.gpu.global.add.u64 [${r}control+${LEAVES}], ${r}stored;
@@ -251,6 +244,14 @@ ${label}NEXT:
 	st.relaxed.sys.global.u64 [${r}record], ${r}stored;
 ${label}END:
 	ret;
+${loopBehind(names, facts, (index) => facts.meetings[index] ?? `${label}GATHER`)}
 `;
-  return { before, after, gather: `${label}GATHER` };
+  return { before, after };
+}
+
+function declarations(names: WrapperNames, facts: BodyFacts): string {
+  const mbarriers = facts.mbarriers.map(({ live, address, type }) =>
+    `\n\t.reg .pred ${live};\n\t.reg ${type} ${address};`
+  );
+  return mbarriers.join("") + loopDeclarations(names, facts);
 }

@@ -1,0 +1,190 @@
+/**
+ * Which instructions read the gate inside a loop, and give a block up there?
+ *
+ * The text of level `loop`, beside wrapper.ts, as docs/PREEMPTION.md prescribes. In the loop itself stand three
+ * instructions, a countdown; everything else is out of line. A read of the gate is asked for at one checkpoint and used at
+ * the next, so that no thread waits for memory.
+ */
+
+import type { Checkpoint } from "./checkpoints.ts";
+import { ABANDONED, isFirstThread, readGate, type WrapperNames } from "./wrapper_text.ts";
+
+/** Between the two halves of a read the countdown lies below this, where no period can take it. */
+const ASKED = -(2 ** 30);
+/** Bits of `%clock` that pass within about a microsecond. */
+const CLOCK_SHIFT = 11;
+/** Threads that read the gate for their block: four pairs of words of the gate line, two of the control block. */
+const READERS = 6;
+export const LEAST_THREADS = 32;
+
+export interface LoopFacts {
+  readonly checkpoints: readonly Checkpoint[];
+  readonly copiesAsync: boolean;
+  readonly multipliesAsync: boolean;
+}
+
+export function has(kind: Checkpoint["kind"], { checkpoints }: LoopFacts): boolean {
+  return checkpoints.some((c) => c.kind === kind);
+}
+
+/** Declarations, in front of everything else. */
+export function loopDeclarations({ register: r, variable }: WrapperNames, facts: LoopFacts): string {
+  let text = "";
+  if (has("together", facts)) text += `\n\t.reg .b32 ${r}budget, ${r}seen<2>;`;
+  if (has("alone", facts)) {
+    text += `\n\t.reg .b32 ${r}own;\n\t.reg .pred ${r}gone;\n\t.shared .align 4 .b32 ${variable}given_up;`;
+  }
+  return text;
+}
+
+/** Before anything else runs: nobody of this block has given up. A barrier follows. */
+export function loopEnter(names: WrapperNames, facts: LoopFacts): string {
+  if (!has("alone", facts)) return "";
+  const { register: r, variable } = names;
+  return `${isFirstThread(r)}
+	mov.u32 ${r}w0, 0;
+	@${r}first st.volatile.shared.u32 [${variable}given_up], ${r}w0;`;
+}
+
+/** Where a virtual block begins. */
+export function loopBegin({ register: r, param }: WrapperNames, facts: LoopFacts): string {
+  let text = "";
+  if (has("together", facts)) text += `\n\tld.param.u32 ${r}budget, [${param("period")}];`;
+  if (has("alone", facts)) {
+    text += `\n\tld.param.u32 ${r}own, [${param("period")}];\n\tmov.pred ${r}gone, 0;`;
+  }
+  return text;
+}
+
+/** In front of the first instruction of a loop's header. */
+export function countdown(
+  { register: r, label }: WrapperNames,
+  { kind, slots }: Checkpoint,
+  index: number,
+): string {
+  const [left, uni] = kind === "together" ? [`${r}budget`, ".uni"] : [`${r}own`, ""];
+  return `
+	add.s32 ${left}, ${left}, -${Math.max(1, Math.round(slots))};
+	setp.lt.s32 ${r}due, ${left}, 0;
+	@${r}due bra${uni} ${label}CHECK${index};
+${label}GO${index}:`;
+}
+
+/** In the place of the barrier where threads that gave up wait for the others. */
+export function meetingBarrier({ register: r, label }: WrapperNames, index: number): string {
+  return `
+${label}MEETING${index}:
+	barrier.red.or.pred ${r}closed, 0, ${r}gone;
+	@${r}closed bra ${label}ABANDON;`;
+}
+
+export function meetingLabel({ label }: WrapperNames, index: number): string {
+  return `${label}MEETING${index}`;
+}
+
+/** Index of this thread in its block, into `w2`. */
+function linearThread(r: string): string {
+  return `
+	mov.u32 ${r}w2, %tid.z;
+	mov.u32 ${r}w1, %ntid.y;
+	mov.u32 ${r}w0, %tid.y;
+	mad.lo.u32 ${r}w2, ${r}w2, ${r}w1, ${r}w0;
+	mov.u32 ${r}w1, %ntid.x;
+	mov.u32 ${r}w0, %tid.x;
+	mad.lo.u32 ${r}w2, ${r}w2, ${r}w1, ${r}w0;`;
+}
+
+function checkTogether({ register: r, label, param }: WrapperNames, index: number): string {
+  return `
+${label}CHECK${index}:
+	setp.lt.s32 ${r}due, ${r}budget, ${ASKED};
+	@${r}due bra.uni ${label}ANSWER${index};
+	// Ask: threads 0 to 3 for two words of the gate each, 4 for entry and left, 5 for pause.
+${linearThread(r)}
+	ld.param.u64 ${r}control, [${param("gate")}];
+	cvta.to.global.u64 ${r}control, ${r}control;
+	ld.param.u64 ${r}record, [${param("control")}];
+	cvta.to.global.u64 ${r}record, ${r}record;
+	add.s64 ${r}record, ${r}record, -32;
+	setp.lt.u32 ${r}first, ${r}w2, 4;
+	selp.b64 ${r}control, ${r}control, ${r}record, ${r}first;
+	mad.wide.u32 ${r}control, ${r}w2, 8, ${r}control;
+	mov.u32 ${r}seen0, 0;
+	mov.u32 ${r}seen1, 0;
+	setp.lt.u32 ${r}first, ${r}w2, ${READERS};
+	@${r}first ld.relaxed.sys.global.v2.u32 {${r}seen0, ${r}seen1}, [${r}control];
+	mov.u32 ${r}budget, ${ASKED - 1};
+	bra.uni ${label}GO${index};
+${label}ANSWER${index}:
+${linearThread(r)}
+	or.b32 ${r}w0, ${r}seen0, ${r}seen1;
+	setp.ne.u32 ${r}closed, ${r}w0, 0;
+	setp.eq.u32 ${r}first, ${r}w2, 4;
+	setp.eq.and.u32 ${r}go, ${r}seen0, ${r}seen1, ${r}first;
+	not.pred ${r}first, ${r}first;
+	and.pred ${r}closed, ${r}closed, ${r}first;
+	or.pred ${r}closed, ${r}closed, ${r}go;
+	bar.red.or.pred ${r}closed, 0, ${r}closed;
+	@${r}closed bra.uni ${label}ABANDON;
+	ld.param.u32 ${r}budget, [${param("period")}];
+	bra.uni ${label}GO${index};`;
+}
+
+function checkAlone(names: WrapperNames, index: number, target: string): string {
+  const { register: r, label, param, variable } = names;
+  return `
+${label}CHECK${index}:
+	ld.param.u32 ${r}own, [${param("period")}];
+	ld.volatile.shared.u32 ${r}w0, [${variable}given_up];
+	setp.ne.u32 ${r}closed, ${r}w0, 0;
+	@${r}closed bra ${label}GONE${index};
+	// One warp of the block at a time reads the gate; the clock says whose turn it is.
+${linearThread(r)}
+	mov.u32 ${r}w0, %ntid.x;
+	mov.u32 ${r}w1, %ntid.y;
+	mul.lo.u32 ${r}w0, ${r}w0, ${r}w1;
+	mov.u32 ${r}w1, %ntid.z;
+	mad.lo.u32 ${r}w0, ${r}w0, ${r}w1, 31;
+	shr.u32 ${r}w0, ${r}w0, 5;
+	shr.u32 ${r}w2, ${r}w2, 5;
+	mov.u32 ${r}w1, %clock;
+	shr.u32 ${r}w1, ${r}w1, ${CLOCK_SHIFT};
+	rem.u32 ${r}w1, ${r}w1, ${r}w0;
+	setp.ne.u32 ${r}closed, ${r}w1, ${r}w2;
+	@${r}closed bra ${label}GO${index};
+${readGate(r, param)}
+	not.pred ${r}closed, ${r}closed;
+	@${r}closed bra ${label}GO${index};
+	mov.u32 ${r}w0, 1;
+	st.volatile.shared.u32 [${variable}given_up], ${r}w0;
+${label}GONE${index}:
+	mov.pred ${r}gone, 1;
+	bra ${target};`;
+}
+
+/** Behind the wrapper: checkpoints, and how a block is abandoned. `meetingOf` gives the label of a checkpoint's meeting. */
+export function loopBehind(
+  names: WrapperNames,
+  facts: LoopFacts,
+  meetingOf: (index: number) => string,
+): string {
+  if (facts.checkpoints.length === 0) return "";
+  const { register: r, label, param } = names;
+  const checks = facts.checkpoints.map((checkpoint, index) =>
+    checkpoint.kind === "together" ? checkTogether(names, index) : checkAlone(names, index, meetingOf(index))
+  );
+  // What is still under way writes where nobody reads any more; but the block must not end before it.
+  const waits = (facts.copiesAsync ? "\n\tcp.async.wait_all;" : "") +
+    (facts.multipliesAsync ? "\n\twgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned 0;" : "");
+  return `${checks.join("")}
+${label}ABANDON:${waits}
+	// The record still says which block to run: nothing else is to be kept.
+${isFirstThread(r)}
+	@!${r}first bra ${label}END;
+	ld.param.u64 ${r}control, [${param("control")}];
+	cvta.to.global.u64 ${r}control, ${r}control;
+	ld.relaxed.sys.global.u32 ${r}entry, [${r}control];
+	mov.u64 ${r}stored, 1;
+	red.relaxed.gpu.global.add.u64 [${r}control+${ABANDONED}], ${r}stored;
+	bra ${label}LEAVE;`;
+}
