@@ -3,7 +3,7 @@
  *
  * The narrow side of `ptx/` that loading needs, as an interface, so that tests can do without PTX.
  */
-import { kernelParams, PtxError, rewriteModule } from "../ptx/mod.ts";
+import { kernelParams, type Level, PtxError, rewriteModule } from "../ptx/mod.ts";
 import { type Bundle, checkKernels, type ParamInfo } from "./bundle.ts";
 import { InputError } from "./errors.ts";
 
@@ -14,32 +14,42 @@ export interface Pin {
   maxThreads: number;
 }
 
+export interface RewriteRequest {
+  ptx: string;
+  /** For messages. */
+  file: string;
+  /** Which of its kernels are wanted; the others are of no interest. */
+  kernels: readonly string[];
+  pins: ReadonlyMap<string, Pin>;
+  /** The highest level to rewrite to; kernels that do not reach it get the highest that is safe. */
+  level: "loop" | "block";
+  /** Pairs of parameters, by position and per kernel, that may lead to the same memory. Others do not. */
+  overlaps: ReadonlyMap<string, readonly (readonly [written: number, read: number])[]>;
+}
+
 export interface RewriteResult {
   text: string;
-  /** By name; `reasons` say why a kernel stayed `whole`. */
-  kernels: ReadonlyMap<string, { level: "whole" | "block"; reasons: readonly string[] }>;
+  /** By name; `reasons` say why a kernel is at no higher level. */
+  kernels: ReadonlyMap<string, { level: Level; reasons: readonly string[] }>;
 }
 
 export interface CheckpointCompiler {
   /** The parameters of each entry of a module, by its name. Throws `InputError` for text that is not PTX. */
   params(ptx: string, file: string): ReadonlyMap<string, readonly ParamInfo[]>;
-  /** Rewrites those of `kernels` that are proven safe to level `block`. */
-  rewrite(
-    ptx: string,
-    file: string,
-    kernels: readonly string[],
-    pins: ReadonlyMap<string, Pin>,
-  ): RewriteResult;
+  rewrite(request: RewriteRequest): RewriteResult;
 }
 
 /** The compiler of `ptx/`. */
 export const checkpointCompiler: CheckpointCompiler = {
   params: (ptx, file) => asInputError(() => kernelParams(ptx, file)),
-  rewrite: (ptx, file, kernels, pins) => {
+  rewrite: ({ ptx, file, kernels, pins, level, overlaps }) => {
     const minBlocksPerSm = new Map([...pins].map(([name, pin]) => [name, pin.minBlocksPerSm]));
     const maxThreads = new Map([...pins].map(([name, pin]) => [name, pin.maxThreads]));
+    const levels = new Map(kernels.map((name) => [name, level] as const));
+    const overlap = (kernel: string, written: number, read: number) =>
+      overlaps.get(kernel)?.some(([w, r]) => w === written && r === read) ?? true;
     const { text, kernels: reports } = asInputError(() =>
-      rewriteModule(ptx, { file, minBlocksPerSm, maxThreads })
+      rewriteModule(ptx, { file, minBlocksPerSm, maxThreads, levels, overlap })
     );
     const wanted = reports.filter(({ kernel }) => kernels.includes(kernel));
     return {

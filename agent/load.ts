@@ -46,7 +46,10 @@ const MAX_STEPS = 1024;
 /** One step as it was loaded, for the status and for people. */
 export interface StepReport {
   kernel: string;
-  level: "whole" | "block";
+  /** As loaded; whether a step at `block` that may run at `loop` does, the engine says once it is ready. */
+  level: "whole" | "slice" | "block" | "loop";
+  /** Launches of one unit; more than 1 only at level `slice`. */
+  launches: number;
   /** Why not at a higher level, or what to know about it; empty: nothing. */
   notes: readonly string[];
   /** Resident blocks per SM, as loaded and before rewriting. */
@@ -83,6 +86,11 @@ export interface LoaderOptions {
   checkpoint: CheckpointCompiler;
   /** How long background may keep the GPU after the gate has closed; blocks known to be longer are noted. */
   preemptionBoundNs: number;
+  /**
+   * `measured`: the cheapest level that keeps the bound, as the engine finds it; `loop`, `block`: that level where it is
+   * safe, for benchmarks. Default `measured`.
+   */
+  prefer?: "measured" | "loop" | "block";
 }
 
 export class Loader {
@@ -113,7 +121,11 @@ export class Loader {
       const rule = `must be at most ${MAX_STEPS} with uploads and downloads, not ${planned.length}`;
       throw new InputError({ file: bundle.file, field: "steps", rule });
     }
-    const loaded = planned.map((step) => this.#finish(step, settings.kind, kernels));
+    const loaded = planned.flatMap((step) => this.#finish(step, settings.kind, kernels));
+    if (loaded.length > MAX_STEPS) {
+      const rule = `must be at most ${MAX_STEPS} launches with slices, not ${loaded.length}`;
+      throw new InputError({ file: bundle.file, field: "steps", rule });
+    }
     const common = {
       name: settings.name,
       digest,
@@ -126,16 +138,20 @@ export class Loader {
       keepOutput: settings.keepOutput,
       estimateNs: 0,
     };
-    const spec: WorkSpec = settings.kind === "background" ? { ...common, kind: "background" } : {
-      ...common,
-      kind: "critical",
-      deadlineNs: settings.deadlineNs,
-      from: settings.from,
-      queue: settings.queue,
-      queueDepth: settings.queueDepth,
-      onMiss: settings.onMiss,
-      maxBlockingNs: settings.maxBlockingNs,
-    };
+    const { preemptionBoundNs } = this.#options;
+    const bound = Number.isFinite(preemptionBoundNs) ? preemptionBoundNs : 0;
+    const spec: WorkSpec = settings.kind === "background"
+      ? { ...common, kind: "background", preemptionBoundNs: bound }
+      : {
+        ...common,
+        kind: "critical",
+        deadlineNs: settings.deadlineNs,
+        from: settings.from,
+        queue: settings.queue,
+        queueDepth: settings.queueDepth,
+        onMiss: settings.onMiss,
+        maxBlockingNs: settings.maxBlockingNs,
+      };
     return {
       kind: settings.kind,
       id: needsMemory(
@@ -148,7 +164,7 @@ export class Loader {
       inputBytes: inputs.sizeBytes,
       outputBytes: outputs.sizeBytes,
       frames,
-      steps: loaded.map(({ report }) => report),
+      steps: [...new Set(loaded.map(({ report }) => report))],
     };
   }
 
@@ -161,7 +177,9 @@ export class Loader {
     for (const step of bundle.manifest.steps) {
       if (step.kind === "kernel") shapes.set(step.kernel, [...shapes.get(step.kernel) ?? [], shapeOf(step)]);
     }
-    const kernels = this.#kernels.load(module.text, file, shapes, kind === "background");
+    const { prefer = "measured" } = this.#options;
+    const use = { shapes, overlaps: overlapsOf(bundle.manifest.steps), loops: prefer !== "block" };
+    const kernels = this.#kernels.load(module.text, file, shapes, kind === "background" ? use : undefined);
     for (const [i, step] of bundle.manifest.steps.entries()) {
       if (step.kind === "kernel") this.#checkFits(bundle, `steps[${i}]`, step, kernels);
     }
@@ -176,7 +194,7 @@ export class Loader {
   ): void {
     const kernel = kernels.get(step.kernel);
     const { threads, sharedBytes } = shapeOf(step);
-    if (kernel === undefined || this.#kernels.untouchedBlocksPerSm(kernel, { threads, sharedBytes }) > 0) {
+    if (kernel === undefined || this.#kernels.untouchedBlocksPerSm(kernel, shapeOf(step)) > 0) {
       return;
     }
     const rule =
@@ -202,18 +220,21 @@ export class Loader {
     return ids;
   }
 
+  /** The launches of one step: several at level `slice`. */
   #finish(
     step: PlannedStep,
     kind: WorkKind,
     kernels: ReadonlyMap<string, LoadedKernel>,
-  ): { spec: StepSpec; report: StepReport } {
+  ): { spec: StepSpec; report: StepReport }[] {
     const builtin = "builtin" in step;
     const name = builtin ? step.builtin : step.kernelName;
     const kernel = builtin ? this.#builtins(kind).get(name) : kernels.get(name);
     if (kernel === undefined) throw new Error(`kernel ${name} was not loaded`);
     const { grid, block, sharedBytes, workers, args, estimateNs, blockEstimateNs } = step;
-    const { level } = kernel;
-    const shape = { threads: block[0] * block[1] * block[2], sharedBytes };
+    const { loopId } = kernel;
+    const loops = this.#options.prefer === "loop" && loopId !== undefined;
+    const level: StepReport["level"] = loops ? "loop" : kernel.level;
+    const shape = { threads: block[0] * block[1] * block[2], threadsX: block[0], sharedBytes };
     const notes = [...kernel.notes];
     const blocksPerSm = this.#kernels.blocksPerSm(kernel, shape);
     const blocksPerSmUntouched = this.#kernels.untouchedBlocksPerSm(kernel, shape);
@@ -223,29 +244,36 @@ export class Loader {
       );
     }
     const { preemptionBoundNs } = this.#options;
-    if (level === "block" && blockEstimateNs > preemptionBoundNs) {
+    if (level === "block" && loopId === undefined && blockEstimateNs > preemptionBoundNs) {
       const [takes, bound] = [formatDurationNs(blockEstimateNs), formatDurationNs(preemptionBoundNs)];
-      notes.push(`one block is declared to take ${takes}, longer than preemptionBound ${bound}`);
+      const why = kernel.whyNoLoop === undefined ? "" : `; it cannot be left within one: ${kernel.whyNoLoop}`;
+      notes.push(`one block is declared to take ${takes}, longer than preemptionBound ${bound}${why}`);
     }
-    return {
-      spec: {
-        kernel: kernel.id,
-        level,
-        grid,
-        block,
-        sharedBytes,
-        workers,
-        args,
-        estimateNs,
-        blockEstimateNs,
-      },
-      report: { kernel: name, level, notes, blocksPerSm, blocksPerSmUntouched },
+    const spec: StepSpec = {
+      kernel: loops ? loopId : kernel.id,
+      level,
+      ...(loops || loopId === undefined ? {} : { loopKernel: loopId }),
+      grid,
+      block,
+      sharedBytes,
+      workers,
+      args,
+      estimateNs,
+      blockEstimateNs,
     };
+    const specs = level === "slice"
+      ? slicesOf(spec, blocksPerSm * this.#engine.device().sms, preemptionBoundNs)
+      : [spec];
+    const report = { kernel: name, level, launches: specs.length, notes, blocksPerSm, blocksPerSmUntouched };
+    return specs.map((one) => ({ spec: one, report }));
   }
 
   #builtins(kind: WorkKind): ReadonlyMap<string, LoadedKernel> {
-    const shapes = new Map(BUILTIN_KERNELS.map((name) => [name, [{ threads: 256, sharedBytes: 0 }]]));
-    return this.#kernels.load(builtinPtx(), "builtin.ptx", shapes, kind === "background");
+    const shapes = new Map(
+      BUILTIN_KERNELS.map((name) => [name, [{ threads: 256, threadsX: 256, sharedBytes: 0 }]]),
+    );
+    const use = { shapes, overlaps: new Map(), loops: false };
+    return this.#kernels.load(builtinPtx(), "builtin.ptx", shapes, kind === "background" ? use : undefined);
   }
 
   #source(settings: WorkSettings, frames: Frames | undefined): SourceSpec {
@@ -264,6 +292,50 @@ export class Loader {
   }
 }
 
+/** Of one launch in a hundred the host's part would be the larger one. */
+const MOST_SLICES = 64;
+
+/** Ranges of a grid, as long as the bound allows by the step's estimate, and not less than what is resident at a time. */
+function slicesOf(step: StepSpec, residentBlocks: number, boundNs: number): StepSpec[] {
+  const [x, y, z] = step.grid;
+  const total = x * y * z;
+  const withinBound = step.estimateNs === 0
+    ? 0
+    : Math.min(total, Math.floor(total * boundNs / step.estimateNs));
+  const count = Math.max(residentBlocks, withinBound, Math.ceil(total / MOST_SLICES), 1);
+  const slices: StepSpec[] = [];
+  for (let first = 0; first < total; first += count) {
+    const blocks = Math.min(count, total - first);
+    const own = [first, x, y, z, total].map((value): ArgSpec => ({ kind: "scalar", bytes: u32Bytes(value) }));
+    const estimateNs = Math.ceil(step.estimateNs * blocks / total);
+    slices.push({ ...step, grid: [blocks, 1, 1], args: [...step.args, ...own], estimateNs });
+  }
+  return slices;
+}
+
+function u32Bytes(value: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value, true);
+  return bytes;
+}
+
+/** Of each kernel, the parameters that lead to the same buffer in some step. Buffers are allocations of their own. */
+function overlapsOf(steps: readonly ManifestStep[]): Map<string, [number, number][]> {
+  const overlaps = new Map<string, [number, number][]>();
+  for (const step of steps) {
+    if (step.kind !== "kernel") continue;
+    const pairs = overlaps.get(step.kernel) ?? [];
+    overlaps.set(step.kernel, pairs);
+    for (const [i, a] of step.args.entries()) {
+      for (const [j, b] of step.args.entries()) {
+        if (a.kind === "buffer" && b.kind === "buffer" && a.buffer === b.buffer) pairs.push([i, j]);
+      }
+    }
+  }
+  return overlaps;
+}
+
+type ManifestStep = Bundle["manifest"]["steps"][number];
 type PlannedStep = BuiltinStep | (Omit<StepSpec, "kernel" | "level"> & { kernelName: string });
 
 /** The launches of one request or unit, in order. The engine itself moves the input and output of critical work. */
@@ -326,5 +398,5 @@ function idOf(buffers: ReadonlyMap<string, number>, name: string): number {
 }
 
 function shapeOf({ block, sharedBytes }: KernelStep): Shape {
-  return { threads: block[0] * block[1] * block[2], sharedBytes };
+  return { threads: block[0] * block[1] * block[2], threadsX: block[0], sharedBytes };
 }

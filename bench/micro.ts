@@ -117,6 +117,7 @@ class Bench {
     return this.engine.addWork({
       ...this.#common(name, steps),
       kind: "background",
+      preemptionBoundNs: 0,
       source: { kind: "none", periodNs: 0, phaseNs: 0 },
     });
   }

@@ -20,7 +20,7 @@ export interface StructLayout {
 
 /** CALYPTE_*, without the prefix. */
 export const CONSTANTS = {
-  ABI_VERSION: 1,
+  ABI_VERSION: 2,
   MAX_TASKS: 7,
   MAX_JOBS: 24,
   MAX_STEPS: 1024,
@@ -52,6 +52,7 @@ export const CONSTANTS = {
   LEVEL_SLICE: 1,
   LEVEL_BLOCK: 2,
   LEVEL_LOOP: 3,
+  NONE: 4294967295,
   FEATURE_STREAM_MEMOPS: 0,
   FEATURE_GRAPH_MEMOPS: 1,
   FEATURE_PARKED_RESUME: 2,
@@ -172,7 +173,7 @@ export const STRUCTS = {
     },
   },
   step: {
-    size: 64,
+    size: 72,
     fields: {
       kernel: { c: "kernel", type: "u32", offset: 0, count: 1 },
       level: { c: "level", type: "u32", offset: 4, count: 1 },
@@ -182,8 +183,10 @@ export const STRUCTS = {
       workers: { c: "workers", type: "u32", offset: 36, count: 1 },
       firstArg: { c: "first_arg", type: "u32", offset: 40, count: 1 },
       argCount: { c: "arg_count", type: "u32", offset: 44, count: 1 },
-      estimateNs: { c: "estimate_ns", type: "u64", offset: 48, count: 1 },
-      blockEstimateNs: { c: "block_estimate_ns", type: "u64", offset: 56, count: 1 },
+      loopKernel: { c: "loop_kernel", type: "u32", offset: 48, count: 1 },
+      periodSlots: { c: "period_slots", type: "u32", offset: 52, count: 1 },
+      estimateNs: { c: "estimate_ns", type: "u64", offset: 56, count: 1 },
+      blockEstimateNs: { c: "block_estimate_ns", type: "u64", offset: 64, count: 1 },
     },
   },
   io: {
@@ -196,7 +199,7 @@ export const STRUCTS = {
     },
   },
   work: {
-    size: 208,
+    size: 216,
     fields: {
       abiVersion: { c: "abi_version", type: "u32", offset: 0, count: 1 },
       sizeBytes: { c: "size_bytes", type: "u32", offset: 4, count: 1 },
@@ -221,6 +224,20 @@ export const STRUCTS = {
       deadlineNs: { c: "deadline_ns", type: "u64", offset: 184, count: 1 },
       maxBlockingNs: { c: "max_blocking_ns", type: "u64", offset: 192, count: 1 },
       estimateNs: { c: "estimate_ns", type: "u64", offset: 200, count: 1 },
+      preemptionBoundNs: { c: "preemption_bound_ns", type: "u64", offset: 208, count: 1 },
+    },
+  },
+  step_info: {
+    size: 48,
+    fields: {
+      level: { c: "level", type: "u32", offset: 0, count: 1 },
+      workers: { c: "workers", type: "u32", offset: 4, count: 1 },
+      periodSlots: { c: "period_slots", type: "u32", offset: 8, count: 1 },
+      runBlocks: { c: "run_blocks", type: "u32", offset: 12, count: 1 },
+      blockNs: { c: "block_ns", type: "u64", offset: 16, count: 1 },
+      loopNs: { c: "loop_ns", type: "u64", offset: 24, count: 1 },
+      blockDrainNs: { c: "block_drain_ns", type: "u64", offset: 32, count: 1 },
+      loopDrainNs: { c: "loop_drain_ns", type: "u64", offset: 40, count: 1 },
     },
   },
   plan_entry: {
@@ -502,6 +519,15 @@ export const SYMBOLS = {
       "buffer", // const uint8_t *input
       "u64", // uint64_t input_bytes
       "u32", // uint32_t launches
+    ],
+    result: "i32",
+  },
+  calypte_job_step: {
+    parameters: [
+      "i32", // int32_t engine
+      "i32", // int32_t job
+      "u32", // uint32_t step
+      "buffer", // calypte_step_info *out
     ],
     result: "i32",
   },

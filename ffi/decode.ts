@@ -9,14 +9,15 @@ import type {
   JobStats,
   KernelInfo,
   Result,
+  StepInfo,
   TaskStats,
 } from "./engine.ts";
 import { EngineError } from "./errors.ts";
 import { StructView } from "./structs.ts";
 import { BACKENDS, EVENTS, FEATURES, HOLD_BITS, LEVEL_NUMBERS, STATES, wordOf, WORK_KINDS } from "./words.ts";
 
-/** "None" in a field whose 0 means something. */
-const NONE = 0xffffffff;
+/** In a field whose 0 means something. */
+const NONE = CONSTANTS.NONE;
 
 export function decodeDevice(view: StructView<"device">): DeviceInfo {
   return {
@@ -51,6 +52,21 @@ export function decodeKernelInfo(view: StructView<"kernel_info">): KernelInfo {
   return {
     ...view.numbers("registers", "localBytes", "staticSharedBytes", "maxThreadsPerBlock", "blocksPerSm"),
     paramCount: paramCount === NONE ? undefined : paramCount,
+  };
+}
+
+export function decodeStepInfo(view: StructView<"step_info">): StepInfo {
+  return {
+    level: wordOf(LEVEL_NUMBERS, view.number("level"), "step_info.level"),
+    ...view.numbers(
+      "workers",
+      "periodSlots",
+      "runBlocks",
+      "blockNs",
+      "loopNs",
+      "blockDrainNs",
+      "loopDrainNs",
+    ),
   };
 }
 

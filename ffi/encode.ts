@@ -84,7 +84,10 @@ function encodeHead(
     estimateNs: spec.estimateNs,
     ...encodeSource(spec.source, operation),
   });
-  if (spec.kind !== "critical") return;
+  if (spec.kind !== "critical") {
+    view.setNumber("preemptionBoundNs", spec.preemptionBoundNs);
+    return;
+  }
   view.setNumbers({
     queue: numberOf(QUEUES, spec.queue, "queue", operation),
     queueDepth: spec.queueDepth,
@@ -110,6 +113,8 @@ function encodeStep(view: StructView<"step">, step: StepSpec, firstArg: number, 
     workers: step.workers,
     firstArg,
     argCount: step.args.length,
+    loopKernel: step.loopKernel ?? CONSTANTS.NONE,
+    periodSlots: step.periodSlots ?? 0,
     estimateNs: step.estimateNs,
     blockEstimateNs: step.blockEstimateNs,
   });

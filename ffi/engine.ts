@@ -87,10 +87,14 @@ export interface StepSpec {
   /** Id from `kernel()`. */
   kernel: number;
   level: Level;
+  /** The same kernel at level `loop`, for a step at level `block`: the engine takes the one that keeps the bound. */
+  loopKernel?: number;
+  /** Issue slots between two reads of the gate at level `loop`; absent: found at load. */
+  periodSlots?: number;
   grid: readonly [number, number, number];
   block: readonly [number, number, number];
   sharedBytes: number;
-  /** Resident blocks N at level `block`; 0: SMs x resident blocks per SM, at most the grid. */
+  /** Resident blocks N at levels `block` and `loop`; 0: found at load, at most the grid. */
   workers: number;
   args: readonly ArgSpec[];
   /** Time of the step alone; 0: unknown. */
@@ -144,6 +148,25 @@ export interface CriticalSpec extends CommonWorkSpec {
 
 export interface BackgroundSpec extends CommonWorkSpec {
   kind: "background";
+  /** Longest it may keep the GPU after the gate has closed; 0: no bound. */
+  preemptionBoundNs: number;
+}
+
+/** How a step of a job runs, as chosen at load, and what was measured; 0: not measured, as on `sim`. */
+export interface StepInfo {
+  level: Level;
+  /** Resident blocks N at levels `block` and `loop`. */
+  workers: number;
+  /** Issue slots between two reads of the gate at level `loop`. */
+  periodSlots: number;
+  /** Consecutive blocks that a worker runs between two draws, at levels `block` and `loop`. */
+  runBlocks: number;
+  /** Undisturbed, at level `block` (`whole`, `slice`: as it is) and at level `loop`. */
+  blockNs: number;
+  loopNs: number;
+  /** Longest seen from closing the gate to the last worker gone, at each of the two levels. */
+  blockDrainNs: number;
+  loopDrainNs: number;
 }
 
 export type WorkSpec = CriticalSpec | BackgroundSpec;
@@ -300,6 +323,8 @@ export interface Engine extends Disposable {
    * protocol holds (and on `sim`, where nothing is launched).
    */
   checkSurplus(job: number, input: Uint8Array, launches: number): number;
+  /** Settled by the first `runOnce` of the job, or by `ready`. */
+  jobStep(job: number, step: number): StepInfo;
   ready(): void;
 
   setPlan(plan: Plan): void;

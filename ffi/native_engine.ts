@@ -11,6 +11,7 @@ import {
   decodeFeature,
   decodeKernelInfo,
   decodeResults,
+  decodeStepInfo,
   SnapshotReader,
 } from "./decode.ts";
 import { encodeOptions, encodePlan, encodeWork } from "./encode.ts";
@@ -25,6 +26,7 @@ import type {
   OpenOptions,
   Plan,
   Result,
+  StepInfo,
   WorkKind,
   WorkSpec,
 } from "./engine.ts";
@@ -194,6 +196,15 @@ export class NativeEngine implements Engine {
       operation,
       (c) => c.calypte_check_surplus(this.#id, job, ffi(input), BigInt(input.length), launches),
     );
+  }
+
+  jobStep(job: number, step: number): StepInfo {
+    const operation = `read how step ${step} of job ${job} runs`;
+    checkInteger(job, "i32", operation, "job");
+    checkInteger(step, "u32", operation, "step");
+    const view = new StructView("step_info");
+    this.#call(operation, (c) => c.calypte_job_step(this.#id, job, step, ffi(view.bytes)));
+    return decodeStepInfo(view);
   }
 
   ready(): void {

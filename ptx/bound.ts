@@ -35,6 +35,12 @@ export function threadsOf(kernel: Callable): number {
   return words.length === 0 ? DEFAULT_THREADS : words.reduce((product, n) => product * n, 1);
 }
 
+/** Threads of a block along x, where the kernel prescribes them; else as many as need be. */
+export function threadsAlongX(kernel: Callable): number {
+  const exact = kernel.performance.find(({ name }) => name === ".reqntid");
+  return exact === undefined ? Infinity : Number(exact.words[0]);
+}
+
 /** @param residentWarps of an SM, where known; else as many as fit by threads alone */
 export function estimateBound(
   kernel: Callable,

@@ -148,7 +148,7 @@ function placeTogether(
 
 /** Where threads that leave a loop one by one meet the others, or why they cannot. */
 function placeAlone(
-  { graph, returns, module }: PlanInput,
+  { graph, returns, module, kernel }: PlanInput,
   loop: Loop,
   together: ReadonlySet<number>,
 ): Alone | { reason: string } {
@@ -171,6 +171,9 @@ function placeAlone(
   }
   if (!isPlain(meeting) || meeting.guard !== undefined) {
     return no(`the barrier at line ${meeting.line} is no plain one`);
+  }
+  if (!(kernel.body ?? []).includes(meeting)) {
+    return no(`the barrier at line ${meeting.line} stands in a scope of its own`);
   }
   return {
     kind: "alone",

@@ -7,15 +7,21 @@
  */
 
 import type { Checkpoint } from "./checkpoints.ts";
-import { ABANDONED, isFirstThread, readGate, type WrapperNames } from "./wrapper_text.ts";
+import {
+  ABANDONED,
+  findRecord,
+  isFirstThread,
+  readGate,
+  RECORD_NEXT,
+  type WrapperNames,
+} from "./wrapper_text.ts";
 
 /** Between the two halves of a read the countdown lies below this, where no period can take it. */
 const ASKED = -(2 ** 30);
-/** Bits of `%clock` that pass within about a microsecond. */
-const CLOCK_SHIFT = 11;
 /** Threads that read the gate for their block: four pairs of words of the gate line, two of the control block. */
 const READERS = 6;
-export const LEAST_THREADS = 32;
+/** Threads that a block must have along x: the readers, in one warp. */
+export const LEAST_THREADS_X = 8;
 
 export interface LoopFacts {
   readonly checkpoints: readonly Checkpoint[];
@@ -30,7 +36,7 @@ export function has(kind: Checkpoint["kind"], { checkpoints }: LoopFacts): boole
 /** Declarations, in front of everything else. */
 export function loopDeclarations({ register: r, variable }: WrapperNames, facts: LoopFacts): string {
   let text = "";
-  if (has("together", facts)) text += `\n\t.reg .b32 ${r}budget, ${r}seen<2>;`;
+  if (has("together", facts)) text += `\n\t.reg .b32 ${r}budget, ${r}seen<2>;\n\t.reg .pred ${r}reader;`;
   if (has("alone", facts)) {
     text += `\n\t.reg .b32 ${r}own;\n\t.reg .pred ${r}gone;\n\t.shared .align 4 .b32 ${variable}given_up;`;
   }
@@ -56,17 +62,22 @@ export function loopBegin({ register: r, param }: WrapperNames, facts: LoopFacts
   return text;
 }
 
-/** In front of the first instruction of a loop's header. */
+/**
+ * In front of the first instruction of a loop's header. `inLine` is the checkpoint's text where it cannot stand elsewhere: in a
+ * scope, whose labels nobody outside can name.
+ */
 export function countdown(
   { register: r, label }: WrapperNames,
   { kind, slots }: Checkpoint,
   index: number,
+  inLine = "",
 ): string {
   const [left, uni] = kind === "together" ? [`${r}budget`, ".uni"] : [`${r}own`, ""];
+  const [not, to] = inLine === "" ? ["", "CHECK"] : ["!", "GO"];
   return `
 	add.s32 ${left}, ${left}, -${Math.max(1, Math.round(slots))};
 	setp.lt.s32 ${r}due, ${left}, 0;
-	@${r}due bra${uni} ${label}CHECK${index};
+	@${not}${r}due bra${uni} ${label}${to}${index};${inLine}
 ${label}GO${index}:`;
 }
 
@@ -82,25 +93,20 @@ export function meetingLabel({ label }: WrapperNames, index: number): string {
   return `${label}MEETING${index}`;
 }
 
-/** Index of this thread in its block, into `w2`. */
-function linearThread(r: string): string {
-  return `
-	mov.u32 ${r}w2, %tid.z;
-	mov.u32 ${r}w1, %ntid.y;
-	mov.u32 ${r}w0, %tid.y;
-	mad.lo.u32 ${r}w2, ${r}w2, ${r}w1, ${r}w0;
-	mov.u32 ${r}w1, %ntid.x;
-	mov.u32 ${r}w0, %tid.x;
-	mad.lo.u32 ${r}w2, ${r}w2, ${r}w1, ${r}w0;`;
-}
-
 function checkTogether({ register: r, label, param }: WrapperNames, index: number): string {
   return `
 ${label}CHECK${index}:
 	setp.lt.s32 ${r}due, ${r}budget, ${ASKED};
 	@${r}due bra.uni ${label}ANSWER${index};
+	mov.u32 ${r}budget, ${ASKED - 1};
+	mov.u32 ${r}w2, %tid.x;
+	mov.u32 ${r}w1, %tid.y;
+	mov.u32 ${r}w0, %tid.z;
+	or.b32 ${r}w0, ${r}w0, ${r}w1;
+	setp.eq.u32 ${r}first, ${r}w0, 0;
+	setp.lt.and.u32 ${r}reader, ${r}w2, ${READERS}, ${r}first;
+	@!${r}reader bra ${label}GO${index};
 	// Ask: threads 0 to 3 for two words of the gate each, 4 for entry and left, 5 for pause.
-${linearThread(r)}
 	ld.param.u64 ${r}control, [${param("gate")}];
 	cvta.to.global.u64 ${r}control, ${r}control;
 	ld.param.u64 ${r}record, [${param("control")}];
@@ -109,21 +115,18 @@ ${linearThread(r)}
 	setp.lt.u32 ${r}first, ${r}w2, 4;
 	selp.b64 ${r}control, ${r}control, ${r}record, ${r}first;
 	mad.wide.u32 ${r}control, ${r}w2, 8, ${r}control;
-	mov.u32 ${r}seen0, 0;
-	mov.u32 ${r}seen1, 0;
-	setp.lt.u32 ${r}first, ${r}w2, ${READERS};
-	@${r}first ld.relaxed.sys.global.v2.u32 {${r}seen0, ${r}seen1}, [${r}control];
-	mov.u32 ${r}budget, ${ASKED - 1};
-	bra.uni ${label}GO${index};
+	ld.relaxed.sys.global.v2.u32 {${r}seen0, ${r}seen1}, [${r}control];
+	bra ${label}GO${index};
 ${label}ANSWER${index}:
-${linearThread(r)}
+	mov.pred ${r}closed, 0;
+	@!${r}reader bra ${label}TELL${index};
 	or.b32 ${r}w0, ${r}seen0, ${r}seen1;
 	setp.ne.u32 ${r}closed, ${r}w0, 0;
-	setp.eq.u32 ${r}first, ${r}w2, 4;
-	setp.eq.and.u32 ${r}go, ${r}seen0, ${r}seen1, ${r}first;
-	not.pred ${r}first, ${r}first;
-	and.pred ${r}closed, ${r}closed, ${r}first;
-	or.pred ${r}closed, ${r}closed, ${r}go;
+	mov.u32 ${r}w2, %tid.x;
+	setp.ne.u32 ${r}first, ${r}w2, 4;
+	@${r}first bra ${label}TELL${index};
+	setp.eq.u32 ${r}closed, ${r}seen0, ${r}seen1;
+${label}TELL${index}:
 	bar.red.or.pred ${r}closed, 0, ${r}closed;
 	@${r}closed bra.uni ${label}ABANDON;
 	ld.param.u32 ${r}budget, [${param("period")}];
@@ -138,19 +141,18 @@ ${label}CHECK${index}:
 	ld.volatile.shared.u32 ${r}w0, [${variable}given_up];
 	setp.ne.u32 ${r}closed, ${r}w0, 0;
 	@${r}closed bra ${label}GONE${index};
-	// One warp of the block at a time reads the gate; the clock says whose turn it is.
-${linearThread(r)}
+	// About one warp of the block in each period reads the gate; the clock draws which.
 	mov.u32 ${r}w0, %ntid.x;
 	mov.u32 ${r}w1, %ntid.y;
 	mul.lo.u32 ${r}w0, ${r}w0, ${r}w1;
 	mov.u32 ${r}w1, %ntid.z;
-	mad.lo.u32 ${r}w0, ${r}w0, ${r}w1, 31;
-	shr.u32 ${r}w0, ${r}w0, 5;
-	shr.u32 ${r}w2, ${r}w2, 5;
+	mul.lo.u32 ${r}w0, ${r}w0, ${r}w1;
+	clz.b32 ${r}w0, ${r}w0;
+	shr.u32 ${r}w0, -1, ${r}w0;
 	mov.u32 ${r}w1, %clock;
-	shr.u32 ${r}w1, ${r}w1, ${CLOCK_SHIFT};
-	rem.u32 ${r}w1, ${r}w1, ${r}w0;
-	setp.ne.u32 ${r}closed, ${r}w1, ${r}w2;
+	and.b32 ${r}w0, ${r}w0, ${r}w1;
+	shr.u32 ${r}w0, ${r}w0, 5;
+	setp.ne.u32 ${r}closed, ${r}w0, 0;
 	@${r}closed bra ${label}GO${index};
 ${readGate(r, param)}
 	not.pred ${r}closed, ${r}closed;
@@ -162,25 +164,32 @@ ${label}GONE${index}:
 	bra ${target};`;
 }
 
-/** Behind the wrapper: checkpoints, and how a block is abandoned. `meetingOf` gives the label of a checkpoint's meeting. */
-export function loopBehind(
+/** One checkpoint's text, out of line. `meeting` is the label where threads that gave up wait for the others. */
+export function checkText(
   names: WrapperNames,
-  facts: LoopFacts,
-  meetingOf: (index: number) => string,
+  { kind }: Checkpoint,
+  index: number,
+  meeting: string | undefined,
 ): string {
+  return kind === "together"
+    ? checkTogether(names, index)
+    : checkAlone(names, index, meeting ?? `${names.label}GATHER`);
+}
+
+/** Behind the wrapper: how a block is abandoned, and the checkpoints that `checks` holds. */
+export function loopBehind(names: WrapperNames, facts: LoopFacts, checks: string): string {
   if (facts.checkpoints.length === 0) return "";
   const { register: r, label, param } = names;
-  const checks = facts.checkpoints.map((checkpoint, index) =>
-    checkpoint.kind === "together" ? checkTogether(names, index) : checkAlone(names, index, meetingOf(index))
-  );
   // What is still under way writes where nobody reads any more; but the block must not end before it.
   const waits = (facts.copiesAsync ? "\n\tcp.async.wait_all;" : "") +
     (facts.multipliesAsync ? "\n\twgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned 0;" : "");
-  return `${checks.join("")}
+  return `${checks}
 ${label}ABANDON:${waits}
-	// The record still says which block to run: nothing else is to be kept.
+	// This block is to be run again: of its run, the record says where to go on.
 ${isFirstThread(r)}
 	@!${r}first bra ${label}END;
+${findRecord(r, param)}
+	st.global.u32 [${r}record+${RECORD_NEXT}], ${r}next;
 	ld.param.u64 ${r}control, [${param("control")}];
 	cvta.to.global.u64 ${r}control, ${r}control;
 	ld.relaxed.sys.global.u32 ${r}entry, [${r}control];

@@ -7,7 +7,7 @@
 
 import { type Callable, isKernel, type Module } from "./ast.ts";
 import { isBarrier } from "./barriers.ts";
-import { type BoundUs, estimateBound, threadsOf } from "./bound.ts";
+import { type BoundUs, estimateBound, threadsAlongX, threadsOf } from "./bound.ts";
 import { type LoopPlan, planLoops } from "./checkpoints.ts";
 import { PtxError } from "./error.ts";
 import { type KernelParameter, parametersOf } from "./layout.ts";
@@ -18,7 +18,7 @@ import { judge, type Verdict } from "./safety.ts";
 import { sliceKernel } from "./slice.ts";
 import { lowestVersion } from "./version.ts";
 import { instructionsOf } from "./waiting.ts";
-import { LEAST_THREADS } from "./loop_text.ts";
+import { LEAST_THREADS_X } from "./loop_text.ts";
 
 export type Level = "loop" | "block" | "slice" | "whole";
 
@@ -134,7 +134,9 @@ function planOf(
   const { level, graph, returns, callee, inexact } = verdict;
   if (level !== "block" || graph === undefined) return none(verdict.reason);
   if (inexact !== "") return none(inexact);
-  if (threadsOf(kernel) < LEAST_THREADS) return none(`a block of it has fewer than ${LEAST_THREADS} threads`);
+  if (threadsAlongX(kernel) < LEAST_THREADS_X) {
+    return none(`a block of it has fewer than ${LEAST_THREADS_X} threads along x`);
+  }
   const overlap = (written: number, read: number) => options.overlap?.(kernel.name, written, read) ?? true;
   return planLoops({ module, kernel, graph, returns, callee, overlap });
 }

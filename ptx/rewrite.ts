@@ -10,7 +10,7 @@ import type { Callable, Instruction, Module, Operand, Performance, Statement } f
 import { isMbarrierInit, mbarrierAddress } from "./asynchronous.ts";
 import { isBarrier } from "./barriers.ts";
 import type { Checkpoint } from "./checkpoints.ts";
-import { countdown, meetingBarrier, meetingLabel } from "./loop_text.ts";
+import { checkText, countdown, meetingBarrier, meetingLabel } from "./loop_text.ts";
 import { freshNames } from "./names.ts";
 import { parseParameters, parseStatements } from "./parser.ts";
 import { registerType } from "./registers.ts";
@@ -76,6 +76,7 @@ export function wrap(body: readonly Statement[], before: string, after: string):
 class BodyRewriter {
   readonly #axes = new Set<Axis>();
   readonly #mbarriers: { live: string; address: string; type: string }[] = [];
+  readonly #checks: string[] = [];
   readonly #atHeader: Map<Instruction, number>;
   readonly #meetings: Map<Instruction, number>;
 
@@ -99,22 +100,30 @@ class BodyRewriter {
       multipliesAsync,
       mbarriers: this.#mbarriers,
       checkpoints: this.checkpoints,
-      meetings: this.checkpoints.map(({ meeting }) =>
-        meeting === undefined ? undefined : meetingLabel(this.names, this.#meetings.get(meeting) ?? 0)
-      ),
+      checks: this.#checks.join(""),
+      shares: this.verdict.shares,
     };
   }
 
-  rewrite(statement: Statement): Statement[] {
+  rewrite(statement: Statement, inScope = false): Statement[] {
     if (statement.kind === "scope") {
-      return [{ ...statement, body: statement.body.flatMap((inner) => this.rewrite(inner)) }];
+      return [{ ...statement, body: statement.body.flatMap((inner) => this.rewrite(inner, true)) }];
     }
     if (statement.kind !== "instruction") return [statement];
     const checkpoint = this.#atHeader.get(statement);
-    const before = checkpoint === undefined
-      ? ""
-      : countdown(this.names, this.#checkpoint(checkpoint), checkpoint);
-    return [...parse(before), ...this.#instruction(statement)];
+    const before = checkpoint === undefined ? [] : this.#countdown(checkpoint, inScope);
+    return [...before, ...this.#instruction(statement)];
+  }
+
+  #countdown(index: number, inScope: boolean): Statement[] {
+    const checkpoint = this.#checkpoint(index);
+    const { meeting } = checkpoint;
+    const label = meeting === undefined
+      ? undefined
+      : meetingLabel(this.names, this.#meetings.get(meeting) ?? 0);
+    const text = checkText(this.names, checkpoint, index, label);
+    if (!inScope) this.#checks.push(text);
+    return parse(countdown(this.names, checkpoint, index, inScope ? text : ""));
   }
 
   #checkpoint(index: number): Checkpoint {

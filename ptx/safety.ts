@@ -28,6 +28,8 @@ export interface Verdict {
   readonly inexact: string;
   /** How the threads of a block come together at its end. */
   readonly returns: Returns;
+  /** Whether its threads share memory or meet barriers. */
+  readonly shares: boolean;
   /** Whether asynchronous copies must be waited for at the end of a virtual block. */
   readonly copiesAsync: boolean;
   /** Whether `wgmma` runs asynchronously in it. */
@@ -90,11 +92,16 @@ export function judge(module: Module, kernel: Callable & { body: NonNullable<Cal
     line: complaint?.line ?? kernel.line,
     inexact: reading.inexact,
     returns: reading.returns,
+    shares: bodies.some(isShared) || module.items.some((i) => i.kind === "variable" && i.space === ".shared"),
     copiesAsync: bodies.some((i) => i.opcode === "cp" && i.modifiers[0] === ".async"),
     multipliesAsync: bodies.some(({ opcode }) => opcode === "wgmma"),
     graph: reading.graph,
     callee,
   };
+}
+
+function isShared(instruction: Instruction): boolean {
+  return isBarrier(instruction) || instruction.modifiers.some((m) => m.startsWith(".shared"));
 }
 
 function checkModule(module: Module, kernel: Callable): Complaint | undefined {

@@ -34,6 +34,7 @@ export const CALYPTE_PARAMS = [
   { name: "calypte_grid_x", type: "u32" },
   { name: "calypte_grid_y", type: "u32" },
   { name: "calypte_grid_z", type: "u32" },
+  { name: "calypte_run_mask", type: "u32" },
 ] as const;
 
 /** At level `loop` one more: issue slots between two reads of the gate, 1..2^30 - 1. */
@@ -46,10 +47,12 @@ export interface BodyFacts extends LoopFacts {
   /** Components of %ctaid that it reads, as registers `x`, `y`, `z` behind the prefix. */
   readonly axes: ReadonlySet<Axis>;
   readonly returns: Returns;
+  /** Whether it shares memory or meets barriers, so that one block must be over before the next begins. */
+  readonly shares: boolean;
   /** By mbarrier that it sets up: registers that say whether, and where in shared memory. */
   readonly mbarriers: readonly { readonly live: string; readonly address: string; readonly type: string }[];
-  /** Label where threads meet that gave up by themselves; undefined: where the body ends. */
-  readonly meetings: readonly (string | undefined)[];
+  /** Text of the checkpoints that stand out of line. */
+  readonly checks: string;
 }
 
 export interface WrapperParts {
@@ -104,8 +107,7 @@ ${label}GATHER:${wait}
 	@${r}closed bra ${label}ABANDON;`;
   } else {
     text = `
-${label}GATHER:${wait}
-	bar.sync 0;`;
+${label}GATHER:${wait}${facts.shares ? "\n\tbar.sync 0;" : ""}`;
   }
   const inval = facts.mbarriers.map(({ live, address }) =>
     `\n\t@${live} mbarrier.inval.shared.b64 [${address}];`
@@ -152,6 +154,8 @@ ${findRecord(r, param)}
 	ld.global.u32 ${r}next, [${r}record+${RECORD_NEXT}];
 	mov.u32 ${r}count, 0;
 	setp.eq.u64 ${r}go, ${r}generation, ${r}word;
+	ld.param.u32 ${r}w1, [${param("run_mask")}];
+	mad.lo.u32 ${r}worker, ${r}worker, ${r}w1, ${r}worker;
 	selp.b32 ${r}next, ${r}next, ${r}worker, ${r}go;
 ${readGate(r, param)}
 	ld.param.u32 ${r}w1, [${param("total")}];
@@ -182,16 +186,27 @@ ${label}BODY:
 
   const draw = `
 	atom.relaxed.gpu.global.add.u32 ${r}ticket, [${r}control+${TICKET}], 1;`;
+  // Within a run of blocks nothing is read and nothing drawn; behind it the gate must be read after the whole block.
+  const gathered = facts.shares || facts.returns === "counted" || has("alone", facts);
   const after = `${gather(names, facts)}
-	// 3. Checkpoint.
-	mov.pred ${r}closed, 0;
 	add.u32 ${r}count, ${r}count, 1;
+	add.u32 ${r}next, ${r}next, 1;
+	ld.param.u32 ${r}w0, [${param("run_mask")}];
+	and.b32 ${r}w0, ${r}next, ${r}w0;
+	setp.ne.u32 ${r}go, ${r}w0, 0;
+	ld.param.u32 ${r}w1, [${param("total")}];
+	setp.lt.and.u32 ${r}go, ${r}next, ${r}w1, ${r}go;
+	@${r}go bra ${label}RUN;
+	// 3. Checkpoint.${gathered ? "" : "\n\tbar.sync 0;"}
+	mov.pred ${r}closed, 0;
 ${findRecord(r, param)}
 ${isFirstThread(r)}
 	@!${r}first bra ${label}MEET;
 ${readGate(r, param, draw)}
 	ld.param.u32 ${r}w1, [${param("workers")}];
 	add.u32 ${r}ticket, ${r}ticket, ${r}w1;
+	ld.param.u32 ${r}w1, [${param("run_mask")}];
+	mad.lo.u32 ${r}ticket, ${r}ticket, ${r}w1, ${r}ticket;
 	st.global.u32 [${r}record+${RECORD_NEXT}], ${r}ticket;
 ${label}MEET:
 	bar.red.or.pred ${r}closed, 0, ${r}closed;
@@ -244,7 +259,7 @@ ${label}NEXT:
 	st.relaxed.sys.global.u64 [${r}record], ${r}stored;
 ${label}END:
 	ret;
-${loopBehind(names, facts, (index) => facts.meetings[index] ?? `${label}GATHER`)}
+${loopBehind(names, facts, facts.checks)}
 `;
   return { before, after };
 }

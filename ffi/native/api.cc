@@ -85,6 +85,7 @@ CALYPTE_EXPORT int32_t calypte_layout(const char *name) {
       {"step", sizeof(calypte_step)},
       {"io", sizeof(calypte_io)},
       {"work", sizeof(calypte_work)},
+      {"step_info", sizeof(calypte_step_info)},
       {"plan_entry", sizeof(calypte_plan_entry)},
       {"plan", sizeof(calypte_plan)},
       {"histogram", sizeof(calypte_histogram)},
@@ -214,6 +215,11 @@ CALYPTE_EXPORT int32_t calypte_check_surplus(int32_t id, int32_t job, const uint
                                              uint32_t launches) {
   if (input == nullptr && input_bytes > 0) return null_pointer("check_surplus");
   return with(id, [&](Engine &engine) { return engine.check_surplus(job, input, input_bytes, launches); });
+}
+
+CALYPTE_EXPORT int32_t calypte_job_step(int32_t id, int32_t job, uint32_t step, calypte_step_info *out) {
+  if (out == nullptr) return null_pointer("job_step");
+  return with(id, [&](Engine &engine) { return engine.job_step(job, step, *out); });
 }
 
 CALYPTE_EXPORT int32_t calypte_ready(int32_t id) {

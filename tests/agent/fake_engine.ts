@@ -13,6 +13,7 @@ import type {
   KernelInfo,
   Plan,
   Result,
+  StepInfo,
   TaskStats,
   WorkKind,
   WorkSpec,
@@ -116,6 +117,7 @@ export class FakeEngine implements Engine {
   readonly buffers: { sizeBytes: number; data: Uint8Array | undefined }[] = [];
   readonly frames: { data: Uint8Array; frameBytes: number; count: number }[] = [];
   readonly failures: Failures = {};
+  readonly stepInfos = new Map<string, StepInfo>();
   readonly submitted: Uint8Array[] = [];
   results: Result[] = [];
   events: EngineEvent[] = [];
@@ -182,6 +184,19 @@ export class FakeEngine implements Engine {
   }
   runOnce(): { output: Uint8Array; durationNs: number } {
     return { output: new Uint8Array(), durationNs: 0 };
+  }
+  jobStep(job: number, step: number): StepInfo {
+    const level = this.works[job]?.steps[step]?.level ?? "block";
+    const none = {
+      workers: 0,
+      periodSlots: 0,
+      runBlocks: 0,
+      blockNs: 0,
+      loopNs: 0,
+      blockDrainNs: 0,
+      loopDrainNs: 0,
+    };
+    return this.stepInfos.get(`${job} ${step}`) ?? { level, ...none };
   }
   checkSurplus(): number {
     return 0;

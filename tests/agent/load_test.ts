@@ -58,7 +58,7 @@ function compilerThatSays(level: "whole" | "block", reasons: string[] = []) {
   const pins: ReadonlyMap<string, Pin>[] = [];
   const compiler: CheckpointCompiler = {
     params: checkpointCompiler.params,
-    rewrite: (ptx, _file, kernels, given) => {
+    rewrite: ({ ptx, kernels, pins: given }) => {
       pins.push(given);
       return {
         text: `// rewritten\n${ptx}`,
@@ -252,7 +252,14 @@ Deno.test("works that share a bundle share modules and frames, not buffers", asy
 
 Deno.test("every built-in kernel reaches level block", () => {
   const names = ["calypte_copy", "calypte_fill", "calypte_upload", "calypte_download"];
-  const { kernels } = checkpointCompiler.rewrite(builtinPtx(), "builtin.ptx", names, new Map());
+  const { kernels } = checkpointCompiler.rewrite({
+    ptx: builtinPtx(),
+    file: "builtin.ptx",
+    kernels: names,
+    pins: new Map(),
+    level: "block",
+    overlaps: new Map(),
+  });
   assertEquals(
     [...kernels].map(([name, { level, reasons }]) => [name, level, reasons]),
     names.map((name) => [name, "block", []]),

@@ -22,7 +22,14 @@ function setUp(
     });
     return { snapshot, counters: createCounters(), tasks: ["detector"], jobs: ["map"] };
   };
-  const step = { kernel: "add", level: "block", notes: [], blocksPerSm: 8, blocksPerSmUntouched: 8 } as const;
+  const step = {
+    kernel: "add",
+    level: "block",
+    launches: 1,
+    notes: [],
+    blocksPerSm: 8,
+    blocksPerSmUntouched: 8,
+  } as const;
   const app = createStatusApp({
     version: "1.2.3",
     mission: "mission.yaml",

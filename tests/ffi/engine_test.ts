@@ -80,6 +80,7 @@ function load(engine: Engine): { detector: number; api: number; map: number } {
   const background: BackgroundSpec = {
     ...common,
     kind: "background",
+    preemptionBoundNs: 0,
     name: "map",
     steps: [step("block", MS), step("block", 2 * MS)],
     source: { kind: "frames", frames, periodNs: 0, phaseNs: 0 },
@@ -222,6 +223,7 @@ test("every method of a closed engine throws E_CLOSED, and closing twice is fine
     addWork: () => load(engine),
     runOnce: () => engine.runOnce("critical", 0, bytes),
     checkSurplus: () => engine.checkSurplus(0, bytes, 1),
+    jobStep: () => engine.jobStep(0, 0),
     ready: () => engine.ready(),
     setPlan: () => engine.setPlan({ id: 1, leaseNs: 1, entries: [] }),
     hold: () => engine.hold("caller", true),

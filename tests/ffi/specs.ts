@@ -37,6 +37,7 @@ export const CRITICAL: CriticalSpec = {
 export const BACKGROUND: BackgroundSpec = {
   ...COMMON,
   kind: "background",
+  preemptionBoundNs: 0,
   name: "map",
   source: { kind: "none", periodNs: 66, phaseNs: 5 },
 };

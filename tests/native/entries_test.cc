@@ -204,7 +204,8 @@ TEST_SUITE("whole steps") {
   }
 
   TEST_CASE("a unit of block and whole steps goes through its segments in order") {
-    JobConfig job{{{0, 2, false, kMs}, {2, 1, true, kMs}, {3, 1, false, kMs}}, 3 * kMs};
+    constexpr uint32_t kBlock = CALYPTE_LEVEL_BLOCK, kWhole = CALYPTE_LEVEL_WHOLE;
+    JobConfig job{{{0, 2, false, kBlock, 0, kMs}, {2, 1, true, kWhole, 0, kMs}, {3, 1, false, kBlock, 0, kMs}}, 3 * kMs};
     SchedulerConfig config = jobs_of({job});
     config.parked_resume = false;
     Rig rig(config);

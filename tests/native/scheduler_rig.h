@@ -26,8 +26,8 @@ inline core::TaskConfig on_call(uint64_t deadline_ns) {
   return task;
 }
 
-inline core::JobConfig block_job(uint64_t unit_ns) { return {{{0, 1, false, unit_ns}}, unit_ns}; }
-inline core::JobConfig whole_job(uint64_t unit_ns) { return {{{0, 1, true, unit_ns}}, unit_ns}; }
+inline core::JobConfig block_job(uint64_t unit_ns) { return {{{0, 1, false, CALYPTE_LEVEL_BLOCK, 0, unit_ns}}, unit_ns}; }
+inline core::JobConfig whole_job(uint64_t unit_ns) { return {{{0, 1, true, CALYPTE_LEVEL_WHOLE, 0, unit_ns}}, unit_ns}; }
 
 // A scheduler, its time, and the actions of its last step.
 class Rig {

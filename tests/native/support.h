@@ -49,6 +49,7 @@ struct WorkSpec {
 
   WorkSpec &step(uint32_t level, uint64_t estimate_ns, uint64_t block_estimate_ns = 0, uint32_t blocks = 1000) {
     calypte_step step{};
+    step.loop_kernel = CALYPTE_NONE;
     step.level = level;
     step.grid[0] = blocks;
     step.grid[1] = step.grid[2] = 1;

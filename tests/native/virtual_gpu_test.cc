@@ -54,7 +54,7 @@ GpuJob block_steps(uint32_t steps, uint64_t step_ns, uint32_t blocks) {
     step.block_ns = step_ns / ((blocks + step.workers - 1) / step.workers);
     job.steps.push_back(step);
   }
-  job.segments = {{0, steps, false, steps * step_ns}};
+  job.segments = {{0, steps, false, CALYPTE_LEVEL_BLOCK, 0, steps * step_ns}};
   job.granted = 1'000;
   job.paused = false;
   return job;

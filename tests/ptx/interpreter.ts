@@ -7,8 +7,10 @@
  */
 
 import { Executor, type Launch } from "./interpreter_executor.ts";
-import { advance, compile, current, place, type Thread, type ThreadBlock } from "./interpreter_thread.ts";
-import { unknown } from "./interpreter_values.ts";
+import { comeToBarrier, leaveBarriers } from "./interpreter_barriers.ts";
+import { landOne } from "./interpreter_copies.ts";
+import { compile, current, type Thread, type ThreadBlock } from "./interpreter_thread.ts";
+import { leaveWarp, meetInWarp } from "./interpreter_warp.ts";
 
 export type { Launch } from "./interpreter_executor.ts";
 export { BASE, GlobalMemory } from "./interpreter_memory.ts";
@@ -54,7 +56,7 @@ class Machine {
       const block = blocks[random(blocks.length)];
       if (block === undefined) continue;
       this.turn(block);
-      if (block.running.length === 0 && block.threads.every((t) => t.state === "done")) {
+      if (block.alive === 0) {
         blocks = blocks.filter((b) => b !== block);
       }
       this.launch.between?.();
@@ -72,7 +74,20 @@ class Machine {
     const shared = new DataView(new ArrayBuffer(code.sharedBytes + dynamicSharedBytes));
     // Shared memory begins as anything.
     for (let i = 0; i < shared.byteLength; i++) shared.setUint8(i, this.launch.random(256));
-    const block: ThreadBlock = { index, shared, threads: [], running: [] };
+    const block: ThreadBlock = {
+      index,
+      shared,
+      threads: [],
+      running: [],
+      sleeping: [],
+      asked: 0,
+      alive: shape[0] * shape[1] * shape[2],
+      aliveIn: [],
+      barriers: new Map(),
+      standing: [],
+      mbarriers: new Map(),
+      mbarriersMade: 0,
+    };
     const parameters = new Map(callable.parameters.map((p, i) => {
       const view = new DataView(new ArrayBuffer(8));
       view.setBigUint64(0, BigInt.asUintN(64, BigInt(args[i] ?? 0)), true);
@@ -95,8 +110,10 @@ class Machine {
             warp: n >> 5,
             block,
             frames: [frame],
+            copies: { pending: [], groups: 0 },
             state: "running",
           });
+          block.aliveIn[n >> 5] = 1 + n % 32;
         }
       }
     }
@@ -106,83 +123,59 @@ class Machine {
 
   private turn(block: ThreadBlock): void {
     const { random, limit = 600_000 } = this.launch;
-    const { running } = block;
-    const at = random(running.length || 1);
+    const { running, sleeping } = block;
+    if (sleeping.length > 0 && (running.length === 0 || random(8) === 0)) this.wake(block);
+    if (running.length === 0) throw new Error(`Block ${block.index} hangs: ${describe(block)}`);
+    const at = random(running.length);
     const thread = running[at];
-    if (thread === undefined) {
-      if (!this.meet(block)) {
-        throw new Error(`Block ${block.index} hangs: its threads wait at different places`);
-      }
-      return;
-    }
+    if (thread === undefined) return;
     const burst = random(8) === 0 ? 1 + random(4) : 1 + random(120);
     for (let i = 0; i < burst && thread.state === "running"; i++) {
       this.executor.step(thread);
       if (++this.executed > limit) throw new Error(`Kernel ${this.launch.kernel} does not end`);
     }
+    if (thread.copies.pending.length > 0 && random(8) === 0) landOne(thread.copies, random);
     if (thread.state === "running") return;
     running[at] = running[running.length - 1] ?? thread;
     running.pop();
-    this.meet(block);
+    running.push(...this.stopped(block, thread));
   }
 
-  /** Lets shuffles and barriers happen whose threads have all come. */
-  private meet(block: ThreadBlock): boolean {
-    const met = this.release(block);
-    if (met) block.running = block.threads.filter((t) => t.state === "running");
-    return met;
+  /** Tells a thread that waits at an mbarrier "not yet"; hardware may at any moment. */
+  private wake(block: ThreadBlock): void {
+    const { running, sleeping, threads } = block;
+    // Where nobody else can go on, asking again and again does not help.
+    block.asked = running.length === 0 ? block.asked + 1 : 0;
+    if (block.asked > 20 * threads.length) throw new Error(`Block ${block.index} hangs: ${describe(block)}`);
+    const [thread] = sleeping.splice(this.launch.random(sleeping.length), 1);
+    if (thread === undefined) return;
+    thread.state = "running";
+    this.executor.step(thread, false);
+    running.push(thread);
   }
 
-  private release(block: ThreadBlock): boolean {
-    let met = false;
-    const shuffling = block.threads.filter((t) => t.state === "shuffle").map((t) => t.warp);
-    for (const warp of new Set(shuffling)) {
-      const lanes = block.threads.filter((t) => t.warp === warp && t.state !== "done");
-      if (lanes.every((t) => t.state === "shuffle" && place(t) === place(lanes[0]))) {
-        this.shuffle(lanes);
-        met = true;
-      }
+  /** A thread cannot go on. Returns those who now can, as it was the last that they waited for. */
+  private stopped(block: ThreadBlock, thread: Thread): Thread[] {
+    switch (thread.state) {
+      case "barrier":
+        return comeToBarrier(this.executor, thread);
+      case "warp":
+        return meetInWarp(this.executor, thread);
+      case "sleeping":
+        block.sleeping.push(thread);
+        return [];
+      default:
+        block.alive--;
+        block.aliveIn[thread.warp] = (block.aliveIn[thread.warp] ?? 1) - 1;
+        return [
+          ...leaveBarriers(this.executor, block),
+          ...leaveWarp(this.executor, block, thread.warp),
+        ];
     }
-    const alive = block.threads.filter((t) => t.state !== "done");
-    if (alive.length > 0 && alive.every((t) => t.state === "barrier")) {
-      if (new Set(alive.map(place)).size !== 1) {
-        throw new Error("Threads of a block wait at different barriers");
-      }
-      this.barrier(alive);
-      met = true;
-    }
-    return met;
   }
+}
 
-  private shuffle(lanes: Thread[]): void {
-    const values = new Map(
-      lanes.map((t) => [t.lane, this.executor.value(t, current(t).operands[1], ".b32")] as const),
-    );
-    for (const t of lanes) {
-      const instruction = current(t);
-      const by = Number(this.executor.value(t, instruction.operands[2], ".b32"));
-      const isIndex = instruction.modifiers.includes(".idx");
-      if (!isIndex && !instruction.modifiers.includes(".bfly")) unknown(instruction);
-      const from = isIndex ? by : t.lane ^ by;
-      const target = instruction.operands[0];
-      this.executor.set(
-        t,
-        target?.kind === "pair" ? target.first : target,
-        values.get(from) ?? values.get(t.lane) ?? 0,
-      );
-      if (target?.kind === "pair") this.executor.set(t, target.second, values.has(from));
-    }
-    for (const t of lanes) advance(t);
-  }
-
-  private barrier(threads: Thread[]): void {
-    const instruction = current(threads[0]);
-    if (instruction.modifiers.includes(".red")) {
-      const inputs = threads.map((t) => Boolean(this.executor.value(t, current(t).operands[2], ".pred")));
-      const isAnd = instruction.modifiers.includes(".and");
-      const result = isAnd ? inputs.every((v) => v) : inputs.some((v) => v);
-      for (const t of threads) this.executor.set(t, current(t).operands[0], result);
-    }
-    for (const t of threads) advance(t);
-  }
+function describe(block: ThreadBlock): string {
+  const lines = block.threads.filter((t) => t.state !== "done").map((t) => current(t).line);
+  return `its threads wait at different places (lines ${[...new Set(lines)].join(", ")})`;
 }

@@ -5,14 +5,16 @@
  */
 
 import type { Callable, Instruction, Module, Operand } from "../../ptx/ast.ts";
-import { typeBytes } from "../../ptx/layout.ts";
+import { executeCopy } from "./interpreter_copies.ts";
+import { checkPlain, executeMbarrier } from "./interpreter_mbarrier.ts";
 import { BASE, type GlobalMemory, load, store } from "./interpreter_memory.ts";
-import { compile, type Thread, top } from "./interpreter_thread.ts";
+import { compile, stands, type Thread, top } from "./interpreter_thread.ts";
 import {
   big,
   bits,
   compare,
   constant,
+  constantAs,
   float,
   floatBits,
   floatOperation,
@@ -23,6 +25,7 @@ import {
   wider,
   wrap,
 } from "./interpreter_values.ts";
+import { isOfWarp } from "./interpreter_warp.ts";
 
 export interface Launch {
   readonly module: Module;
@@ -39,6 +42,8 @@ export interface Launch {
   readonly limit?: number;
 }
 
+const isShared = (modifier: string) => modifier === ".shared" || modifier === ".shared::cta";
+
 export class Executor {
   readonly functions = new Map<string, Callable>();
   private readonly sharedSymbols = new Set<string>();
@@ -53,12 +58,13 @@ export class Executor {
     }
   }
 
-  /** Executes the next instruction; at a barrier or a shuffle the thread stops in front of it. */
-  step(thread: Thread): void {
+  /**
+   * Executes the next instruction. The thread stops in front of one that waits for others, an mbarrier's unless
+   * `mayWait` is false: that is then answered at once.
+   */
+  step(thread: Thread, mayWait = true): void {
     const frame = top(thread);
-    const item = frame.code.at[frame.pc];
-    if (item === undefined) throw new Error(`${frame.code.name} runs past its end`);
-    const { instruction, targets } = item;
+    const { instruction, targets } = stands(thread);
     const guard = instruction.guard;
     if (guard !== undefined && Boolean(frame.registers.get(guard.register)) === guard.negated) {
       frame.pc++;
@@ -66,10 +72,17 @@ export class Executor {
     }
     switch (instruction.opcode) {
       case "bar":
-        thread.state = "barrier";
-        return;
+      case "barrier":
       case "shfl":
-        thread.state = "shuffle";
+      case "vote":
+        if (instruction.modifiers.every((m) => m !== ".sync" && m !== ".red" && m !== ".arrive")) {
+          return unknown(instruction);
+        }
+        thread.state = isOfWarp(instruction) ? "warp" : "barrier";
+        return;
+      case "mbarrier":
+        if (this.mbarrier(thread, instruction, mayWait)) frame.pc++;
+        else thread.state = "sleeping";
         return;
       case "bra":
         frame.pc = targets[0] ?? -1;
@@ -86,6 +99,12 @@ export class Executor {
         this.compute(thread, instruction);
         frame.pc++;
     }
+  }
+
+  private mbarrier(thread: Thread, instruction: Instruction, mayWait: boolean): boolean {
+    const address = instruction.operands.find((o) => o.kind === "address");
+    if (!instruction.modifiers.some((m) => m.startsWith(".shared"))) return unknown(instruction);
+    return executeMbarrier(this, thread, instruction, this.locate(thread, address, [".shared"]).at, mayWait);
   }
 
   private leave(thread: Thread): void {
@@ -146,9 +165,7 @@ export class Executor {
       case "red":
         return this.atomic(thread, instruction);
       case "cp":
-        if (modifiers[0] === ".async" && modifiers.includes(".shared")) return this.copy(thread, instruction);
-        if (/commit_group|wait_group|wait_all/.test(modifiers[1] ?? "")) return;
-        return unknown(instruction);
+        return executeCopy(this, thread, instruction);
       case "membar":
       case "fence":
         return;
@@ -188,18 +205,21 @@ export class Executor {
     if (type === ".f32") return set(floatBits(floatOperation(instruction, float(get(b)), float(get(c)))));
     if (type === ".pred") return set(logic(`.${opcode}`, Boolean(get(b)), Boolean(get(c))));
     const by = opcode === "shl" || opcode === "shr" ? get(c, ".u32") : get(c);
-    return set(integerOperation(instruction, big(get(b)), big(by)));
+    return set(integerOperation(instruction, get(b), by));
   }
 
-  private access(thread: Thread, { opcode, modifiers, operands }: Instruction): void {
+  private access(thread: Thread, { opcode, modifiers, operands, line }: Instruction): void {
     const isLoad = opcode === "ld";
     const [data, address] = isLoad ? operands : [operands[1], operands[0]];
     const type = modifiers.at(-1) ?? "";
-    const size = typeBytes(type) ?? 0;
+    const size = bits(type) / 8;
     const { view, at } = this.locate(thread, address, modifiers);
     const items = data?.kind === "vector" ? data.items : [data];
     if (at % (size * items.length) !== 0) {
       throw new Error(`Misaligned address ${at} for ${items.length} x ${type}`);
+    }
+    if (view === thread.block.shared && thread.block.mbarriers.size > 0) {
+      checkPlain(thread.block.mbarriers, at, size * items.length, line);
     }
     items.forEach((item, i) => {
       if (isLoad) this.set(thread, item, wrap(load(view, at + i * size, size), type));
@@ -207,20 +227,11 @@ export class Executor {
     });
   }
 
-  private copy(thread: Thread, instruction: Instruction): void {
-    const [to, from, size] = instruction.operands;
-    const target = this.locate(thread, to, [".shared"]);
-    const source = this.locate(thread, from, [".global"]);
-    for (let i = 0; i < Number(this.value(thread, size, ".u32")); i++) {
-      target.view.setUint8(target.at + i, source.view.getUint8(source.at + i));
-    }
-  }
-
   private atomic(thread: Thread, instruction: Instruction): void {
     const { opcode, modifiers, operands } = instruction;
     const [result, address, b] = opcode === "atom" ? operands : [undefined, operands[0], operands[1]];
     const type = modifiers.at(-1) ?? "";
-    const size = typeBytes(type) ?? 0;
+    const size = bits(type) / 8;
     const { view, at } = this.locate(thread, address, modifiers);
     const old = big(wrap(load(view, at, size), type));
     const value = big(this.value(thread, b, type));
@@ -233,7 +244,7 @@ export class Executor {
     if (result !== undefined) this.set(thread, result, wrap(old, type));
   }
 
-  private locate(
+  locate(
     thread: Thread,
     operand: Operand | undefined,
     modifiers: readonly string[],
@@ -249,15 +260,14 @@ export class Executor {
       return { view, at: offset };
     }
     const base = Number(this.value(thread, item.base, ".u64"));
-    if (modifiers.includes(".shared")) return { view: thread.block.shared, at: base + offset };
+    if (modifiers.some(isShared)) return { view: thread.block.shared, at: base + offset };
     return { view: this.launch.memory.view, at: base + offset - BASE };
   }
 
   value(thread: Thread, operand: Operand | undefined, type: string): Value {
     if (operand === undefined) return 0;
     if (operand.kind === "constant") {
-      const value = constant(operand.value);
-      return type === ".pred" ? value !== 0n : wrap(value, type);
+      return constantAs(operand.value, type);
     }
     if (operand.kind === "vector") {
       const width = BigInt(bits(type) / operand.items.length);
@@ -289,6 +299,8 @@ export class Executor {
         return thread.block.index[axis];
       case "%nctaid":
         return this.launch.grid[axis];
+      case "%clock":
+        return this.launch.random(1 << 20);
       case "%globaltimer":
         return ++this.time;
     }

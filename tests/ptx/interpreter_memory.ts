@@ -26,6 +26,7 @@ export function load(view: DataView, at: number, size: number): Value {
 }
 
 export function store(view: DataView, at: number, size: number, value: Value): void {
+  if (size === 4 && typeof value === "number") return view.setUint32(at, value, true);
   const bitsOf = BigInt.asUintN(64, big(value));
   if (size === 8) view.setBigUint64(at, bitsOf, true);
   else if (size === 4) view.setUint32(at, Number(BigInt.asUintN(32, bitsOf)), true);

@@ -4,11 +4,20 @@
 
 import type { Callable, Instruction, Statement } from "../../ptx/ast.ts";
 import { typeBytes } from "../../ptx/layout.ts";
+import type { Meeting } from "./interpreter_barriers.ts";
+import type { Copies } from "./interpreter_copies.ts";
+import type { MBarrier } from "./interpreter_mbarrier.ts";
 import { constant, type Value } from "./interpreter_values.ts";
+
+export interface Item {
+  readonly instruction: Instruction;
+  /** Of a branch: where it may go. */
+  readonly targets: readonly number[];
+}
 
 export interface Code {
   readonly name: string;
-  readonly at: readonly { instruction: Instruction; targets: readonly number[] }[];
+  readonly at: readonly Item[];
   readonly shared: ReadonlyMap<string, number>;
   readonly sharedBytes: number;
   readonly callable: Callable;
@@ -29,7 +38,9 @@ export interface Thread {
   readonly warp: number;
   readonly block: ThreadBlock;
   readonly frames: Frame[];
-  state: "running" | "barrier" | "shuffle" | "done";
+  readonly copies: Copies;
+  /** Sleeping: waiting at an mbarrier whose phase is under way. */
+  state: "running" | "barrier" | "warp" | "sleeping" | "done";
 }
 
 export interface ThreadBlock {
@@ -38,6 +49,19 @@ export interface ThreadBlock {
   readonly threads: Thread[];
   /** Those that can go on, in any order. */
   running: Thread[];
+  readonly sleeping: Thread[];
+  /** How often sleeping threads asked in vain since anybody else could go on. */
+  asked: number;
+  /** Threads that have not ended, in all and by warp. */
+  alive: number;
+  readonly aliveIn: number[];
+  /** Barriers by number, from the first thread that comes to the moment when all go on. */
+  readonly barriers: Map<number, Meeting>;
+  /** By warp: where its threads stand that wait at barriers. */
+  readonly standing: { readonly at: Item; readonly isAligned: boolean; threads: number }[];
+  /** By address in shared memory. */
+  readonly mbarriers: Map<number, MBarrier>;
+  mbarriersMade: number;
 }
 
 const codes = new WeakMap<Callable, Code>();
@@ -89,14 +113,18 @@ export function top(thread: Thread): Frame {
   return frame;
 }
 
-export function current(thread: Thread | undefined): Instruction {
-  const frame = thread === undefined ? undefined : top(thread);
-  const instruction = frame?.code.at[frame.pc]?.instruction;
-  if (instruction === undefined) throw new Error("The thread has ended");
-  return instruction;
+/** The instruction that a thread is in front of; the same object for all threads of all blocks that stand there. */
+export function stands(thread: Thread): Item {
+  const frame = top(thread);
+  const item = frame.code.at[frame.pc];
+  if (item === undefined) throw new Error(`${frame.code.name} runs past its end`);
+  return item;
 }
 
-export const place = (thread: Thread | undefined) => thread === undefined ? -1 : top(thread).pc;
+export function current(thread: Thread | undefined): Instruction {
+  if (thread === undefined) throw new Error("There is no thread");
+  return stands(thread).instruction;
+}
 
 export function advance(thread: Thread): void {
   top(thread).pc++;

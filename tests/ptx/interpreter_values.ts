@@ -58,6 +58,17 @@ export function constant(expression: Expression): bigint {
   return value;
 }
 
+const typedConstants = new WeakMap<Expression, { type: string; value: Value }>();
+
+/** The value of a constant operand; nearly always it is asked for as one type. */
+export function constantAs(expression: Expression, type: string): Value {
+  const known = typedConstants.get(expression);
+  if (known?.type === type) return known.value;
+  const value = type === ".pred" ? constant(expression) !== 0n : wrap(constant(expression), type);
+  typedConstants.set(expression, { type, value });
+  return value;
+}
+
 function evaluate(expression: Expression): bigint {
   if (expression.kind === "unary" && expression.operator === "-") return -evaluate(expression.value);
   if (expression.kind !== "number") throw new Error(`The interpreter does not compute ${expression.kind}`);
@@ -66,12 +77,14 @@ function evaluate(expression: Expression): bigint {
 }
 
 export function compare(how: string, a: Value, b: Value, type: string): boolean {
-  const [x, y] = type === ".f32" ? [float(a), float(b)] : [big(a), big(b)];
+  const isFloat = type === ".f32";
+  const x = isFloat ? float(a) : typeof a === "number" ? a : big(a);
+  const y = isFloat ? float(b) : typeof b === "number" ? b : big(b);
   switch (how) {
     case ".eq":
-      return x === y;
+      return typeof x === typeof y ? x === y : big(x) === big(y);
     case ".ne":
-      return x !== y;
+      return typeof x === typeof y ? x !== y : big(x) !== big(y);
     case ".lt":
       return x < y;
     case ".le":
@@ -103,7 +116,44 @@ export function floatOperation(instruction: Instruction, a: number, b: number): 
   return unknown(instruction);
 }
 
-export function integerOperation(instruction: Instruction, a: bigint, b: bigint): bigint {
+/** Of two registers of one integer type; the result is yet to be wrapped. */
+export function integerOperation(instruction: Instruction, a: Value, b: Value): Value {
+  if (typeof a === "number" && typeof b === "number") return numberOperation(instruction, a, b);
+  return bigOperation(instruction, big(a), big(b));
+}
+
+/** Up to 32 bits wide: numbers hold all that is kept of the result. */
+function numberOperation(instruction: Instruction, a: number, b: number): number {
+  switch (instruction.opcode) {
+    case "add":
+      return a + b;
+    case "sub":
+      return a - b;
+    case "mul":
+      return Math.imul(a, b);
+    case "div":
+      return b === 0 ? -1 : Math.trunc(a / b);
+    case "rem":
+      return b === 0 ? a : a % b;
+    case "and":
+      return a & b;
+    case "or":
+      return a | b;
+    case "xor":
+      return a ^ b;
+    case "shl":
+      return b > 31 ? 0 : a << b;
+    case "shr":
+      return a < 0 ? a >> Math.min(b, 31) : b > 31 ? 0 : a >>> b;
+    case "min":
+      return Math.min(a, b);
+    case "max":
+      return Math.max(a, b);
+  }
+  return unknown(instruction);
+}
+
+function bigOperation(instruction: Instruction, a: bigint, b: bigint): bigint {
   switch (instruction.opcode) {
     case "add":
       return a + b;

@@ -3,7 +3,7 @@
  * grants and a gate that closes at random moments. It decides nothing that a dispatcher would have to decide well.
  */
 
-import type { Module } from "../../ptx/ast.ts";
+import { isKernel, type Module } from "../../ptx/ast.ts";
 import { BASE, GlobalMemory, run } from "./interpreter.ts";
 
 export interface Step {
@@ -26,9 +26,34 @@ const MAX_WORKERS = 16;
 /** So many entries without getting units done count as for ever: the longest good run of the tests takes about 20. */
 const MAX_ENTRIES = 80;
 
+/** A step's own arguments, and those that a rewritten kernel takes behind them, by the names that it gives them. */
+function argumentsOf(
+  module: Module,
+  step: Step,
+  added: Readonly<Record<string, number>>,
+): (number | bigint)[] {
+  const item = module.items.find((i) => isKernel(i) && i.name === step.kernel);
+  const parameters = item?.kind === "function" ? item.parameters : [];
+  const values = parameters.slice(step.args.length).map((p) => {
+    const name = p.names[0]?.name ?? "";
+    const value = added[name.replace(/^calypte[0-9]*_/, "")];
+    if (value === undefined) throw new Error(`${step.kernel} has a parameter ${name}`);
+    return value;
+  });
+  return [...step.args, ...values];
+}
+
+function gridOf({ grid: [x, y, z] }: Step) {
+  return { total: x * y * z, grid_x: x, grid_y: y, grid_z: z };
+}
+
 export class Job {
   readonly memory = new GlobalMemory(4096 + DATA_BYTES);
   workers = 1;
+  /** One less than the number of blocks, a power of two, that a worker takes at a time. */
+  runMask = 0;
+  /** What lies between two reads of the gate in a kernel at level loop, in its own units of cost. */
+  period = 1;
   /** Turns of the scheduler in the longest entry so far. */
   private longest = 100;
 
@@ -51,6 +76,9 @@ export class Job {
   }
   get leaves(): number {
     return Number(this.memory.u64(CONTROL + 40));
+  }
+  get abandoned(): number {
+    return Number(this.memory.u64(CONTROL + 48));
   }
   get completed(): number {
     return this.memory.u32(CONTROL + 32);
@@ -88,14 +116,24 @@ export class Job {
     const step = this.steps[s];
     if (step === undefined) throw new Error(`No step ${s}`);
     const n = options.workers ?? this.workers;
-    const [x, y, z] = step.grid;
-    const own = [CONTROL, GATE, RECORDS, STORED + 4 * s, s, this.steps.length, x * y * z, n, x, y, z];
+    const args = argumentsOf(this.module, step, {
+      control: CONTROL,
+      gate: GATE,
+      records: RECORDS,
+      stored: STORED + 4 * s,
+      step: s,
+      steps: this.steps.length,
+      workers: n,
+      period: this.period,
+      run_mask: this.runMask,
+      ...gridOf(step),
+    });
     const { between } = options;
     run({
       ...step,
       module: this.module,
       grid: [n, 1, 1],
-      args: [...step.args, ...own],
+      args,
       memory: this.memory,
       random: this.random,
       ...(between === undefined ? {} : { between }),
@@ -142,6 +180,19 @@ export class Job {
     run({ ...step, module, memory: this.memory, random: this.random });
   }
 
+  /** One run of a step at level slice, in launches of random length. */
+  runSliced(s: number): void {
+    const step = this.steps[s];
+    if (step === undefined) throw new Error(`No step ${s}`);
+    const { module, memory, random } = this;
+    const grid = gridOf(step);
+    for (let first = 0, count = 0; first < grid.total; first += count) {
+      count = 1 + random(grid.total - first);
+      const args = argumentsOf(module, step, { first, ...grid });
+      run({ ...step, module, grid: [count, 1, 1], args, memory, random });
+    }
+  }
+
   /** Entries until so many units are done. Throws when that takes for ever. */
   finish(units: number): number {
     this.grant(units);
@@ -159,9 +210,12 @@ export class Job {
   data(): Uint8Array {
     return new Uint8Array(this.memory.view.buffer.slice(DATA - BASE));
   }
+  /** Random words, down to their lowest bits: kernels branch on those. */
   fill(seed: number): void {
     for (let i = 0; i < DATA_BYTES; i += 4) {
-      this.memory.setU32(DATA + i, (Math.imul(i + 1, 2654435761) ^ seed) >>> 0);
+      let word = Math.imul(i + 1, 2654435761) ^ seed;
+      word = Math.imul(word ^ (word >>> 16), 0x45d9f3b);
+      this.memory.setU32(DATA + i, (word ^ (word >>> 16)) >>> 0);
     }
   }
 }

@@ -10,21 +10,40 @@ import { parseModule, rewriteModule } from "../../ptx/mod.ts";
 import { kernelText } from "./fixtures.ts";
 import { randomFrom } from "./interpreter.ts";
 import { Job, type Step } from "./job.ts";
-import { A, CASES, first, jobOf, rewritten, SEED } from "./preemption_cases.ts";
-import { checkCase, drains, refuses, sticks } from "./preemption_checks.ts";
+import { A, CASES, first, jobOf, OWN_CASES, reaches, rewritten, SEED } from "./preemption_cases.ts";
+import {
+  checkCase,
+  checkSliced,
+  drains,
+  endSticks,
+  givesUp,
+  refuses,
+  sticks,
+  sticksFromTheStart,
+} from "./preemption_checks.ts";
 
 const ROUNDS = Number(Deno.env.get("CALYPTE_ROUNDS") ?? 3);
 
-for (const of of CASES) {
+for (const of of [...CASES, ...Object.values(OWN_CASES)]) {
   const kernels = of.steps.map((s) => s.kernel).join(" and ");
-  Deno.test(`${kernels}: preempted at random, the data are the same, bit for bit`, () => {
-    let leaves = 0;
-    // A test of preemption has to preempt.
-    for (let i = 0; i < ROUNDS || leaves < 5; i++) {
-      assert(i < 20 * ROUNDS, `Only ${leaves} leaves in ${i} rounds`);
-      leaves += checkCase(of, rewritten(of), SEED + i).leaves;
-    }
-    console.log(`${kernels}: ${leaves} leaves`);
+  for (const cap of ["block", "loop"] as const) {
+    if (!reaches(of, cap)) continue;
+    Deno.test(`${kernels}, level ${cap}: preempted at random, the data are the same, bit for bit`, () => {
+      const module = rewritten(of, { cap });
+      let [leaves, abandoned] = [0, 0];
+      // A test of preemption has to preempt.
+      for (let i = 0; i < ROUNDS || leaves < 5 || (cap === "loop" && abandoned < 3); i++) {
+        assert(i < 30 * ROUNDS, `Only ${leaves} leaves, ${abandoned} blocks abandoned in ${i} rounds`);
+        const job = checkCase(of, module, SEED + i);
+        leaves += job.leaves;
+        abandoned += job.abandoned;
+      }
+      console.log(`${kernels}, level ${cap}: ${leaves} leaves, ${abandoned} blocks abandoned`);
+    });
+  }
+  Deno.test(`${kernels}, level slice: in ranges of blocks, the data are the same, bit for bit`, () => {
+    const module = rewritten(of, { cap: "slice" });
+    for (let i = 0; i < ROUNDS; i++) checkSliced(of, module, SEED + i);
   });
 }
 
@@ -104,16 +123,21 @@ Deno.test("a step that is its unit's only one may run on into the next unit with
   }
 });
 
-Deno.test("the end of a unit sticks: a second launch in the same entry does not begin the next one", () => {
-  const job = jobOf(first);
-  job.setWorkers(3);
-  job.grant(2);
-  const entry = job.newEntry();
-  job.launch(0);
-  job.launch(1);
-  assertEquals([job.stepWord, job.sticksIn], [1n << 16n, entry]);
-  job.launch(0);
-  assertEquals(job.stepWord, 1n << 16n);
+Deno.test("the end of a unit sticks: a second launch in the same entry does not begin the next one", () =>
+  endSticks());
+
+Deno.test("a closing that only some threads of an entering worker see sticks", () => sticksFromTheStart());
+
+for (const name of ["turns_together", "turns_alone", "meets_behind"] as const) {
+  Deno.test(`${name}: a block is given up within its loop when the gate closes`, () =>
+    givesUp(OWN_CASES[name]));
+}
+
+Deno.test("at level loop, leaving sticks and surplus launches change nothing, as at level block", () => {
+  sticks({ cap: "loop" });
+  endSticks({ cap: "loop" });
+  refuses({ cap: "loop" });
+  drains({ cap: "loop" });
 });
 
 Deno.test("a gate that closes and stays closed ends a launch after the blocks that are running", () => {

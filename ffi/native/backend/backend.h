@@ -50,6 +50,8 @@ class Backend {
                            uint64_t &duration_ns) = 0;
   // Bytes that `launches` surplus launches behind a unit changed.
   virtual int32_t check_surplus(const Work &work, const uint8_t *input, uint32_t launches) = 0;
+  // How a step of a job runs.
+  virtual int32_t job_step(const Work &work, uint32_t step, calypte_step_info &out) = 0;
   // Self-tests, warms up, measures. Returns 0; `parked_resume` and the estimates are filled in.
   virtual int32_t ready(core::SchedulerConfig &config) = 0;
 

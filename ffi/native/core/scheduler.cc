@@ -339,7 +339,13 @@ void Scheduler::entry_done(const Event &event) {
   const uint64_t granted = job.settle(event.busy_ns * kPassScale / job.weight).granted;
   outstanding_total_ -= 1;
   job.stats.entries += 1;
-  job.stats.gpu_ns[whole ? CALYPTE_LEVEL_WHOLE : CALYPTE_LEVEL_BLOCK] += event.busy_ns;
+  if (whole) {
+    job.stats.gpu_ns[segment.level] += event.busy_ns;
+  } else {
+    const uint64_t loop_ns = event.busy_ns / 1000 * segment.loop_permille;
+    job.stats.gpu_ns[CALYPTE_LEVEL_LOOP] += loop_ns;
+    job.stats.gpu_ns[CALYPTE_LEVEL_BLOCK] += event.busy_ns - loop_ns;
+  }
   job.unit_spent_ns += event.busy_ns;
   // What the backend read may already be the work of a later entry: this one went to the end of its segment at most.
   const uint32_t end_step = segment.first_step + segment.step_count;

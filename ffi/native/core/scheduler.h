@@ -43,11 +43,13 @@ struct TaskConfig {
   uint64_t estimate_ns = 0;
 };
 
-// Consecutive steps that are launched together: any number at level `block`, or one at level `whole`.
+// Consecutive steps that are launched together: any number that read the gate, or one that does not (`whole`).
 struct Segment {
   uint32_t first_step = 0;
   uint32_t step_count = 0;
   bool whole = false;
+  uint32_t level = CALYPTE_LEVEL_BLOCK;  // of its first step
+  uint32_t loop_permille = 0;            // share of its time that runs at level LOOP, of 1000; whole: 0
   uint64_t estimate_ns = 0;
 };
 

@@ -151,6 +151,8 @@ int32_t Engine::check_buffers(const Work &work) {
     const calypte_step &step = work.steps[s];
     if (!backend_->has_kernel(static_cast<int32_t>(step.kernel)))
       return fail(CALYPTE_E_NOT_FOUND, "work '%s' step %zu: no kernel %u", work.head.name, s, step.kernel);
+    if (step.loop_kernel != CALYPTE_NONE && !backend_->has_kernel(static_cast<int32_t>(step.loop_kernel)))
+      return fail(CALYPTE_E_NOT_FOUND, "work '%s' step %zu: no kernel %u", work.head.name, s, step.loop_kernel);
     for (uint32_t i = 0; i < step.arg_count; ++i) {
       const calypte_arg &arg = work.args[step.first_arg + i];
       if (arg.kind != CALYPTE_ARG_BUFFER) continue;
@@ -238,6 +240,14 @@ int32_t Engine::check_surplus(int32_t id, const uint8_t *input, uint64_t input_b
     return fail(CALYPTE_E_INVALID, "check_surplus '%s': takes %llu bytes, got %llu", job->head.name,
                 static_cast<unsigned long long>(job->head.input_bytes), static_cast<unsigned long long>(input_bytes));
   return backend_->check_surplus(*job, input, launches);
+}
+
+int32_t Engine::job_step(int32_t id, uint32_t step, calypte_step_info &out) {
+  const Work *job = find(CALYPTE_WORK_BACKGROUND, id);
+  if (job == nullptr) return fail(CALYPTE_E_NOT_FOUND, "job_step: no job %d", id);
+  if (step >= job->steps.size())
+    return fail(CALYPTE_E_NOT_FOUND, "job_step '%s': no step %u, it has %zu", job->head.name, step, job->steps.size());
+  return backend_->job_step(*job, step, out);
 }
 
 int32_t Engine::ready() {

@@ -38,6 +38,7 @@ class Engine {
   int32_t run_once(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint8_t *output,
                    uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns);
   int32_t check_surplus(int32_t job, const uint8_t *input, uint64_t input_bytes, uint32_t launches);
+  int32_t job_step(int32_t job, uint32_t step, calypte_step_info &out);
   int32_t ready();
 
   // Running.

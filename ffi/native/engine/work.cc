@@ -22,10 +22,14 @@ const uint8_t *take(const uint8_t *from, uint32_t count, std::vector<Item> &out)
 
 int32_t check_step(const Work &work, const calypte_step &step, size_t index) {
   const char *name = work.head.name;
-  if (step.level != CALYPTE_LEVEL_WHOLE && step.level != CALYPTE_LEVEL_BLOCK) {
-    return fail(CALYPTE_E_INVALID, "work '%s' step %zu: level %u is not implemented; use WHOLE or BLOCK", name, index,
-                step.level);
-  }
+  if (step.level >= CALYPTE_LEVELS)
+    return fail(CALYPTE_E_INVALID, "work '%s' step %zu: unknown level %u", name, index, step.level);
+  if (step.loop_kernel != CALYPTE_NONE && step.level != CALYPTE_LEVEL_BLOCK)
+    return fail(CALYPTE_E_INVALID, "work '%s' step %zu: only a step at level BLOCK may have a loop_kernel", name,
+                index);
+  if (step.period_slots >= 1u << 30)
+    return fail(CALYPTE_E_INVALID, "work '%s' step %zu: period_slots must be below 2^30, got %u", name, index,
+                step.period_slots);
   if (work.critical() && step.level != CALYPTE_LEVEL_WHOLE) {
     return fail(CALYPTE_E_INVALID, "work '%s' step %zu: a critical task runs untouched kernels (level WHOLE)", name,
                 index);
@@ -91,8 +95,8 @@ int32_t check_io(const Work &work, const std::vector<calypte_io> &list, uint64_t
 // Bounds every time, so that sums of two never wrap.
 int32_t check_times(const Work &work) {
   const calypte_work &head = work.head;
-  for (const uint64_t time_ns :
-       {head.period_ns, head.phase_ns, head.deadline_ns, head.max_blocking_ns, head.estimate_ns}) {
+  for (const uint64_t time_ns : {head.period_ns, head.phase_ns, head.deadline_ns, head.max_blocking_ns,
+                                 head.estimate_ns, head.preemption_bound_ns}) {
     if (time_ns > kLongestTimeNs)
       return fail(CALYPTE_E_INVALID, "work '%s': times must be at most a day (%llu ns)", head.name,
                   static_cast<unsigned long long>(kLongestTimeNs));
@@ -166,6 +170,10 @@ int32_t decode_work(const uint8_t *blob, uint32_t size_bytes, Work &out) {
 
 uint64_t virtual_blocks(const calypte_step &step) { return uint64_t{step.grid[0]} * step.grid[1] * step.grid[2]; }
 
+bool preemptible(const calypte_step &step) {
+  return step.level == CALYPTE_LEVEL_BLOCK || step.level == CALYPTE_LEVEL_LOOP;
+}
+
 core::TaskConfig task_config(const Work &work) {
   core::TaskConfig config;
   config.source = work.head.source;
@@ -184,11 +192,11 @@ core::TaskConfig task_config(const Work &work) {
 core::JobConfig job_config(const Work &work) {
   core::JobConfig config;
   for (uint32_t i = 0; i < work.steps.size(); ++i) {
-    const bool whole = work.steps[i].level == CALYPTE_LEVEL_WHOLE;
+    const bool whole = !preemptible(work.steps[i]);
     if (!whole && !config.segments.empty() && !config.segments.back().whole) {
       config.segments.back().step_count += 1;
     } else {
-      config.segments.push_back({i, 1, whole, 0});
+      config.segments.push_back({i, 1, whole, work.steps[i].level, 0, 0});
     }
     config.segments.back().estimate_ns += work.steps[i].estimate_ns;
     config.estimate_ns += work.steps[i].estimate_ns;

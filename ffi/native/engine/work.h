@@ -26,9 +26,12 @@ int32_t decode_work(const uint8_t *blob, uint32_t size_bytes, Work &out);
 
 uint64_t virtual_blocks(const calypte_step &step);
 
+// Whether its kernel reads the gate: levels BLOCK and LOOP.
+bool preemptible(const calypte_step &step);
+
 core::TaskConfig task_config(const Work &work);
 
-// Consecutive block-level steps form one segment; each whole step is one of its own.
+// Consecutive preemptible steps form one segment; each other step is one of its own.
 core::JobConfig job_config(const Work &work);
 
 // FNV-1a, 64 bit: the digest of a result's payload.

@@ -32,7 +32,7 @@
 extern "C" {
 #endif
 
-#define CALYPTE_ABI_VERSION 1
+#define CALYPTE_ABI_VERSION 2
 
 /* Fixed limits. They bound memory and time on the microsecond path. */
 #define CALYPTE_MAX_TASKS 7            /* critical tasks: the gate line holds one word for each, and hold */
@@ -67,11 +67,13 @@ extern "C" {
 #define CALYPTE_CLOCK_REAL 1
 #define CALYPTE_CLOCK_VIRTUAL 2 /* sim only: time moves only inside calypte_sim_advance */
 
-/* Levels of preemptibility, cheapest claim first. Steps take WHOLE and BLOCK; the other two are reserved. */
+/* Levels of preemptibility, the least preemptible first; see docs/PREEMPTION.md. */
 #define CALYPTE_LEVEL_WHOLE 0
 #define CALYPTE_LEVEL_SLICE 1
 #define CALYPTE_LEVEL_BLOCK 2
 #define CALYPTE_LEVEL_LOOP 3
+
+#define CALYPTE_NONE 4294967295 /* in the place of an id: there is none */
 
 /* Features, probed at open and self-tested at ready; see calypte_feature. */
 #define CALYPTE_FEATURE_STREAM_MEMOPS 0  /* the gate is closed and opened by stream memory operations */
@@ -200,18 +202,24 @@ typedef struct calypte_arg {
 } calypte_arg;
 
 /*
- * One step: one kernel launch. For CALYPTE_LEVEL_BLOCK the kernel was rewritten by the checkpoint
- * compiler and takes the parameters of docs/PREEMPTION.md behind its own; the library adds them.
+ * One step: one kernel launch. For CALYPTE_LEVEL_BLOCK and _LOOP the kernel was rewritten by the checkpoint
+ * compiler and takes the parameters of docs/PREEMPTION.md behind its own; the library adds them. For _SLICE
+ * the step is one range of blocks, whose parameters are among its args; it is launched like a WHOLE one.
+ *
+ * A BLOCK step that also has a loop_kernel may run as either: at load the engine measures how long each keeps
+ * the GPU after the gate has closed, and takes level LOOP where BLOCK does not keep preemption_bound_ns.
  */
 typedef struct calypte_step {
   uint32_t kernel;  /* id from calypte_kernel */
-  uint32_t level;   /* CALYPTE_LEVEL_WHOLE or _BLOCK; critical work: WHOLE */
+  uint32_t level;   /* CALYPTE_LEVEL_*; critical work: WHOLE */
   uint32_t grid[3]; /* virtual blocks, each >= 1; product < 2^31 */
   uint32_t block[3];
   uint32_t shared_bytes; /* dynamic */
-  uint32_t workers;      /* BLOCK: resident blocks N, at most 65535; 0: SMs x blocks_per_sm, at most the grid */
+  uint32_t workers;      /* BLOCK, LOOP: resident blocks N, at most 65535; 0: found at load, at most the grid */
   uint32_t first_arg;    /* index into the args of the work */
   uint32_t arg_count;
+  uint32_t loop_kernel;  /* BLOCK: id of the same kernel at level LOOP; CALYPTE_NONE: none, and other levels */
+  uint32_t period_slots; /* LOOP: issue slots between two reads of the gate, below 2^30; 0: found at load */
   uint64_t estimate_ns;       /* time of this step alone; 0: unknown (measured at ready on cuda) */
   uint64_t block_estimate_ns; /* time of one of its blocks; 0: unknown */
 } calypte_step;
@@ -253,7 +261,20 @@ typedef struct calypte_work {
   uint64_t deadline_ns;  /* critical: > 0 */
   uint64_t max_blocking_ns; /* critical: how long a `whole` kernel may delay it; 0: not at all */
   uint64_t estimate_ns;  /* of one request or unit alone; 0: sum of the steps */
+  uint64_t preemption_bound_ns; /* background: longest it may keep the GPU after the gate has closed; 0: no bound */
 } calypte_work;
+
+/* How a step of a background job runs, as chosen at load, and what was measured. On sim times are 0. */
+typedef struct calypte_step_info {
+  uint32_t level;        /* CALYPTE_LEVEL_* */
+  uint32_t workers;      /* BLOCK, LOOP: resident blocks N */
+  uint32_t period_slots; /* LOOP: issue slots between two reads of the gate */
+  uint32_t run_blocks;   /* BLOCK, LOOP: consecutive blocks between two draws, a power of two */
+  uint64_t block_ns;       /* undisturbed, at level BLOCK (WHOLE and SLICE: as it is); 0: not measured */
+  uint64_t loop_ns;        /* ... at level LOOP; 0: not measured */
+  uint64_t block_drain_ns; /* longest seen from closing the gate to the last worker gone, at BLOCK; 0: not measured */
+  uint64_t loop_drain_ns;  /* ... at LOOP; 0: not measured */
+} calypte_step_info;
 
 /* One entry of a plan. */
 typedef struct calypte_plan_entry {
@@ -443,6 +464,9 @@ int32_t calypte_run_once(int32_t engine, uint32_t kind, int32_t work, const uint
  */
 int32_t calypte_check_surplus(int32_t engine, int32_t job, const uint8_t *input, uint64_t input_bytes,
                               uint32_t launches);
+
+/* How step `step` of a background job runs: level, workers and period are settled by the first run_once, or by ready. */
+int32_t calypte_job_step(int32_t engine, int32_t job, uint32_t step, calypte_step_info *out);
 
 /*
  * Self-tests the gate and the parked stream, runs every kernel once, uploads the graphs, starts the

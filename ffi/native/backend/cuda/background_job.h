@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <vector>
 
 #include "backend/backend.h"
@@ -41,6 +42,27 @@ struct UnitSlot {
   uint64_t staged_ns = 0;
 };
 
+// One step in one of the ways in which it may run.
+struct StepVariant {
+  std::unique_ptr<Launch> launch;  // null: there is none
+  uint32_t resident = 0;           // blocks per SM; 0: a step that does not read the gate
+  uint32_t workers = 0;
+  uint32_t run = 1;       // consecutive blocks between two draws, a power of two
+  uint64_t best_ns = 0;   // undisturbed; 0: not measured
+  uint64_t drain_ns = 0;  // longest time seen from closing the gate to its end; 0: not measured
+};
+
+struct JobStep {
+  StepVariant plain;  // level block, or a step that does not read the gate
+  StepVariant loop;
+  bool looping = false;
+  bool fixed = false;  // workers and level were given, and are not looked for
+  uint32_t period_slots = 0;
+
+  StepVariant &active() { return looping ? loop : plain; }
+  const StepVariant &active() const { return looping ? loop : plain; }
+};
+
 // One entry in the background stream. `number` counts the entries of all jobs; it is written to `done` behind
 // the entry, and the events around it tell its GPU time, the wait for the gate left out.
 struct Entry {
@@ -49,6 +71,9 @@ struct Entry {
   CUevent begin = nullptr;
   CUevent end = nullptr;
 };
+
+// As many workers as wanted, as far as the step has blocks for them.
+uint32_t workers_for(const calypte_step &step, uint64_t wanted);
 
 class BackgroundJob {
  public:
@@ -60,6 +85,8 @@ class BackgroundJob {
   int32_t prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels,
                   const uint8_t *input);
   bool prepared() const { return cu_ != nullptr; }
+  // How step `step` runs; settled by prepare.
+  void describe(uint32_t step, calypte_step_info &out) const;
   // One unit by itself, gate and scheduler left out; per-segment GPU times are kept. Loading.
   int32_t run_once(Gpu &gpu, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns);
   // The two halves of calypte_check_surplus: a unit that is not reset, and launches behind it that nobody asked for.
@@ -94,14 +121,22 @@ class BackgroundJob {
     CUgraphExec exec = nullptr;  // null for a whole step
   };
 
-  // Finds for each long step the fewest workers that are as fast as a full GPU: threads that it does not need are
-  // free for critical work at once, and fewer blocks are under way when the gate closes.
-  int32_t tune(Gpu &gpu, const uint8_t *input);
+  // level_choice.cc: finds for each step the level and the number of workers.
+  int32_t choose_levels(Gpu &gpu, const uint8_t *input);
+  int32_t lengthen_runs(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
+  int32_t tune(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
+  int32_t calibrate(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
+  int32_t measure_drain(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
+  int32_t drain_step(Gpu &gpu, uint32_t step, uint32_t &entry);
+  int32_t run_step(Gpu &gpu, uint32_t step, uint32_t &entry, uint64_t &duration_ns);
+  int32_t begin_unit(Gpu &gpu, const uint8_t *input);
+  int32_t make_variant(Gpu &gpu, uint32_t step, uint32_t kernel, const std::vector<Buffer> &buffers,
+                       const std::vector<Kernel> &kernels, const JobAddresses &addresses, StepVariant &out);
   int32_t make_slots(Gpu &gpu);
   int32_t make_launches(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels);
   int32_t build(Gpu &gpu, uint32_t segment);
   int32_t build_all(Gpu &gpu);
-  int32_t store_workers(Gpu &gpu, uint32_t step, uint32_t workers);
+  int32_t activate(Gpu &gpu, uint32_t step);
   int32_t time_steps(Gpu &gpu, const uint8_t *input, std::vector<uint64_t> &best_ns);
   int32_t wait(const Gpu &gpu, uint64_t timeout_ns, const char *what);
   CUresult write_head(const Gpu &gpu, uint32_t number, uint64_t granted, uint32_t tasks);
@@ -111,9 +146,8 @@ class BackgroundJob {
   const Work work_;
   core::JobConfig config_;
   const Driver *cu_ = nullptr;
-  std::vector<Launch> launches_;
+  std::vector<JobStep> steps_;
   std::vector<SegmentGraph> graphs_;
-  std::vector<uint32_t> resident_;  // by step: resident blocks per SM; 0: a whole step
   UnitSlot slots_[kUnitSlots];
   Mapped mirror_;   // u64: step word
   Mapped sample_;   // ControlBlock

@@ -268,6 +268,13 @@ int32_t CudaBackend::check_surplus(const Work &work, const uint8_t *input, uint3
   return code < 0 ? code : changed;
 }
 
+int32_t CudaBackend::job_step(const Work &work, uint32_t step, calypte_step_info &out) {
+  if (!jobs_[work.id]->prepared())
+    return fail(CALYPTE_E_STATE, "job_step '%s': levels are chosen by the first run_once, or by ready", work.head.name);
+  jobs_[work.id]->describe(step, out);
+  return 0;
+}
+
 int32_t CudaBackend::warm_up(core::SchedulerConfig &config) {
   const auto run = [&](const Work &work, uint64_t &best_ns) -> int32_t {
     const bool frames = work.head.source == CALYPTE_SOURCE_FRAMES;

@@ -8,8 +8,7 @@ namespace calypte::cuda {
 namespace {
 // Dynamic shared memory beyond this must be asked for (CUDA C++ Programming Guide, compute capabilities).
 constexpr uint32_t kSharedWithoutAskingBytes = 48 * 1024;
-constexpr size_t kWorkerParameters = 11;
-constexpr size_t kWorkersFromEnd = 4;  // calypte_workers, then the three of the grid
+constexpr size_t kWorkerParameters = 13;
 }  // namespace
 
 Launch::Launch(const calypte_step &step, const std::vector<calypte_arg> &args, const Kernel &kernel,
@@ -39,15 +38,29 @@ void Launch::add_worker_parameters(CUdeviceptr gate, CUdeviceptr control, CUdevi
                                    uint32_t step, uint32_t steps, uint32_t workers) {
   for (const CUdeviceptr address : {control, gate, records, stored}) add(&address, 8);
   const uint32_t total = static_cast<uint32_t>(virtual_blocks(step_));
-  for (const uint32_t word : {step, steps, total, workers, step_.grid[0], step_.grid[1], step_.grid[2]}) add(&word, 4);
+  for (const uint32_t word : {step, steps, total}) add(&word, 4);
+  workers_at_ = values_.size();
+  for (const uint32_t word : {workers, step_.grid[0], step_.grid[1], step_.grid[2]}) add(&word, 4);
+  run_at_ = values_.size();
+  const uint32_t run_mask = 0;
+  add(&run_mask, 4);
   grid_[0] = workers;
   grid_[1] = grid_[2] = 1;
 }
 
+void Launch::add_period(uint32_t period_slots) {
+  period_at_ = values_.size();
+  add(&period_slots, 4);
+}
+
 void Launch::set_workers(uint32_t workers) {
-  values_[values_.size() - kWorkersFromEnd] = workers;
+  values_[workers_at_] = workers;
   grid_[0] = workers;
 }
+
+void Launch::set_run(uint32_t blocks) { values_[run_at_] = blocks - 1; }
+
+void Launch::set_period(uint32_t period_slots) { values_[period_at_] = period_slots; }
 
 int32_t Launch::prepare(const Gpu &gpu) const {
   if (step_.shared_bytes <= kSharedWithoutAskingBytes) return 0;

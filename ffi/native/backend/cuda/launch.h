@@ -24,9 +24,13 @@ class Launch {
   // Behind the kernel's own parameters, as docs/PREEMPTION.md orders them; the launch is then (workers, 1, 1).
   void add_worker_parameters(CUdeviceptr gate, CUdeviceptr control, CUdeviceptr records, CUdeviceptr stored,
                              uint32_t step, uint32_t steps, uint32_t workers);
+  // Behind those, at level `loop`.
+  void add_period(uint32_t period_slots);
 
-  // Another number of workers for a launch that has worker parameters.
+  // Another number of workers for a launch that has worker parameters; another period for one that has a period.
   void set_workers(uint32_t workers);
+  void set_run(uint32_t blocks);  // a power of two
+  void set_period(uint32_t period_slots);
 
   // Raises the kernel's dynamic shared memory limit where the launch needs it.
   int32_t prepare(const Gpu &gpu) const;
@@ -39,6 +43,9 @@ class Launch {
   std::string name_;
   calypte_step step_;
   uint32_t grid_[3];
+  size_t workers_at_ = 0;
+  size_t run_at_ = 0;
+  size_t period_at_ = 0;
   std::vector<uint64_t> values_;  // each argument in 8 bytes of its own
   std::vector<void *> pointers_;
 };

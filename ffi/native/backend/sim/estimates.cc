@@ -47,7 +47,7 @@ std::vector<GpuStep> gpu_steps(const Work &work, uint32_t sms) {
     GpuStep out;
     out.blocks = static_cast<uint32_t>(virtual_blocks(step));
     out.workers = std::min(out.blocks, step.workers > 0 ? step.workers : sms * kWorkersPerSm);
-    out.whole = step.level == CALYPTE_LEVEL_WHOLE;
+    out.whole = !preemptible(step);
     uint64_t ns = step.estimate_ns > 0 ? step.estimate_ns : derived_ns(step, sms);
     if (!measured) ns = scaled(ns, work.head.estimate_ns, derived_sum_ns);
     out.estimate_ns = std::clamp<uint64_t>(ns, 1, kLongestNs);
@@ -55,6 +55,9 @@ std::vector<GpuStep> gpu_steps(const Work &work, uint32_t sms) {
         step.block_estimate_ns > 0 ? step.block_estimate_ns : out.estimate_ns / ceil_div(out.blocks, out.workers);
     // One after another the blocks cannot take less than this: a shorter block contradicts the step's estimate.
     out.block_ns = std::clamp(block_ns, ceil_div(out.estimate_ns, out.blocks), out.estimate_ns);
+    out.loop =
+        step.level == CALYPTE_LEVEL_LOOP || (step.loop_kernel != CALYPTE_NONE && work.head.preemption_bound_ns > 0 &&
+                                             out.block_ns > work.head.preemption_bound_ns);
     steps.push_back(out);
   }
   return steps;

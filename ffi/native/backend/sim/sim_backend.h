@@ -33,6 +33,7 @@ class SimBackend final : public Backend, private GpuHost {
   bool has_kernel(int32_t kernel) const override;
   int32_t add(const Work &work) override;
   int32_t check_surplus(const Work &, const uint8_t *, uint32_t) override { return 0; }
+  int32_t job_step(const Work &work, uint32_t step, calypte_step_info &out) override;
   int32_t run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns,
                    uint64_t &duration_ns) override;
   int32_t ready(core::SchedulerConfig &config) override;

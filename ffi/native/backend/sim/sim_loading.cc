@@ -212,4 +212,14 @@ int32_t SimBackend::ready(core::SchedulerConfig &config) {
   return 0;
 }
 
+int32_t SimBackend::job_step(const Work &work, uint32_t index, calypte_step_info &out) {
+  const calypte_step &step = work.steps[index];
+  const GpuStep run = gpu_steps(work, sms_)[index];
+  out = calypte_step_info{};
+  out.level = run.loop ? CALYPTE_LEVEL_LOOP : step.level;
+  out.workers = run.whole ? 0 : run.workers;
+  out.period_slots = step.period_slots;
+  return 0;
+}
+
 }  // namespace calypte::sim

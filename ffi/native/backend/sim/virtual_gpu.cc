@@ -7,7 +7,8 @@ namespace {
 
 constexpr uint64_t kLaunchNs = 4'000;  // a launch costs the host 3.6 us, and reaches an idle GPU soon after
 constexpr uint64_t kLaunchJitterNs = 1'500;
-constexpr uint64_t kResumeNs = 4'600;  // background blocks run again 4.6 us (p99 5.1) after the gate has opened
+constexpr uint64_t kLoopDrainNs = 5'000;  // about the period that the checkpoint compiler aims at
+constexpr uint64_t kResumeNs = 4'600;     // background blocks run again 4.6 us (p99 5.1) after the gate has opened
 constexpr uint64_t kResumeJitterNs = 500;
 constexpr uint64_t kFollowNs = 1'000;          // from the end of an entry to the next one in the stream
 constexpr uint64_t kSkipEntryNs = 6'000;       // an entry that finds nothing to do
@@ -86,7 +87,8 @@ void VirtualGpu::set_pause(uint32_t job, bool on, uint64_t now_ns) {
 // Running blocks end first: the rest of one block, which was at any point of it; in the first wave all began together.
 void VirtualGpu::gate_closed(uint64_t now_ns) {
   if (stream_ != Stream::running || head().whole || !closed_for(head())) return;
-  const uint64_t block_ns = head_step().block_ns, elapsed_ns = now_ns - run_begin_ns_;
+  const uint64_t block_ns = head_step().loop ? std::min(head_step().block_ns, kLoopDrainNs) : head_step().block_ns;
+  const uint64_t elapsed_ns = now_ns - run_begin_ns_;
   const uint64_t rest_ns = elapsed_ns < block_ns ? block_ns - elapsed_ns : rng_.up_to(block_ns);
   if (now_ns + rest_ns >= free_ns_) return;  // the step ends before that
   free_ns_ = now_ns + rest_ns;
@@ -186,8 +188,15 @@ void VirtualGpu::leave(uint64_t now_ns) {
   const uint64_t ran_ns = now_ns - run_begin_ns_;
   const uint32_t open = step.blocks - job.blocks_done;
   const uint64_t completed = static_cast<uint64_t>(static_cast<unsigned __int128>(open) * ran_ns / run_ns_);
-  // It left before the step's end, so at least one block is undone; and every worker ended the block that it had begun.
-  job.blocks_done += static_cast<uint32_t>(std::min<uint64_t>(std::max<uint64_t>(completed, 1), open - 1));
+  if (step.loop) {
+    // Blocks that were abandoned are undone: whole rounds of the workers count.
+    const uint64_t rounds = std::min<uint64_t>(ran_ns / step.block_ns, open);
+    job.blocks_done += static_cast<uint32_t>(std::min<uint64_t>({completed, rounds * step.workers, open - 1}));
+  } else {
+    // It left before the step's end, so at least one block is undone; and every worker ended the block that it had
+    // begun.
+    job.blocks_done += static_cast<uint32_t>(std::min<uint64_t>(std::max<uint64_t>(completed, 1), open - 1));
+  }
   count_run(now_ns);
   job.leaves += std::min(step.workers, step.blocks - job.blocks_done);
   end_entry((segment.first_step + segment.step_count - job.step() - 1) * kSkipStepNs, now_ns);
