@@ -74,6 +74,20 @@ function isAwaited(graph: Graph, at: number, index: number): boolean {
   return !reachable(graph.blocks, from, (b) => b.successors, waiting).has(graph.exit);
 }
 
+/** Line of a product that may reach this block without having been committed to a group, which alone can be waited for. */
+export function findUncommitted(graph: Graph, header: number): number | undefined {
+  const commits = (list: readonly Instruction[]) => list.some((i) => isWgmma(i, ".commit_group"));
+  const committing = new Set(graph.blocks.filter((b) => commits(b.instructions)).map((b) => b.index));
+  for (const block of graph.blocks) {
+    const last = block.instructions.findLastIndex((i) => isWgmma(i, ".mma_async"));
+    if (last < 0 || commits(block.instructions.slice(last))) continue;
+    if (reachable(graph.blocks, block.successors, (b) => b.successors, committing).has(header)) {
+      return block.instructions[last]?.line;
+    }
+  }
+  return undefined;
+}
+
 function waitsForAll({ operands }: Instruction): boolean {
   const [count] = operands;
   return count?.kind === "constant" && count.value.kind === "number" && Number(count.value.text) === 0;

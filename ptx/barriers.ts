@@ -23,8 +23,21 @@ export function isBarrier(instruction: Instruction): boolean {
     !instruction.modifiers.includes(".warp") && !instruction.modifiers.includes(".cluster");
 }
 
+/** Whether lanes of a warp wait there for each other, those that have returned left out. */
+export function isWarpSync({ opcode, modifiers }: Instruction): boolean {
+  if (opcode === "bar" || opcode === "barrier") return modifiers.includes(".warp");
+  return modifiers.includes(".sync");
+}
+
 /** How the threads come together, or what stands against it. */
 export function checkBarriers(graph: Graph, parameters: ReadonlySet<string>): Returns | Complaint {
+  const waited = findWarpSyncBehindReturn(graph, parameters);
+  if (waited !== undefined) {
+    const { line } = waited;
+    const reason =
+      `lanes may return before line ${line} (${waited.opcode}), where others of their warp would wait for them`;
+    return { limit: "slice", reason, line };
+  }
   const barriers = graph.blocks.flatMap((block) => block.instructions.filter(isBarrier));
   for (const barrier of barriers) {
     const complaint = checkForm(barrier);
@@ -57,6 +70,26 @@ function findEarly(
     if (met !== undefined) return met;
   }
   return undefined;
+}
+
+/** Where lanes meet while others of their warp have returned: those stay, once a return is no end any more. */
+function findWarpSyncBehindReturn(graph: Graph, parameters: ReadonlySet<string>): Instruction | undefined {
+  if (!graph.blocks.some(({ instructions }) => instructions.some(isWarpSync))) return undefined;
+  for (const index of findDivergence(graph, parameters).branches) {
+    const block = graph.blocks[index];
+    if (block === undefined || !endsBehind(graph, graph.postDominator[index] ?? -1)) continue;
+    const between = region(graph, block);
+    const met = graph.blocks.flatMap((b) => between.has(b.index) ? b.instructions.filter(isWarpSync) : [])[0];
+    if (met !== undefined) return met;
+  }
+  return undefined;
+}
+
+/** Whether at this block nothing is left but to return. */
+function endsBehind(graph: Graph, index: number): boolean {
+  const [first, second] = graph.blocks[index]?.instructions ?? [];
+  return index === graph.exit ||
+    (second === undefined && (first?.opcode === "ret" || first?.opcode === "exit"));
 }
 
 /** Barriers that all threads meet with a number known here; the others may leave some threads out. */

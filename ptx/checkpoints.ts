@@ -7,7 +7,8 @@
  */
 
 import type { Callable, Instruction, Module } from "./ast.ts";
-import { isBarrier, isPlain, type Returns } from "./barriers.ts";
+import { findUncommitted } from "./asynchronous.ts";
+import { isBarrier, isPlain, isWarpSync, type Returns } from "./barriers.ts";
 import { type Graph, type Loop, reachable } from "./cfg.ts";
 import { slotsOf } from "./cost.ts";
 import { findDivergence, region } from "./divergence.ts";
@@ -142,6 +143,10 @@ function placeTogether(
   if (alone.has(loop.header)) {
     return { reason: "a loop inside it has a checkpoint that threads pass one by one" };
   }
+  const uncommitted = findUncommitted(graph, loop.header);
+  if (uncommitted !== undefined) {
+    return { reason: `the product at line ${uncommitted} cannot be waited for there` };
+  }
   const from = graph.blocks[loop.header]?.predecessors ?? [];
   return { kind: "together", done: reachable(graph.blocks, from, (b) => b.predecessors) };
 }
@@ -159,6 +164,11 @@ function placeAlone(
   const reached = reachable(graph.blocks, [loop.header], (b) => b.successors, withBarrier);
   if ([...reached].some((index) => together.has(index))) {
     return no("then meet at the checkpoint of another loop");
+  }
+  const lanesMeet =
+    [...reached].flatMap((index) => graph.blocks[index]?.instructions.filter(isWarpSync) ?? [])[0];
+  if (lanesMeet !== undefined) {
+    return no(`lanes of a warp wait for each other at line ${lanesMeet.line} before all threads meet`);
   }
   const met = [...reached].filter((index) => withBarrier.has(index));
   const [at, second] = met;

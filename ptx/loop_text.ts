@@ -93,7 +93,15 @@ export function meetingLabel({ label }: WrapperNames, index: number): string {
   return `${label}MEETING${index}`;
 }
 
-function checkTogether({ register: r, label, param }: WrapperNames, index: number): string {
+function checkTogether(
+  { register: r, label, param }: WrapperNames,
+  index: number,
+  multipliesAsync: boolean,
+): string {
+  // A branch that some threads take, between the instructions of an asynchronous product, makes ptxas wait for each of them.
+  // For the same reason they end before threads may part for good, and not where a block is abandoned.
+  const drain = multipliesAsync ? "\n\twgmma.wait_group.sync.aligned 0;" : "";
+  const skip = multipliesAsync ? "" : `\n\t@!${r}reader bra ${label}GO${index};`;
   return `
 ${label}CHECK${index}:
 	setp.lt.s32 ${r}due, ${r}budget, ${ASKED};
@@ -104,8 +112,7 @@ ${label}CHECK${index}:
 	mov.u32 ${r}w0, %tid.z;
 	or.b32 ${r}w0, ${r}w0, ${r}w1;
 	setp.eq.u32 ${r}first, ${r}w0, 0;
-	setp.lt.and.u32 ${r}reader, ${r}w2, ${READERS}, ${r}first;
-	@!${r}reader bra ${label}GO${index};
+	setp.lt.and.u32 ${r}reader, ${r}w2, ${READERS}, ${r}first;${skip}
 	// Ask: threads 0 to 3 for two words of the gate each, 4 for entry and left, 5 for pause.
 	ld.param.u64 ${r}control, [${param("gate")}];
 	cvta.to.global.u64 ${r}control, ${r}control;
@@ -115,18 +122,14 @@ ${label}CHECK${index}:
 	setp.lt.u32 ${r}first, ${r}w2, 4;
 	selp.b64 ${r}control, ${r}control, ${r}record, ${r}first;
 	mad.wide.u32 ${r}control, ${r}w2, 8, ${r}control;
-	ld.relaxed.sys.global.v2.u32 {${r}seen0, ${r}seen1}, [${r}control];
-	bra ${label}GO${index};
-${label}ANSWER${index}:
-	mov.pred ${r}closed, 0;
-	@!${r}reader bra ${label}TELL${index};
+	@${r}reader ld.relaxed.sys.global.v2.u32 {${r}seen0, ${r}seen1}, [${r}control];
+	bra${multipliesAsync ? ".uni" : ""} ${label}GO${index};
+${label}ANSWER${index}:${drain}
 	or.b32 ${r}w0, ${r}seen0, ${r}seen1;
-	setp.ne.u32 ${r}closed, ${r}w0, 0;
+	setp.ne.and.u32 ${r}closed, ${r}w0, 0, ${r}reader;
 	mov.u32 ${r}w2, %tid.x;
-	setp.ne.u32 ${r}first, ${r}w2, 4;
-	@${r}first bra ${label}TELL${index};
-	setp.eq.u32 ${r}closed, ${r}seen0, ${r}seen1;
-${label}TELL${index}:
+	setp.eq.and.u32 ${r}first, ${r}w2, 4, ${r}reader;
+	@${r}first setp.eq.u32 ${r}closed, ${r}seen0, ${r}seen1;
 	bar.red.or.pred ${r}closed, 0, ${r}closed;
 	@${r}closed bra.uni ${label}ABANDON;
 	ld.param.u32 ${r}budget, [${param("period")}];
@@ -170,9 +173,10 @@ export function checkText(
   { kind }: Checkpoint,
   index: number,
   meeting: string | undefined,
+  multipliesAsync: boolean,
 ): string {
   return kind === "together"
-    ? checkTogether(names, index)
+    ? checkTogether(names, index, multipliesAsync)
     : checkAlone(names, index, meeting ?? `${names.label}GATHER`);
 }
 
@@ -181,8 +185,7 @@ export function loopBehind(names: WrapperNames, facts: LoopFacts, checks: string
   if (facts.checkpoints.length === 0) return "";
   const { register: r, label, param } = names;
   // What is still under way writes where nobody reads any more; but the block must not end before it.
-  const waits = (facts.copiesAsync ? "\n\tcp.async.wait_all;" : "") +
-    (facts.multipliesAsync ? "\n\twgmma.commit_group.sync.aligned;\n\twgmma.wait_group.sync.aligned 0;" : "");
+  const waits = facts.copiesAsync ? "\n\tcp.async.wait_all;" : "";
   return `${checks}
 ${label}ABANDON:${waits}
 	// This block is to be run again: of its run, the record says where to go on.

@@ -121,7 +121,7 @@ class BodyRewriter {
     const label = meeting === undefined
       ? undefined
       : meetingLabel(this.names, this.#meetings.get(meeting) ?? 0);
-    const text = checkText(this.names, checkpoint, index, label);
+    const text = checkText(this.names, checkpoint, index, label, this.verdict.multipliesAsync);
     if (!inScope) this.#checks.push(text);
     return parse(countdown(this.names, checkpoint, index, inScope ? text : ""));
   }

@@ -184,6 +184,8 @@ export class Executor {
         if (/f/.test(type) || /f/.test(modifiers.at(-2) ?? "f")) return unknown(instruction);
         return this.set(thread, a, wrap(get(b), modifiers.at(-2) ?? ""));
       }
+      case "clz":
+        return this.set(thread, a, Math.clz32(Number(get(b))));
       case "not":
         return set(type === ".pred" ? !get(b) : ~big(get(b)));
       case "neg":

@@ -168,8 +168,6 @@ class Grower {
     return kinds.find(([weight]) => (at -= weight) < 0)?.[1]();
   }
 
-  // Values
-
   private uniform(loops: Context["loops"]): string {
     const counters = loops.filter((l) => l.scope === "block").map((l) => `%c${l.id}`);
     return this.pick(["%u0", "%u1", "%u2", "%cta", "%number", ...counters, String(this.random(9))]);
@@ -215,8 +213,6 @@ class Grower {
     if (scope === "block" && (!this.habits.divergence || this.random(2) === 0)) return "block";
     return scope !== "thread" && this.habits.warps && this.random(2) === 0 ? "warp" : "thread";
   }
-
-  // Statements
 
   private compute(): Node {
     const op = this.pick([
@@ -340,8 +336,6 @@ class Grower {
        @!%q${id} bra $W${id};`,
     );
   }
-
-  // Control flow
 
   private loop(context: Context): Node {
     const id = this.id();

@@ -33,7 +33,7 @@ const LEAST: Readonly<Record<string, number>> = {
   "slice": 0.6,
   "checkpoint together": 0.2,
   "checkpoint alone": 0.12,
-  "meeting": 0.04,
+  "meeting": 0.02,
   "early returns": 0.02,
 };
 
@@ -49,7 +49,7 @@ const INPUT = DATA;
 const SUMS = INPUT + 4 * INPUT_WORDS;
 const OUTPUT = SUMS + 4 * SUM_WORDS;
 
-/** The kernel twice, on grids of different sizes, so that a unit has two steps; on a few threads, or by chance, once. */
+/** One step or, by the seed, two: the same kernel again on a smaller grid, over what the first left behind. */
 function stepsOf({ grid, block, n, seed }: RandomKernel): Step[] {
   const threads = block[0] * block[1] * block[2] * grid[0] * grid[1] * grid[2];
   const state = OUTPUT + 4 * OWN_WORDS * threads;
@@ -144,9 +144,9 @@ function shrink(kernel: RandomKernel, fails: (kernel: RandomKernel) => string | 
     found = false;
     for (const next of smaller(least)) {
       if (++tries > MAX_TRIES) break;
-      const next_message = fails(next);
-      if (next_message === undefined) continue;
-      [least, message, found] = [next, next_message, true];
+      const said = fails(next);
+      if (said === undefined) continue;
+      [least, message, found] = [next, said, true];
       break;
     }
   }
@@ -171,7 +171,8 @@ function must(kernel: RandomKernel, level: Level, overlaps: boolean, seed: numbe
   };
   const how = overlaps ? "parameters may overlap" : "parameters do not overlap";
   throw new Error(
-    `Kernel ${kernel.seed}, level ${level}, ${how}: ${message}\nSmallest: ${shrink(kernel, fails)}`,
+    `Kernel ${kernel.seed} (CALYPTE_SEED=${kernel.seed} begins with it), level ${level}, ${how}: ${message}\n` +
+      `Smallest: ${shrink(kernel, fails)}`,
   );
 }
 
@@ -212,7 +213,7 @@ Deno.test("random kernels, preempted at random at each safe level, leave the sam
     );
   }
   assert(counts.leaves >= KERNELS, `Only ${counts.leaves} leaves`);
-  assert(counts.abandoned >= KERNELS, `Only ${counts.abandoned} blocks abandoned`);
+  assert(counts.abandoned >= KERNELS / 2, `Only ${counts.abandoned} blocks abandoned`);
 });
 
 const noPtxas = whyNoPtxas();

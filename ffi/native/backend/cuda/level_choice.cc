@@ -83,7 +83,7 @@ int32_t BackgroundJob::lengthen_runs(Gpu &gpu, const uint8_t *input, const std::
     const uint64_t run_ns = best_ns[i] / std::max<uint64_t>(rounds, 1) * variant.run * 2;
     return run_ns <= kLongestRunNs && rounds >= variant.run * 2 * kLeastRuns && variant.run < kLongestRun;
   };
-  for (uint32_t i = 0; i < open.size(); ++i) open[i] = wanted[i] && !steps_[i].fixed && longer_fits(i);
+  for (uint32_t i = 0; i < open.size(); ++i) open[i] = wanted[i] && steps_[i].active().resident > 0 && !steps_[i].fixed && longer_fits(i);
   while (std::find(open.begin(), open.end(), true) != open.end()) {
     for (uint32_t i = 0; i < open.size(); ++i) {
       if (!open[i]) continue;
