@@ -13,6 +13,7 @@ import { type Graph, type Loop, reachable } from "./cfg.ts";
 import { slotsOf } from "./cost.ts";
 import { findDivergence, region } from "./divergence.ts";
 import { Memory } from "./memory.ts";
+import { findStrip, type Strip } from "./strips.ts";
 import { type Disjoint, type Restart, RestartAnalysis } from "./restart.ts";
 
 export interface Checkpoint {
@@ -25,6 +26,8 @@ export interface Checkpoint {
   readonly kind: "together" | "alone";
   /** For `alone`: the barrier where abandoning threads wait for the others; undefined: behind the kernel's last instruction. */
   readonly meeting?: Instruction;
+  /** How the loop is cut into strips; absent: it counts down. */
+  readonly strip?: Strip;
 }
 
 export interface LoopPlan {
@@ -89,13 +92,19 @@ export function planLoops(input: PlanInput): LoopPlan {
     }
     restart.disjoint.forEach((pair) => disjoint.set(`${pair.written} ${pair.read}`, pair));
     if (reason === "" || restart.disjoint.length > 0) reason = restart.reason;
-    const slots = slotsOfTurn(graph, loop, checked);
+    const strip = findStrip(graph, loop);
+    const turn = {
+      before,
+      line,
+      slots: slotsOfTurn(graph, loop, checked),
+      ...(strip === undefined ? {} : { strip }),
+    };
     if (place.kind === "together") {
-      checkpoints.push({ before, line, slots, kind: "together" });
+      checkpoints.push({ ...turn, kind: "together" });
       together.add(loop.header);
     } else {
       const { kind, meeting, until } = place;
-      checkpoints.push({ before, line, slots, kind, ...(meeting === undefined ? {} : { meeting }) });
+      checkpoints.push({ ...turn, kind, ...(meeting === undefined ? {} : { meeting }) });
       until.forEach((index) => alone.add(index));
     }
     checked.add(loop);

@@ -7,6 +7,8 @@
  */
 
 import type { Checkpoint } from "./checkpoints.ts";
+import { printOperand } from "./printer.ts";
+import type { Strip } from "./strips.ts";
 import {
   ABANDONED,
   findRecord,
@@ -18,6 +20,8 @@ import {
 
 /** Between the two halves of a read the countdown lies below this, where no period can take it. */
 const ASKED = -(2 ** 30);
+/** Turns of a strip, so that its length fits 32 bits (strips.ts). */
+const MOST_TURNS = 4096;
 /** Threads that read the gate for their block: four pairs of words of the gate line, two of the control block. */
 const READERS = 6;
 /** Threads that a block must have along x: the readers, in one warp. */
@@ -35,11 +39,15 @@ export function has(kind: Checkpoint["kind"], { checkpoints }: LoopFacts): boole
 
 /** Declarations, in front of everything else. */
 export function loopDeclarations({ register: r, variable }: WrapperNames, facts: LoopFacts): string {
+  const { checkpoints } = facts;
   let text = "";
   if (has("together", facts)) text += `\n\t.reg .b32 ${r}budget, ${r}seen<2>;\n\t.reg .pred ${r}reader;`;
   if (has("alone", facts)) {
     text += `\n\t.reg .b32 ${r}own;\n\t.reg .pred ${r}gone;\n\t.shared .align 4 .b32 ${variable}given_up;`;
   }
+  checkpoints.forEach(({ strip }, i) => {
+    if (strip !== undefined) text += `\n\t.reg .b${strip.bits} ${r}limit${i}, ${r}rest${i}, ${r}far${i};`;
+  });
   return text;
 }
 
@@ -62,23 +70,104 @@ export function loopBegin({ register: r, param }: WrapperNames, facts: LoopFacts
   return text;
 }
 
+/** Register that counts down to the next checkpoint, and how branches are marked that all threads take alike. */
+function countedBy(r: string, { kind }: Checkpoint): { left: string; uni: string } {
+  return kind === "together" ? { left: `${r}budget`, uni: ".uni" } : { left: `${r}own`, uni: "" };
+}
+
+function slotsPerTurn({ slots }: Checkpoint): number {
+  return Math.max(1, Math.round(slots));
+}
+
 /**
- * In front of the first instruction of a loop's header. `inLine` is the checkpoint's text where it cannot stand elsewhere: in a
- * scope, whose labels nobody outside can name.
+ * In front of the first instruction of a loop's header, if it is not cut into strips. `inLine` is the checkpoint's text where
+ * it cannot stand elsewhere: in a scope, whose labels nobody outside can name.
  */
 export function countdown(
   { register: r, label }: WrapperNames,
-  { kind, slots }: Checkpoint,
+  checkpoint: Checkpoint,
   index: number,
   inLine = "",
 ): string {
-  const [left, uni] = kind === "together" ? [`${r}budget`, ".uni"] : [`${r}own`, ""];
+  const { left, uni } = countedBy(r, checkpoint);
   const [not, to] = inLine === "" ? ["", "CHECK"] : ["!", "GO"];
   return `
-	add.s32 ${left}, ${left}, -${Math.max(1, Math.round(slots))};
+	add.s32 ${left}, ${left}, -${slotsPerTurn(checkpoint)};
 	setp.lt.s32 ${r}due, ${left}, 0;
 	@${not}${r}due bra${uni} ${label}${to}${index};${inLine}
 ${label}GO${index}:`;
+}
+
+/** At the end of a block that leads into a loop of strips: the first strip is one turn, whatever the bound. */
+export function firstLimit(
+  { register: r }: WrapperNames,
+  { from, step, bits }: Strip,
+  index: number,
+): string {
+  return `\n\tadd.s${bits} ${r}limit${index}, ${from}, ${step};`;
+}
+
+/** Behind the branch back of a loop of strips, and the true comparison: goes on to the checkpoint, or leaves the loop. */
+export function stripEnd(
+  { register: r, label }: WrapperNames,
+  checkpoint: Checkpoint,
+  strip: Strip,
+  index: number,
+  inLine = "",
+): string {
+  const { uni } = countedBy(r, checkpoint);
+  const { register, negated } = guardOf(strip);
+  const on = negated === (inLine === "") ? "!" : "";
+  return inLine === ""
+    ? `\n\t@${on}${register} bra${uni} ${label}CHECK${index};`
+    : `\n\t@${on}${register} bra${uni} ${label}OVER${index};${inLine}\n${label}OVER${index}:`;
+}
+
+function guardOf({ latch }: Strip): { register: string; negated: boolean } {
+  if (latch.guard === undefined) throw new Error("strips.ts takes no branch without a condition");
+  return latch.guard;
+}
+
+/** A division by a constant that may be off by one, without the registers that ptxas would keep for an exact one. */
+function divided(register: string, by: number): string {
+  return by === 1 ? "" : `mul.hi.u32 ${register}, ${register}, ${Math.ceil(2 ** 32 / by)};`;
+}
+
+/**
+ * The next strip: as many turns as the countdown allows, one at least, and not beyond the bound. They are paid for here, so
+ * that nothing has to be counted while the loop turns.
+ */
+function nextStrip(
+  { register: r }: WrapperNames,
+  checkpoint: Checkpoint,
+  strip: Strip,
+  index: number,
+): string {
+  const { left, uni } = countedBy(r, checkpoint);
+  const { count, bound, step, bits, latch } = strip;
+  const slots = slotsPerTurn(checkpoint);
+  const by = Math.abs(step);
+  const [rest, far, limit] = ["rest", "far", "limit"].map((name) => `${r}${name}${index}`);
+  const [ahead, behind] = step > 0 ? [printOperand(bound), count] : [count, printOperand(bound)];
+  const widen = bits === 64 ? `mul.wide.u32 ${far}, ${r}w0, ${by};` : `mul.lo.u32 ${far}, ${r}w0, ${by};`;
+  const narrow = bits === 64 ? `cvt.u32.u64 ${r}w1, ${rest};` : `mov.b32 ${r}w1, ${rest};`;
+  return `
+	max.s32 ${r}w0, ${left}, 0;
+	${divided(`${r}w0`, slots)}
+	min.u32 ${r}w0, ${r}w0, ${MOST_TURNS - 1};
+	add.u32 ${r}w0, ${r}w0, 1;
+	${widen}
+	mov.b${bits} ${rest}, ${ahead};
+	sub.s${bits} ${rest}, ${rest}, ${behind};
+	setp.le.u${bits} ${r}due, ${rest}, ${far};
+	${step > 0 ? "add" : "sub"}.s${bits} ${limit}, ${count}, ${far};
+	@${r}due mov.b${bits} ${limit}, ${printOperand(bound)};
+	${narrow}
+	${divided(`${r}w1`, by)}
+	selp.b32 ${r}w0, ${r}w1, ${r}w0, ${r}due;
+	mul.lo.u32 ${r}w0, ${r}w0, ${slots};
+	sub.s32 ${left}, ${left}, ${r}w0;
+	bra${uni} ${printOperand(latch.operands[0] ?? bound)};`;
 }
 
 /** In the place of the barrier where threads that gave up wait for the others. */
@@ -103,7 +192,6 @@ function checkTogether(
   const drain = multipliesAsync ? "\n\twgmma.wait_group.sync.aligned 0;" : "";
   const skip = multipliesAsync ? "" : `\n\t@!${r}reader bra ${label}GO${index};`;
   return `
-${label}CHECK${index}:
 	setp.lt.s32 ${r}due, ${r}budget, ${ASKED};
 	@${r}due bra.uni ${label}ANSWER${index};
 	mov.u32 ${r}budget, ${ASKED - 1};
@@ -139,7 +227,6 @@ ${label}ANSWER${index}:${drain}
 function checkAlone(names: WrapperNames, index: number, target: string): string {
   const { register: r, label, param, variable } = names;
   return `
-${label}CHECK${index}:
 	ld.param.u32 ${r}own, [${param("period")}];
 	ld.volatile.shared.u32 ${r}w0, [${variable}given_up];
 	setp.ne.u32 ${r}closed, ${r}w0, 0;
@@ -170,14 +257,23 @@ ${label}GONE${index}:
 /** One checkpoint's text, out of line. `meeting` is the label where threads that gave up wait for the others. */
 export function checkText(
   names: WrapperNames,
-  { kind }: Checkpoint,
+  checkpoint: Checkpoint,
   index: number,
   meeting: string | undefined,
   multipliesAsync: boolean,
 ): string {
-  return kind === "together"
+  const { register: r, label } = names;
+  const { kind, strip } = checkpoint;
+  const check = kind === "together"
     ? checkTogether(names, index, multipliesAsync)
-    : checkAlone(names, index, meeting ?? `${names.label}GATHER`);
+    : checkAlone(names, index, meeting ?? `${label}GATHER`);
+  if (strip === undefined) return `\n${label}CHECK${index}:${check}`;
+  const { left, uni } = countedBy(r, checkpoint);
+  return `
+${label}CHECK${index}:
+	setp.ge.s32 ${r}due, ${left}, 0;
+	@${r}due bra${uni} ${label}GO${index};${check}
+${label}GO${index}:${nextStrip(names, checkpoint, strip, index)}`;
 }
 
 /** Behind the wrapper: how a block is abandoned, and the checkpoints that `checks` holds. */

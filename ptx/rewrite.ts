@@ -10,7 +10,7 @@ import type { Callable, Instruction, Module, Operand, Performance, Statement } f
 import { isMbarrierInit, mbarrierAddress } from "./asynchronous.ts";
 import { isBarrier } from "./barriers.ts";
 import type { Checkpoint } from "./checkpoints.ts";
-import { checkText, countdown, meetingBarrier, meetingLabel } from "./loop_text.ts";
+import { checkText, countdown, firstLimit, meetingBarrier, meetingLabel, stripEnd } from "./loop_text.ts";
 import { freshNames } from "./names.ts";
 import { parseParameters, parseStatements } from "./parser.ts";
 import { registerType } from "./registers.ts";
@@ -112,18 +112,54 @@ class BodyRewriter {
     if (statement.kind !== "instruction") return [statement];
     const checkpoint = this.#atHeader.get(statement);
     const before = checkpoint === undefined ? [] : this.#countdown(checkpoint, inScope);
-    return [...before, ...this.#instruction(statement)];
+    const limits = this.#limits(statement);
+    return [...before, ...limits.before, ...this.#bottom(statement, inScope), ...limits.behind];
   }
 
   #countdown(index: number, inScope: boolean): Statement[] {
+    const checkpoint = this.#checkpoint(index);
+    if (checkpoint.strip !== undefined) return [];
+    return parse(countdown(this.names, checkpoint, index, this.#check(index, inScope)));
+  }
+
+  /** The checkpoint's text where it has to stand in line; else it is put aside. */
+  #check(index: number, inScope: boolean): string {
     const checkpoint = this.#checkpoint(index);
     const { meeting } = checkpoint;
     const label = meeting === undefined
       ? undefined
       : meetingLabel(this.names, this.#meetings.get(meeting) ?? 0);
     const text = checkText(this.names, checkpoint, index, label, this.verdict.multipliesAsync);
-    if (!inScope) this.#checks.push(text);
-    return parse(countdown(this.names, checkpoint, index, inScope ? text : ""));
+    if (inScope) return text;
+    this.#checks.push(text);
+    return "";
+  }
+
+  /** Where blocks of the graph end that lead into loops of strips. */
+  #limits(instruction: Instruction): { before: Statement[]; behind: Statement[] } {
+    const [before, behind] = [[], []] as [Statement[], Statement[]];
+    for (const [index, { strip }] of this.checkpoints.entries()) {
+      const entry = strip?.entries.find(({ at }) => at === instruction);
+      if (strip === undefined || entry === undefined) continue;
+      (entry.behind ? behind : before).push(...parse(firstLimit(this.names, strip, index)));
+    }
+    return { before, behind };
+  }
+
+  /** The bottom of a loop of strips compares with the limit first, and with the bound where a strip ends. */
+  #bottom(instruction: Instruction, inScope: boolean): Statement[] {
+    for (const [index, checkpoint] of this.checkpoints.entries()) {
+      const { strip } = checkpoint;
+      if (strip?.compare === instruction) {
+        const limit: Operand = { kind: "name", name: `${this.names.register}limit${index}` };
+        return [{ ...instruction, operands: [...instruction.operands.slice(0, 2), limit] }];
+      }
+      if (strip?.latch === instruction) {
+        const text = stripEnd(this.names, checkpoint, strip, index, this.#check(index, inScope));
+        return [instruction, strip.compare, ...parse(text)];
+      }
+    }
+    return this.#instruction(instruction);
   }
 
   #checkpoint(index: number): Checkpoint {

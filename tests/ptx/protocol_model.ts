@@ -5,10 +5,14 @@
  * the background stream (waits, entry number, one launch for each step), and scripts: critical tasks, lease, dispatcher.
  *
  * Left out: weak memory (memory is sequentially consistent here, so neither fences nor the order in which the
- * hardware performs the loads of one thread is checked), `pause` (it is read and written like `hold`), level `loop`,
- * time, statistics, and numbers that wrap. Actions that touch only what nobody else will ever write are not
- * interleaved: whoever has one does it first, alone. That loses no behaviour, because they commute with all others.
- * A worker's record is written and read by that worker only, so its accesses are part of the action ahead of them.
+ * hardware performs the loads of one thread is checked), `pause` (it is read and written like `hold`), level `slice`
+ * (it is launched like `whole`), time, statistics, and numbers that wrap. Actions that touch only what nobody else will
+ * ever write are not interleaved: whoever has one does it first, alone. That loses no behaviour, because they commute with
+ * all others. A worker's record is written and read by that worker only, so its accesses are part of the action ahead.
+ *
+ * A checkpoint in a block is two actions: it may see the gate closed at any moment of the block, and may abandon the block at
+ * any later one, however the gate stands by then. Whatever words it reads in whatever order, no more can happen. That a
+ * block may be run again is taken for granted here: what it did is undone (checkpoints.ts has to prove that it may be).
  *
  * What is drawn beyond the total counts as the total: no rule tells the two apart.
  *
@@ -19,6 +23,8 @@
  */
 
 import {
+  ABANDON_LABELS,
+  ASK_LABELS,
   At,
   CLOSED,
   COMPLETED,
@@ -80,6 +86,7 @@ export class Model extends Surroundings {
       return true;
     }
     if (at === At.Enter) return this.entering(w, o, changing, local);
+    if (at === At.InBlock && this.instance.abandons && !local) this.checkpointInBlock(w, o);
     const isLocal = (at === At.Begin && !this.has("records reset, no generations")) ||
       (at === At.Gate0 && (changing & LOW_WORDS) === 0) || (at === At.Gate1 && (changing & HIGH_WORDS) === 0);
     if (local !== isLocal) return false;
@@ -100,9 +107,29 @@ export class Model extends Surroundings {
     return this.instance.entrySteps[this.from[STREAM]! - Stream.Launch]!;
   }
 
-  /** The virtual block that the step's first draw yields. */
-  protected firstDrawn(): number {
-    return this.has("drawing begins at 0") ? 0 : this.from[LAUNCH_N]!;
+  /** The first virtual block of what is drawn when `ticket` is the counter's value, the total at most. */
+  protected drawn(ticket: number): number {
+    const runs = ticket + (this.has("drawing begins at 0") ? 0 : this.from[LAUNCH_N]!);
+    const first = this.has("runs are drawn without their length") ? runs : runs * this.run;
+    return Math.min(first, this.totalOfLaunch());
+  }
+
+  /** Level `loop`: what the running block's checkpoints may lead to. */
+  protected checkpointInBlock(w: number, o: number): void {
+    const s = this.from;
+    if (s[o + CLOSED] !== 0) this.act(ABANDON_LABELS[w]![s[GATE] === 0 ? 1 : 0], () => this.abandon(o));
+    else if (s[GATE] !== 0 || s[LEFT] === s[ENTRY]) this.act(ASK_LABELS[w]!, () => this.s[o + CLOSED] = 1);
+  }
+
+  protected abandon(o: number): void {
+    const s = this.s, next = s[o + NEXT]!;
+    this.undo(this.stepOfLaunch(), next, 0b01);
+    if (this.has("an abandoned block is taken for done")) s[o + RECORD_NEXT] = next + 1;
+    else if (!this.has("an abandoned block is not stored")) s[o + RECORD_NEXT] = next;
+    if (this.has("an abandoned block is counted")) s[o + COUNT]!++;
+    if (this.has("what was completed ahead of an abandoned block is not counted")) s[o + COUNT] = 0;
+    s[o + CLOSED] = 0;
+    s[o + PC] = this.has("leaving does not stick") ? At.LeaveAdd : At.Left;
   }
 
   protected totalOfLaunch(): number {
@@ -183,7 +210,8 @@ export class Model extends Surroundings {
   protected nextOf(w: number, o: number, t: number): number {
     const s = this.s;
     if (this.has("records reset, no generations")) return s[o + RECORD_NEXT]!;
-    return s[o + GENERATION] === s[o + THREAD_WORD + t] ? s[o + RECORD_NEXT]! : w;
+    if (s[o + GENERATION] === s[o + THREAD_WORD + t]) return s[o + RECORD_NEXT]!;
+    return this.has("first blocks do not lie a run apart") ? w : w * this.run;
   }
 
   protected begin(w: number, o: number): void {
@@ -231,10 +259,7 @@ export class Model extends Surroundings {
         return;
       case At.InBlock:
         this.effect(this.stepOfLaunch(), s[o + NEXT]!, 0b10);
-        s[o + COUNT]!++;
-        s[o + SHUT] = this.shut();
-        s[o + PC] = early ? At.Draw : At.Gate0;
-        return;
+        return this.endOfBlock(o, early ? At.Draw : At.Gate0);
       case At.Gate0:
         return this.look(o, (s[GATE]! & LOW_WORDS) !== 0, At.Gate1);
       case At.Gate1:
@@ -263,6 +288,18 @@ export class Model extends Surroundings {
     }
   }
 
+  /** Rule 3: within a run the next block follows at once. */
+  protected endOfBlock(o: number, checkpoint: At): void {
+    const s = this.s, next = s[o + NEXT]! + 1;
+    const ends = next === this.totalOfLaunch() && !this.has("a run goes on beyond the total");
+    const goesOn = next % this.run !== 0 && !ends;
+    s[o + COUNT]!++;
+    s[o + CLOSED] = checkpoint === At.Draw ? s[o + CLOSED]! : 0;
+    if (goesOn) s[o + NEXT] = next;
+    else s[o + SHUT] = this.shut();
+    s[o + PC] = goesOn ? At.Run : checkpoint;
+  }
+
   protected look(o: number, closed: boolean, then: At): void {
     if (closed) this.s[o + CLOSED] = 1;
     this.s[o + PC] = then;
@@ -271,8 +308,7 @@ export class Model extends Surroundings {
   /** Rule 3, behind the gate: draws, stores what was drawn, and decides. */
   protected draw(o: number): void {
     const s = this.s, total = this.totalOfLaunch();
-    const next = Math.min(s[TICKET]! + this.firstDrawn(), total),
-      goesOn = s[o + CLOSED] === 0 && next < total;
+    const next = this.drawn(s[TICKET]!), goesOn = s[o + CLOSED] === 0 && next < total;
     s[TICKET]!++;
     const ending = this.endings[this.stepOfLaunch()]!, reset = ending.indexOf(At.ResetTicket);
     if (this.count((pc) => ending.includes(pc) && ending.indexOf(pc) <= reset) > 0) {

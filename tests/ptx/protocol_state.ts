@@ -31,7 +31,14 @@ export type Mistake =
   | "a draw is stored only by who goes on"
   | "a draw is stored behind the verdict's barrier"
   | "the step word is not stored on beginning"
-  | "what a leaving worker completed is not counted";
+  | "what a leaving worker completed is not counted"
+  | "runs are drawn without their length"
+  | "first blocks do not lie a run apart"
+  | "a run goes on beyond the total"
+  | "an abandoned block is counted"
+  | "an abandoned block is taken for done"
+  | "an abandoned block is not stored"
+  | "what was completed ahead of an abandoned block is not counted";
 
 /** One access by the dispatcher or by a critical task's stream. Gate words: 0 hold, 1 task A, 2 task B. */
 export type Op =
@@ -55,6 +62,10 @@ export interface Instance {
   /** What is queued at the start: entries, or WHOLE. */
   queue: readonly number[];
   scripts: Readonly<Record<string, readonly Op[]>>;
+  /** Blocks that a worker draws at a time, a power of two. Default 1. */
+  run?: number;
+  /** Level `loop`: a block may be abandoned once it has seen the gate closed. */
+  abandons?: boolean;
   /** The lease ends for good: the units need not get done. */
   held?: boolean;
   /** Workers may go on to the next unit within an entry, so that the search does not end there. */
@@ -92,7 +103,8 @@ export const SOMEONE_LEFT = 10,
 export const WORKERS = QUEUE + MAX_QUEUE, WORKER_BYTES = 10;
 export const STATE_BYTES = WORKERS + MAX_WORKERS * WORKER_BYTES;
 
-// Within a worker. SHUT: who had the gate closed when the worker's last block ended, and has not opened it since.
+// Within a worker. SHUT: who had the gate closed when the worker's last run of blocks ended, and has not opened it since.
+// CLOSED: what a checkpoint has seen so far, be it the one in a block or the one behind it.
 export const PC = 0,
   NEXT = 1,
   SHUT = 2,
@@ -157,6 +169,14 @@ export const WRITERS: Readonly<Record<Read, number>> = {
 
 // Labels are made once: a new string for each action would take much of the checker's time.
 const WORKER_NUMBERS = [...Array(MAX_WORKERS).keys()];
+export const ASK_LABELS = WORKER_NUMBERS.map((w) => `worker ${w}: sees the gate closed in its block`);
+/** While the gate is closed, and when it has been opened since. */
+export const ABANDON_LABELS = WORKER_NUMBERS.map((w) =>
+  [
+    `worker ${w}: abandons its block`,
+    `worker ${w}: abandons its block behind an open gate`,
+  ] as const
+);
 export const STEP_LABELS = WORKER_NUMBERS.map((w) =>
   Object.values(At).filter((at) => typeof at === "string").map((at) => `worker ${w}: ${at}`)
 );

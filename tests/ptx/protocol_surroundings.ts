@@ -48,6 +48,8 @@ export abstract class Surroundings {
   protected emit: Emit = () => {};
   protected violation = "";
   protected readonly steps: number;
+  /** Blocks of a run. */
+  protected readonly run: number;
   protected readonly reads: readonly Read[];
   protected readonly scripts: readonly (readonly Op[])[];
   protected readonly labels: readonly (readonly string[])[];
@@ -58,6 +60,7 @@ export abstract class Surroundings {
   constructor(readonly instance: Instance, ...mistakes: Mistake[]) {
     this.mistakes = new Set(mistakes);
     this.steps = instance.totals.length;
+    this.run = instance.run ?? 1;
     this.reads = this.has("stored workers read ahead of granted")
       ? ["word", "stored", "granted", "gate 0-3", "gate 4-7", "control"]
       : ["word", "granted", "stored", "gate 0-3", "gate 4-7", "control"];
@@ -231,6 +234,13 @@ export abstract class Surroundings {
     if ((this.ran(step) & bits) !== 0) this.fail(`virtual block ${v} of step ${step} runs twice`);
     s[RAN + 2 * step]! |= bits & 0xff;
     s[RAN + 2 * step + 1]! |= bits >> 8;
+  }
+
+  /** What a block did before it was abandoned, it does again: at level `loop` only where nobody can tell. */
+  protected undo(step: number, v: number, halves: number): void {
+    const s = this.s, bits = ~(halves << (2 * v));
+    s[RAN + 2 * step]! &= bits & 0xff;
+    s[RAN + 2 * step + 1]! &= (bits >> 8) & 0xff;
   }
 
   protected ran(step: number): number {

@@ -133,6 +133,41 @@ const MORE_ANY_TIME: Instance = {
   },
 };
 
+const RUNS: Instance = { ...BASE, totals: [7, 3], workers: 2, queue: Array(2).fill(entry(2, 1)), run: 2 };
+const ABANDONED: Instance = { ...BASE, totals: [4, 2], resident: 2, abandons: true };
+const RUNS_ABANDONED: Instance = {
+  ...RUNS,
+  totals: [7],
+  entrySteps: [0],
+  queue: Array(3).fill(entry(2, 1)),
+  scripts: { "task A": closeAndOpen(TASK_A), lease: closeAndOpen(HOLD) },
+  abandons: true,
+};
+const ONE_WORKER: Instance = {
+  ...RUNS_ABANDONED,
+  totals: [2],
+  workers: 1,
+  resident: 1,
+  queue: Array(3).fill(entry(1, 1)),
+};
+const RUNS_FEWER_WORKERS: Instance = {
+  ...FEWER_WORKERS,
+  resident: 2,
+  totals: [5],
+  entrySteps: [0],
+  scripts: { ...TASK_A_ONCE, dispatcher: [...changeWorkers(1, 2), enqueue(FEWER, FEWER)] },
+  run: 2,
+  abandons: true,
+};
+const RUNS_MORE_WORKERS: Instance = {
+  ...MORE_WORKERS,
+  totals: [7],
+  entrySteps: [0],
+  scripts: { ...TASK_A_ONCE, dispatcher: [...changeWorkers(1, 3), enqueue(SECOND, SECOND)] },
+  run: 2,
+  abandons: true,
+};
+
 /** Checks the protocol as it is meant to be, and that the check was not an empty one. */
 function assertHolds(instance: Instance, minStates: number, ...mistakes: Mistake[]): Verdict {
   const verdict = check(new Model(instance, ...mistakes));
@@ -201,6 +236,30 @@ Deno.test("nothing runs wrongly even if granted is raised while launches are und
   assertHolds(GRANTED_ANY_TIME, 20_000);
 });
 
+Deno.test("runs of two blocks get drawn and run exactly once, a last one of one block too", () => {
+  assertHolds(RUNS, 20_000);
+});
+
+Deno.test("a block that is abandoned is run again and counted once, however the gate stands by then", () => {
+  const { actions } = assertHolds(ABANDONED, 100_000);
+  for (const worker of [0, 1, 2]) {
+    assert(actions.has(`worker ${worker}: abandons its block`));
+    assert(actions.has(`worker ${worker}: abandons its block behind an open gate`));
+  }
+});
+
+Deno.test("a run that is abandoned in its second block goes on with that one, over two leaves", () => {
+  assertHolds(RUNS_ABANDONED, 400_000);
+});
+
+Deno.test("a unit with fewer workers starts behind one in which runs were abandoned", () => {
+  assertHolds(RUNS_FEWER_WORKERS, 100_000);
+});
+
+Deno.test("a unit with more workers starts behind one in which runs were abandoned", () => {
+  assertHolds(RUNS_MORE_WORKERS, 100_000);
+});
+
 /** Small, and enough to be left and gone on with. */
 const LEFT_ONCE: Instance = { ...BASE, resident: 2 };
 const LEFT_ONCE_LONG: Instance = { ...LEFT_ONCE, totals: [5, 4] };
@@ -243,10 +302,25 @@ const MISTAKES: readonly [Mistake, Instance, string][] = [
   ],
   ["the step word is not stored on beginning", LEFT_ONCE, TWICE],
   ["what a leaving worker completed is not counted", LEFT_ONCE, NOT_DONE],
+  ["runs are drawn without their length", RUNS, "virtual block 2 of step 0 runs twice"],
+  ["first blocks do not lie a run apart", RUNS, "virtual block 1 of step 0 runs twice"],
+  ["a run goes on beyond the total", RUNS, "virtual block 7 of step 0 does not exist"],
+  ["an abandoned block is counted", ABANDONED, "a worker that leaves completes the step"],
+  // In the place of the block that it lost, a worker runs the next one, which is another's.
+  ["an abandoned block is taken for done", ABANDONED, "virtual block 3 of step 0 runs twice"],
+  ["an abandoned block is taken for done", ONE_WORKER, NOT_DONE],
+  // Of its run, a worker that comes back runs again what it had completed and counted.
+  ["an abandoned block is not stored", ONE_WORKER, TWICE],
+  ["what was completed ahead of an abandoned block is not counted", ONE_WORKER, NOT_DONE],
 ];
 
 for (const [mistake, instance, expected] of MISTAKES) {
-  const name = instance === MORE_ANY_TIME ? `${mistake}, a unit with more workers` : mistake;
+  const again = MISTAKES.find(([m]) => m === mistake)?.[1] !== instance;
+  const name = instance === MORE_ANY_TIME
+    ? `${mistake}, a unit with more workers`
+    : again
+    ? `${mistake}, with a worker alone`
+    : mistake;
   Deno.test(`the check notices the mistake: ${name}`, () => {
     assertFails(new Model(instance, mistake), expected);
   });
