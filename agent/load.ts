@@ -38,6 +38,7 @@ import { InputError } from "./errors.ts";
 import type { Frames } from "./frames.ts";
 import { KernelLoader, type LoadedKernel, type Shape } from "./kernels.ts";
 import { needsMemory } from "./memory.ts";
+import { overlapsOf } from "./overlaps.ts";
 import { formatDurationNs } from "./quantity.ts";
 
 /** CALYPTE_MAX_STEPS in calypte.h. */
@@ -319,23 +320,6 @@ function u32Bytes(value: number): Uint8Array {
   return bytes;
 }
 
-/** Of each kernel, the parameters that lead to the same buffer in some step. Buffers are allocations of their own. */
-function overlapsOf(steps: readonly ManifestStep[]): Map<string, [number, number][]> {
-  const overlaps = new Map<string, [number, number][]>();
-  for (const step of steps) {
-    if (step.kind !== "kernel") continue;
-    const pairs = overlaps.get(step.kernel) ?? [];
-    overlaps.set(step.kernel, pairs);
-    for (const [i, a] of step.args.entries()) {
-      for (const [j, b] of step.args.entries()) {
-        if (a.kind === "buffer" && b.kind === "buffer" && a.buffer === b.buffer) pairs.push([i, j]);
-      }
-    }
-  }
-  return overlaps;
-}
-
-type ManifestStep = Bundle["manifest"]["steps"][number];
 type PlannedStep = BuiltinStep | (Omit<StepSpec, "kernel" | "level"> & { kernelName: string });
 
 /** The launches of one request or unit, in order. The engine itself moves the input and output of critical work. */

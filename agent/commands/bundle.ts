@@ -1,17 +1,21 @@
 /** `calypte bundle inspect|verify`: what a bundle holds, and whether it computes what it says. */
+import { type KernelReport, ptxasRegisters, reportModule } from "../../ptx/mod.ts";
 import { type Bundle, loadBundle } from "../bundle.ts";
-import { checkModules, checkpointCompiler } from "../checkpoint.ts";
+import { asInputError, checkModules, checkpointCompiler } from "../checkpoint.ts";
+import { mayOverlap, overlapsOf } from "../overlaps.ts";
 import { formatBytes, formatDurationNs } from "../quantity.ts";
 import { loadReference } from "../reference.ts";
 import { table } from "../summary.ts";
 import { type Check, verifyOnGpu, verifyReference } from "../verify.ts";
 import { type Command, lines, parseCommand } from "./command.ts";
 import { chooseBackend, openEngine, parseBackend } from "./engines.ts";
+import { kernelJson, kernelLines } from "./kernel_table.ts";
 
 const INSPECT_HELP = `Usage: calypte bundle inspect DIR [--json]
 
 Checks the bundle in DIR, with the hash of every file and the kernels of every module, and shows what it
-holds.
+holds. Of the kernels that its steps launch it says how preemptible they are as background work, as ptx report
+does, but knowing which of their parameters lead to the same buffer.
 
 Options:
   --json  one JSON object instead of tables
@@ -32,12 +36,27 @@ export const bundleInspectCommand: Command = {
     });
     const bundle = await loadBundle(dir);
     checkModules(bundle);
-    terminal.out(flags.json ? JSON.stringify(asJson(bundle)) + "\n" : asText(bundle));
+    const kernels = reportKernels(bundle);
+    terminal.out(flags.json ? JSON.stringify(asJson(bundle, kernels)) + "\n" : asText(bundle, kernels));
     return 0;
   },
 };
 
-function asJson({ manifest, digestHex }: Bundle): unknown {
+/** Of each module, in order, the kernels that some step launches. */
+type Reports = readonly { readonly file: string; readonly kernels: readonly KernelReport[] }[];
+
+function reportKernels({ manifest, modules, dir }: Bundle): Reports {
+  const overlaps = overlapsOf(manifest.steps);
+  const overlap = (kernel: string, written: number, read: number) =>
+    mayOverlap(overlaps, kernel, written, read);
+  return modules.map(({ file, text }) => {
+    const path = `${dir}/${file}`;
+    const all = asInputError(() => reportModule(text, path, { overlap, countRegisters: ptxasRegisters }));
+    return { file, kernels: all.filter(({ kernel }) => overlaps.has(kernel)) };
+  });
+}
+
+function asJson({ manifest, digestHex }: Bundle, reports: Reports): unknown {
   const { name, description, license, modules, buffers, steps, verify, reference } = manifest;
   return {
     name,
@@ -55,12 +74,15 @@ function asJson({ manifest, digestHex }: Bundle): unknown {
     steps: steps.map((step) =>
       step.kind === "kernel" ? { kernel: step.kernel, grid: step.grid, block: step.block } : step
     ),
+    kernels: reports.flatMap(({ file, kernels }) =>
+      kernelJson(kernels).map((kernel) => ({ module: file, ...kernel }))
+    ),
     verify,
     reference,
   };
 }
 
-function asText({ manifest, digestHex }: Bundle): string {
+function asText({ manifest, digestHex }: Bundle, reports: Reports): string {
   const { name, description, modules, buffers, steps } = manifest;
   const rows = buffers.map(({ name, role, sizeBytes, dtype, shape }) => [
     name,
@@ -87,6 +109,11 @@ function asText({ manifest, digestHex }: Bundle): string {
     ...table(["buffer", "role", "size", "elements"], rows),
     "",
     ...table(["step", "kernel", "grid", "block", "shared"], stepRows),
+    ...reports.flatMap(({ file, kernels }) => [
+      "",
+      ...(reports.length > 1 ? [`${file}:`] : []),
+      ...kernelLines(kernels, file),
+    ]),
   ]);
 }
 

@@ -173,14 +173,21 @@ $N${id}:
 $E${id}:`;
   }
   const isUp = form === "up";
+  const step = 1 + id % 3;
+  const [first, bound] = isUp ? ["0", `%n${id}`] : [`%n${id}`, "0"];
+  const compare = isUp ? "lt.u32" : id % 2 === 0 ? "ne.s32" : "gt.s32";
+  // Compilers also count in a second register, and move it back.
+  const count = id % 2 === 0 ? `%c${id}` : `%t${id}`;
+  const back = count === `%c${id}` ? "" : `\n\tmov.u32 %c${id}, ${count};`;
   return `${indent(trips)}
 	max.u32 %n${id}, %n${id}, 1;
-	mov.u32 %c${id}, ${isUp ? 0 : `%n${id}`};
+	mul.lo.u32 %n${id}, %n${id}, ${step};
+	mov.u32 %c${id}, ${first};
 $L${id}:
 ${body}
 $N${id}:
-	${isUp ? "add" : "sub"}.u32 %c${id}, %c${id}, 1;
-	setp.${isUp ? "lt" : "ne"}.u32 %l${id}, %c${id}, ${isUp ? `%n${id}` : 0};
+	add.s32 ${count}, %c${id}, ${isUp ? step : -step};
+	setp.${compare} %l${id}, ${count}, ${bound};${back}
 	@%l${id} bra $L${id};
 $E${id}:`;
 }
