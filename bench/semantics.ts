@@ -220,7 +220,9 @@ export function semanticsTable(rows: readonly SemanticsRow[]): string {
       `${sum("wrong")}`.padStart(6),
       `${closed.closings + storm.closings}`.padStart(8),
       `${closed.leaves}`.padStart(8),
+      `${measured?.workers ?? 0}x${measured?.runBlocks ?? 0}`.padStart(8),
       drainUs(measured).padStart(7),
+      (cost === undefined ? "-" : cost.untouchedUs.toFixed(0)).padStart(6),
       (cost === undefined ? "-" : cost.ratio.toFixed(3)).padStart(6),
       rowIsOk(row)
         ? "ok"
@@ -231,7 +233,8 @@ export function semanticsTable(rows: readonly SemanticsRow[]): string {
     return cells.join(" ");
   });
   const mean = geometricMean(rows);
-  const title = "kernel                     level   units  wrong closings   leaves   drain   cost";
+  const title =
+    "kernel                     level   units  wrong closings   leaves  workers   drain     us   cost";
   const last = `${rows.filter(rowIsOk).length} of ${rows.length} kernels ok; rewritten / untouched time, ` +
     `geometric mean: ${mean === undefined ? "not measured" : mean.toFixed(3)}`;
   return [title, ...lines, last].join("\n");

@@ -129,53 +129,61 @@ export function wrapper(names: WrapperNames, facts: BodyFacts): WrapperParts {
   const components = [...axes].map((axis) => `, ${r}${axis}`).join("");
 
   const before = `
-	.reg .pred ${r}closed, ${r}first, ${r}mine, ${r}go, ${r}done, ${r}due;
+	.reg .pred ${r}closed, ${r}first, ${r}mine, ${r}go, ${r}done, ${r}due, ${r}resumed;
 	.reg .b32 ${r}next${components}, ${r}w<8>, ${r}entry, ${r}left, ${r}pause, ${r}unused, ${r}worker, ${r}count, ${r}ticket, ${r}extent;
 	.reg .b64 ${r}control, ${r}record, ${r}generation, ${r}word, ${r}granted, ${r}stored;${
     declarations(names, facts)
   }
-	// 1. Enter, in the prescribed order.${loopEnter(names, facts)}
-	ld.param.u64 ${r}control, [${param("control")}];
-	cvta.to.global.u64 ${r}control, ${r}control;
-	ld.acquire.sys.global.v2.u64 {${r}word, ${r}granted}, [${r}control+${STEP_WORD}];
+	// 1. Enter: thread 0 alone decides, so that control block and gate are read once for each worker.${
+    loopEnter(names, facts)
+  }
+	mov.u32 ${r}count, 0;
+	mov.pred ${r}go, 1;
+	mov.pred ${r}resumed, 0;
+${isFirstThread(r)}
+	@!${r}first bra ${label}ENTER;
+${findRecord(r, param)}
+	ld.global.u64 ${r}generation, [${r}record];
+	ld.global.u32 ${r}next, [${r}record+${RECORD_NEXT}];
 	ld.param.u64 ${r}stored, [${param("stored")}];
 	cvta.to.global.u64 ${r}stored, ${r}stored;
-	ld.relaxed.sys.global.u32 ${r}w0, [${r}stored];
+	ld.relaxed.sys.global.u32 ${r}extent, [${r}stored];
+${
+    readGate(
+      r,
+      param,
+      `
+	ld.relaxed.sys.global.v2.u64 {${r}word, ${r}granted}, [${r}control+${STEP_WORD}];`,
+    )
+  }
 	ld.param.u32 ${r}w1, [${param("workers")}];
-	setp.eq.u32 ${r}mine, ${r}w0, ${r}w1;
+	setp.eq.u32 ${r}mine, ${r}extent, ${r}w1;
 	cvt.u32.u64 ${r}w2, ${r}word;
 	and.b32 ${r}w2, ${r}w2, 65535;
 	ld.param.u32 ${r}w3, [${param("step")}];
 	setp.eq.and.u32 ${r}mine, ${r}w2, ${r}w3, ${r}mine;
 	shr.u64 ${r}stored, ${r}word, 16;
 	setp.lt.and.u64 ${r}mine, ${r}stored, ${r}granted, ${r}mine;
-${findRecord(r, param)}
-	ld.global.u64 ${r}generation, [${r}record];
-	ld.global.u32 ${r}next, [${r}record+${RECORD_NEXT}];
-	mov.u32 ${r}count, 0;
-	setp.eq.u64 ${r}go, ${r}generation, ${r}word;
+	setp.eq.u64 ${r}resumed, ${r}generation, ${r}word;
 	ld.param.u32 ${r}w1, [${param("run_mask")}];
 	mad.lo.u32 ${r}worker, ${r}worker, ${r}w1, ${r}worker;
-	selp.b32 ${r}next, ${r}next, ${r}worker, ${r}go;
-${readGate(r, param)}
+	selp.b32 ${r}next, ${r}next, ${r}worker, ${r}resumed;
 	ld.param.u32 ${r}w1, [${param("total")}];
 	setp.lt.and.u32 ${r}go, ${r}next, ${r}w1, ${r}mine;
-	not.pred ${r}first, ${r}closed;
-	and.pred ${r}go, ${r}go, ${r}first;
-	bar.red.and.pred ${r}go, 0, ${r}go;
-	@${r}go bra ${label}BEGIN;
 	and.pred ${r}mine, ${r}mine, ${r}closed;
-	bar.red.or.pred ${r}mine, 0, ${r}mine;
-${isFirstThread(r)}
-	and.pred ${r}mine, ${r}mine, ${r}first;
-	@!${r}mine bra ${label}END;
-	st.relaxed.sys.global.u32 [${r}control+${LEFT}], ${r}entry;
-	bra ${label}END;
-${label}BEGIN:
-${isFirstThread(r)}
-	@!${r}first bra ${label}RUN;
-	st.global.u64 [${r}record], ${r}word;
-	st.global.u32 [${r}record+${RECORD_NEXT}], ${r}next;
+	not.pred ${r}closed, ${r}closed;
+	and.pred ${r}go, ${r}go, ${r}closed;
+	@${r}go st.global.u64 [${r}record], ${r}word;
+	@${r}go st.global.u32 [${r}record+${RECORD_NEXT}], ${r}next;
+	@${r}mine st.relaxed.sys.global.u32 [${r}control+${LEFT}], ${r}entry;
+${label}ENTER:
+	bar.red.and.pred ${r}go, 0, ${r}go;
+	@!${r}go bra ${label}END;
+	bar.red.or.pred ${r}resumed, 0, ${r}resumed;
+${findRecord(r, param)}
+	ld.param.u32 ${r}w1, [${param("run_mask")}];
+	mad.lo.u32 ${r}next, ${r}worker, ${r}w1, ${r}worker;
+	@${r}resumed ld.global.u32 ${r}next, [${r}record+${RECORD_NEXT}];
 ${label}RUN:
 	// All lanes hold the same value; the shuffle lets ptxas know.
 	shfl.sync.idx.b32 ${r}next, ${r}next, 0, 31, -1;${begin(names, facts)}
@@ -201,6 +209,12 @@ ${label}BODY:
 	mov.pred ${r}closed, 0;
 ${findRecord(r, param)}
 ${isFirstThread(r)}
+	ld.param.u32 ${r}w0, [${param("run_mask")}];
+	ld.param.u32 ${r}w2, [${param("workers")}];
+	mad.lo.u32 ${r}w0, ${r}w0, ${r}w2, ${r}w2;
+	ld.param.u32 ${r}w1, [${param("total")}];
+	setp.ge.u32 ${r}go, ${r}w0, ${r}w1;
+	@${r}go bra ${label}DEALT;
 	@!${r}first bra ${label}MEET;
 ${readGate(r, param, draw)}
 	ld.param.u32 ${r}w1, [${param("workers")}];
@@ -227,6 +241,13 @@ ${label}LEAVE:
 	red.relaxed.gpu.global.add.u64 [${r}control+${LEAVES}], ${r}stored;
 	red.relaxed.gpu.global.add.u32 [${r}control+${COMPLETED}], ${r}count;
 	bra ${label}END;
+${label}DEALT:
+	// The first runs were all there is: nothing to draw, and no reason to look at the gate.
+	@!${r}first bra ${label}END;
+	st.global.u32 [${r}record+${RECORD_NEXT}], ${r}w1;
+	ld.param.u64 ${r}control, [${param("control")}];
+	cvta.to.global.u64 ${r}control, ${r}control;
+	ld.relaxed.sys.global.u32 ${r}entry, [${r}control];
 ${label}COUNT:
 	fence.acq_rel.gpu;
 	atom.relaxed.gpu.global.add.u32 ${r}w4, [${r}control+${COMPLETED}], ${r}count;

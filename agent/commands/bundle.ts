@@ -5,6 +5,7 @@ import { asInputError, checkModules, checkpointCompiler } from "../checkpoint.ts
 import { mayOverlap, overlapsOf } from "../overlaps.ts";
 import { formatBytes, formatDurationNs } from "../quantity.ts";
 import { loadReference } from "../reference.ts";
+import { cachedCompiler, cacheFolder } from "../rewrite_cache.ts";
 import { table } from "../summary.ts";
 import { type Check, verifyOnGpu, verifyReference } from "../verify.ts";
 import { type Command, lines, parseCommand } from "./command.ts";
@@ -164,14 +165,17 @@ interface Verified {
 
 function onGpu(bundle: Bundle): Verified {
   using engine = openEngine({ backend: "cuda" });
-  const { checks, untouchedNs, rewrittenNs, steps } = verifyOnGpu(engine, checkpointCompiler, bundle);
+  const unkept: string[] = [];
+  const folder = cacheFolder((name) => Deno.env.get(name));
+  const compiler = cachedCompiler(checkpointCompiler, { folder, note: (text) => unkept.push(text) });
+  const { checks, untouchedNs, rewrittenNs, steps } = verifyOnGpu(engine, compiler, bundle);
   const times = `one unit takes ${formatDurationNs(untouchedNs)} as it is, ${
     formatDurationNs(rewrittenNs)
   } rewritten`;
   const notes = steps.flatMap(({ kernel, level, notes }) =>
     notes.map((note) => `${kernel} (${level}): ${note}`)
   );
-  return { checks, notes: [`on ${engine.device().name}: ${times}`, ...new Set(notes)] };
+  return { checks, notes: [`on ${engine.device().name}: ${times}`, ...new Set(notes), ...unkept] };
 }
 
 async function onCpu(bundle: Bundle, reason: string | undefined): Promise<Verified> {

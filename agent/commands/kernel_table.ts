@@ -61,10 +61,9 @@ function remarksOn(report: KernelReport, file: string): string[] {
   const isSaid = unchecked.some((loop) => loop.line === line && reason.endsWith(loop.reason));
   if (reason !== "" && !isSaid) remarks.push(at(line, `no more than ${level}: ${reason}`));
   for (const loop of unchecked) remarks.push(at(loop.line, `no checkpoint in this loop: ${loop.reason}`));
-  for (const { written, read } of disjoint) {
-    remarks.push(
-      at(line, `loop only if what ${written} leads to does not overlap with what ${read} leads to`),
-    );
+  for (const [written, apart] of Map.groupBy(disjoint, (pair) => pair.written)) {
+    const reads = apart.map(({ read }) => read).sort().join(", ");
+    remarks.push(at(line, `loop because what ${written} leads to is no buffer of ${reads}`));
   }
   if (inexact !== "" && inexact !== reason) {
     remarks.push(at(line, `its output differs from run to run: ${inexact}`));

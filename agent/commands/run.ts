@@ -4,6 +4,7 @@ import { loadMission } from "../config.ts";
 import { stderrLogger, wallClock } from "../log.ts";
 import { type PreparedMission, readMissionFiles } from "../prepare.ts";
 import { parseDurationNs } from "../quantity.ts";
+import { cachedCompiler, cacheFolder } from "../rewrite_cache.ts";
 import { summaryText } from "../summary.ts";
 import { supervise, TIME_IS_OVER, type Timers } from "../supervisor.ts";
 import { VERSION } from "../version.ts";
@@ -21,6 +22,9 @@ Options:
   --for DURATION           how long, such as 20s; 0 or nothing: until stopped
   --seed N                 seed of the simulator; default 1
   --json                   end with one JSON object on standard output instead of a table
+
+Rewritten kernels are kept in $CALYPTE_CACHE for the next run, else in calypte below $XDG_CACHE_HOME or ~/.cache;
+CALYPTE_CACHE=off keeps none.
 
 Exit status: 0 if it was stopped or --for is over; 1 if it failed while running; 2 if it could not start for
 want of a good mission or bundle, a free port, the library, a GPU or its memory. No file is written then.
@@ -51,12 +55,14 @@ export const runCommand: Command = {
     const engine = openEngine({ backend, seed });
     if (backend === "cuda") terminal.err(`running on ${engine.device().name}\n`);
     const stop = stopSignals();
+    const log = stderrLogger(wallClock);
+    const folder = cacheFolder((name) => Deno.env.get(name));
     try {
       const { summary, fault } = await supervise({
         engine,
-        checkpoint: checkpointCompiler,
+        checkpoint: cachedCompiler(checkpointCompiler, { folder, note: (text) => log.info(text) }),
         files,
-        log: stderrLogger(wallClock),
+        log,
         version: VERSION,
         seed: backend === "sim" ? seed : undefined,
         timers: realTimers,

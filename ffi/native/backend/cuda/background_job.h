@@ -124,6 +124,7 @@ class BackgroundJob {
   // level_choice.cc: finds for each step the level and the number of workers.
   int32_t choose_levels(Gpu &gpu, const uint8_t *input);
   int32_t lengthen_runs(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
+  int32_t shorten_runs(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
   int32_t tune(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
   int32_t calibrate(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
   int32_t measure_drain(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);

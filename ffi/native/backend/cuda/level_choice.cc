@@ -15,8 +15,9 @@ constexpr uint64_t kTunedStepNs = 100'000;
 // Fewer workers may cost a step this much: one part in so many.
 constexpr uint64_t kTunedLossParts = 128;
 constexpr int kTuningRuns = 3;
-// A run of blocks between two looks at the gate: at most this long, so many blocks, and so many runs for each worker.
-constexpr uint64_t kLongestRunNs = 10'000;
+// A run of blocks between two looks at the gate: at most half the bound, or this long where there is none; at most so
+// many blocks, and at least so many runs for each worker.
+constexpr uint64_t kLongestRunNs = 20'000;
 constexpr uint32_t kLongestRun = 64;
 constexpr uint64_t kLeastRuns = 2;
 constexpr uint64_t kTuningTimeoutNs = 10'000'000'000;
@@ -77,11 +78,13 @@ int32_t BackgroundJob::lengthen_runs(Gpu &gpu, const uint8_t *input, const std::
   std::vector<uint64_t> best_ns, longer_ns;
   if (const int32_t code = time_steps(gpu, input, best_ns); code < 0) return code;
   std::vector<bool> open(steps_.size());
+  const uint64_t bound_ns = work_.head.preemption_bound_ns;
+  const uint64_t longest_ns = bound_ns > 0 ? bound_ns / 2 : kLongestRunNs;
   const auto longer_fits = [&](uint32_t i) {
     const StepVariant &variant = steps_[i].active();
     const uint64_t blocks = virtual_blocks(work_.steps[i]), rounds = blocks / std::max(variant.workers, 1U);
     const uint64_t run_ns = best_ns[i] / std::max<uint64_t>(rounds, 1) * variant.run * 2;
-    return run_ns <= kLongestRunNs && rounds >= variant.run * 2 * kLeastRuns && variant.run < kLongestRun;
+    return run_ns <= longest_ns && rounds >= variant.run * 2 * kLeastRuns && variant.run < kLongestRun;
   };
   for (uint32_t i = 0; i < open.size(); ++i) open[i] = wanted[i] && steps_[i].active().resident > 0 && !steps_[i].fixed && longer_fits(i);
   while (std::find(open.begin(), open.end(), true) != open.end()) {
@@ -221,6 +224,23 @@ int32_t BackgroundJob::calibrate(Gpu &gpu, const uint8_t *input, const std::vect
   }
 }
 
+// Measures those wanted, and takes runs back where they do not keep the bound.
+int32_t BackgroundJob::shorten_runs(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted) {
+  std::vector<bool> open = wanted;
+  while (std::find(open.begin(), open.end(), true) != open.end()) {
+    if (const int32_t code = measure_drain(gpu, input, open); code < 0) return code;
+    for (uint32_t i = 0; i < open.size(); ++i) {
+      if (!open[i]) continue;
+      StepVariant &variant = steps_[i].active();
+      open[i] = variant.drain_ns > work_.head.preemption_bound_ns && variant.run > 1 && !steps_[i].looping;
+      if (!open[i]) continue;
+      variant.run /= 2;
+      if (const int32_t code = activate(gpu, i); code < 0) return code;
+    }
+  }
+  return 0;
+}
+
 int32_t BackgroundJob::choose_levels(Gpu &gpu, const uint8_t *input) {
   const uint64_t bound_ns = work_.head.preemption_bound_ns;
   std::vector<bool> all(steps_.size()), slow(steps_.size());
@@ -231,7 +251,7 @@ int32_t BackgroundJob::choose_levels(Gpu &gpu, const uint8_t *input) {
   for (size_t i = 0; i < slow.size(); ++i)
     slow[i] = preemptible(work_.steps[i]) && (steps_[i].looping || bound_ns > 0) &&
               steps_[i].active().best_ns > bound_ns;
-  if (const int32_t code = measure_drain(gpu, input, slow); code < 0) return code;
+  if (const int32_t code = shorten_runs(gpu, input, slow); code < 0) return code;
 
   for (uint32_t i = 0; i < slow.size(); ++i) {
     JobStep &step = steps_[i];
