@@ -39,6 +39,7 @@ import type { Frames } from "./frames.ts";
 import { KernelLoader, type LoadedKernel, type Shape } from "./kernels.ts";
 import { needsMemory } from "./memory.ts";
 import { overlapsOf } from "./overlaps.ts";
+import { divisionBy } from "../ptx/mod.ts";
 import { formatDurationNs } from "./quantity.ts";
 
 /** CALYPTE_MAX_STEPS in calypte.h. */
@@ -307,7 +308,11 @@ function slicesOf(step: StepSpec, residentBlocks: number, boundNs: number): Step
   const slices: StepSpec[] = [];
   for (let first = 0; first < total; first += count) {
     const blocks = Math.min(count, total - first);
-    const own = [first, x, y, z, total].map((value): ArgSpec => ({ kind: "scalar", bytes: u32Bytes(value) }));
+    const divisions = [divisionBy(x), divisionBy(y)].flatMap(({ magic, shift }) => [magic, shift]);
+    const own = [first, x, y, z, total, ...divisions].map((value): ArgSpec => ({
+      kind: "scalar",
+      bytes: u32Bytes(value),
+    }));
     const estimateNs = Math.ceil(step.estimateNs * blocks / total);
     slices.push({ ...step, grid: [blocks, 1, 1], args: [...step.args, ...own], estimateNs });
   }

@@ -49,6 +49,8 @@ export interface PlanInput {
   readonly overlap: (written: number, read: number) => boolean;
 }
 
+/** A loop of fewer slots, that cannot be cut into strips, would spend much of its time counting. */
+const FEW_SLOTS = 48;
 /** Turns that a loop without a checkpoint of its own is taken to make in one turn of the loop around it. */
 const INNER_TURNS = 8;
 
@@ -85,6 +87,12 @@ export function planLoops(input: PlanInput): LoopPlan {
       unchecked.push({ line, reason: place.reason });
       continue;
     }
+    const strip = findStrip(graph, loop);
+    const slots = slotsOfTurn(graph, loop, checked);
+    if (strip === undefined && slots < FEW_SLOTS && isCoveredOutside(input, loop, restarts, apart)) {
+      unchecked.push({ line, reason: "its turns are short, and the loop around it has a checkpoint" });
+      continue;
+    }
     const restart = judge(restarts, place.done, overlap);
     if (!restart.ok) {
       unchecked.push({ line, reason: restart.reason });
@@ -92,11 +100,10 @@ export function planLoops(input: PlanInput): LoopPlan {
     }
     restart.disjoint.forEach((pair) => disjoint.set(`${pair.written} ${pair.read}`, pair));
     if (reason === "" || restart.disjoint.length > 0) reason = restart.reason;
-    const strip = findStrip(graph, loop);
     const turn = {
       before,
       line,
-      slots: slotsOfTurn(graph, loop, checked),
+      slots,
       ...(strip === undefined ? {} : { strip }),
     };
     if (place.kind === "together") {
@@ -110,6 +117,23 @@ export function planLoops(input: PlanInput): LoopPlan {
     checked.add(loop);
   }
   return { checkpoints, reason, disjoint: [...disjoint.values()], unchecked };
+}
+
+/** Whether a loop around this one could have a checkpoint, other loops left out of account. */
+function isCoveredOutside(
+  input: PlanInput,
+  loop: Loop,
+  restarts: RestartAnalysis,
+  apart: ReadonlySet<number>,
+): boolean {
+  const none = new Set<number>();
+  return input.graph.loops.some((outer) => {
+    if (outer === loop || !outer.blocks.has(loop.header)) return false;
+    const place = apart.has(outer.header)
+      ? placeAlone(input, outer, none)
+      : placeTogether(input, outer, none);
+    return !("reason" in place) && judge(restarts, place.done, input.overlap).ok;
+  });
 }
 
 function judge(

@@ -20,6 +20,8 @@ import {
 
 /** Between the two halves of a read the countdown lies below this, where no period can take it. */
 const ASKED = -(2 ** 30);
+/** Between asking and using the answer, in a loop of strips: about what memory takes where few warps share an SM. */
+const ANSWER_SLOTS = 256;
 /** Turns of a strip, so that its length fits 32 bits (strips.ts). */
 const MOST_TURNS = 4096;
 /** Threads that read the gate for their block: four pairs of words of the gate line, two of the control block. */
@@ -153,6 +155,8 @@ function nextStrip(
   const narrow = bits === 64 ? `cvt.u32.u64 ${r}w1, ${rest};` : `mov.b32 ${r}w1, ${rest};`;
   return `
 	max.s32 ${r}w0, ${left}, 0;
+	setp.lt.s32 ${r}due, ${left}, ${ASKED};
+	@${r}due mov.u32 ${r}w0, ${ANSWER_SLOTS};
 	${divided(`${r}w0`, slots)}
 	min.u32 ${r}w0, ${r}w0, ${MOST_TURNS - 1};
 	add.u32 ${r}w0, ${r}w0, 1;

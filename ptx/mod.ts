@@ -21,7 +21,7 @@ export type {
   RewriteResult,
 } from "./report.ts";
 export type { KernelParameter } from "./layout.ts";
-export { CALYPTE_LOOP_PARAMS, CALYPTE_PARAMS } from "./wrapper.ts";
+export { CALYPTE_LOOP_PARAMS, CALYPTE_PARAMS, divisionBy } from "./wrapper.ts";
 export { CALYPTE_SLICE_PARAMS } from "./slice.ts";
 export { ptxasRegisters } from "./ptxas.ts";
 export type { PtxasOptions } from "./ptxas.ts";

@@ -8,7 +8,7 @@
 import type { Callable, Module, Statement } from "./ast.ts";
 import { freshNames } from "./names.ts";
 import { addParameters, rewriteIndex, wrap } from "./rewrite.ts";
-import { type Axis, virtualIndex } from "./wrapper.ts";
+import { type Axis, DIVISION_PARAMS, virtualIndex } from "./wrapper.ts";
 
 /** Appended to the parameters of a kernel at level `slice`; a launch of `n` blocks has the grid (n, 1, 1). */
 export const CALYPTE_SLICE_PARAMS = [
@@ -17,6 +17,7 @@ export const CALYPTE_SLICE_PARAMS = [
   { name: "calypte_grid_y", type: "u32" },
   { name: "calypte_grid_z", type: "u32" },
   { name: "calypte_total", type: "u32" },
+  ...DIVISION_PARAMS,
 ] as const;
 
 /** Rewrites a kernel that safety.ts found fit for level `slice`. */
@@ -37,7 +38,7 @@ export function sliceKernel(
   const components = [...axes].map((axis) => `, ${r}${axis}`).join("");
   const before = `
 	.reg .pred ${r}first;
-	.reg .b32 ${r}next, ${r}extent, ${r}w<3>${components};
+	.reg .b32 ${r}next, ${r}extent, ${r}w<4>${components};
 	mov.u32 ${r}next, %ctaid.x;
 	ld.param.u32 ${r}w0, [${param("first")}];
 	add.u32 ${r}next, ${r}next, ${r}w0;${virtualIndex(names, axes)}

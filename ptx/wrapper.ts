@@ -21,6 +21,14 @@ import {
   type WrapperNames,
 } from "./wrapper_text.ts";
 
+/** How to divide by the grid along x and y; divisionBy gives the values. */
+export const DIVISION_PARAMS = [
+  { name: "calypte_magic_x", type: "u32" },
+  { name: "calypte_shift_x", type: "u32" },
+  { name: "calypte_magic_y", type: "u32" },
+  { name: "calypte_shift_y", type: "u32" },
+] as const;
+
 /** Appended to the parameters of a kernel, in this order. `fields` of the control block are read by offset. */
 export const CALYPTE_PARAMS = [
   { name: "calypte_control", type: "u64" },
@@ -35,6 +43,7 @@ export const CALYPTE_PARAMS = [
   { name: "calypte_grid_y", type: "u32" },
   { name: "calypte_grid_z", type: "u32" },
   { name: "calypte_run_mask", type: "u32" },
+  ...DIVISION_PARAMS,
 ] as const;
 
 /** At level `loop` one more: issue slots between two reads of the gate, 1..2^30 - 1. */
@@ -79,13 +88,38 @@ export function virtualIndex(
     `setp.eq.u32 ${r}first, ${r}w0, ${r}w1;`,
     `@${r}first bra ${label}BODY;`,
   );
-  if (axes.has("x")) lines.push(`rem.u32 ${r}x, ${r}next, ${r}w0;`);
+  /** `quotient` = `number` / grid, by multiplying (divisionBy); a grid of one is left as it is. */
+  const divide = (quotient: string, number: string, axis: "x" | "y") =>
+    lines.push(
+      `ld.param.u32 ${r}w3, [${param(`magic_${axis}`)}];`,
+      `ld.param.u32 ${r}extent, [${param(`shift_${axis}`)}];`,
+      `mul.hi.u32 ${quotient}, ${number}, ${r}w3;`,
+      `shr.u32 ${quotient}, ${quotient}, ${r}extent;`,
+      `setp.eq.u32 ${r}first, ${r}w3, 0;`,
+      `selp.b32 ${quotient}, ${number}, ${quotient}, ${r}first;`,
+    );
+  divide(`${r}w1`, `${r}next`, "x");
+  const rest = (number: string, quotient: string, extent: string, into: string) =>
+    lines.push(`mul.lo.u32 ${r}w3, ${quotient}, ${extent};`, `sub.u32 ${into}, ${number}, ${r}w3;`);
+  if (axes.has("x")) rest(`${r}next`, `${r}w1`, `${r}w0`, `${r}x`);
   if (axes.has("y") || axes.has("z")) {
-    lines.push(`div.u32 ${r}w1, ${r}next, ${r}w0;`, `ld.param.u32 ${r}w2, [${param("grid_y")}];`);
+    divide(`${r}w2`, `${r}w1`, "y");
+    lines.push(`ld.param.u32 ${r}w0, [${param("grid_y")}];`);
+    if (axes.has("y")) rest(`${r}w1`, `${r}w2`, `${r}w0`, `${r}y`);
+    if (axes.has("z")) lines.push(`mov.u32 ${r}z, ${r}w2;`);
   }
-  if (axes.has("y")) lines.push(`rem.u32 ${r}y, ${r}w1, ${r}w2;`);
-  if (axes.has("z")) lines.push(`div.u32 ${r}z, ${r}w1, ${r}w2;`);
   return lines.map((line) => `\n\t${line}`).join("");
+}
+
+/**
+ * `n / divisor` is `(n * magic >> 32) >> shift` for all n below 2^31: magic is 2^(32 + shift) / divisor rounded up, with
+ * 2^shift < divisor <= 2^(shift + 1), so that the error stays below n / 2^31 (Granlund and Montgomery 1994). Of 1: magic 0.
+ */
+export function divisionBy(divisor: number): { magic: number; shift: number } {
+  if (divisor === 1) return { magic: 0, shift: 0 };
+  const shift = 31 - Math.clz32(divisor - 1);
+  const magic = Number(((1n << BigInt(32 + shift)) + BigInt(divisor) - 1n) / BigInt(divisor));
+  return { magic, shift };
 }
 
 /** Where the threads of a block come together, and what they leave behind for the next one. */
@@ -249,18 +283,18 @@ ${label}DEALT:
 	cvta.to.global.u64 ${r}control, ${r}control;
 	ld.relaxed.sys.global.u32 ${r}entry, [${r}control];
 ${label}COUNT:
-	fence.acq_rel.gpu;
-	atom.relaxed.gpu.global.add.u32 ${r}w4, [${r}control+${COMPLETED}], ${r}count;
+	// What is needed in case this is the last worker is asked for meanwhile.
+	ld.relaxed.sys.global.u64 ${r}word, [${r}control+${STEP_WORD}];
+	ld.relaxed.sys.global.u64 ${r}record, [${r}control+${MIRROR}];
+	// Releases what this block wrote; whoever is last has acquired what all wrote, drew and counted.
+	atom.acq_rel.gpu.global.add.u32 ${r}w4, [${r}control+${COMPLETED}], ${r}count;
 	add.u32 ${r}w4, ${r}w4, ${r}count;
 	ld.param.u32 ${r}w2, [${param("total")}];
 	setp.ne.u32 ${r}go, ${r}w4, ${r}w2;
 	@${r}go bra ${label}END;
-	// Behind everybody's draws, as the counts that were added are.
-	fence.acq_rel.gpu;
 	mov.u32 ${r}w4, 0;
 	st.relaxed.sys.global.u32 [${r}control+${COMPLETED}], ${r}w4;
 	st.relaxed.sys.global.u32 [${r}control+${TICKET}], ${r}w4;
-	ld.relaxed.sys.global.u64 ${r}word, [${r}control+${STEP_WORD}];
 	add.u64 ${r}stored, ${r}word, 1;
 	ld.param.u32 ${r}w4, [${param("step")}];
 	add.u32 ${r}w4, ${r}w4, 1;
@@ -273,9 +307,9 @@ ${label}COUNT:
 	add.u64 ${r}stored, ${r}stored, 1;
 	shl.b64 ${r}stored, ${r}stored, 16;
 ${label}NEXT:
+	// Ahead of the step word and the mirror, which others go by.
 	fence.acq_rel.sys;
 	st.relaxed.sys.global.u64 [${r}control+${STEP_WORD}], ${r}stored;
-	ld.relaxed.sys.global.u64 ${r}record, [${r}control+${MIRROR}];
 	cvta.to.global.u64 ${r}record, ${r}record;
 	st.relaxed.sys.global.u64 [${r}record], ${r}stored;
 ${label}END:

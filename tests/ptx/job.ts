@@ -3,6 +3,7 @@
  * grants and a gate that closes at random moments. It decides nothing that a dispatcher would have to decide well.
  */
 
+import { divisionBy } from "../../ptx/mod.ts";
 import { isKernel, type Module } from "../../ptx/ast.ts";
 import { BASE, GlobalMemory, run } from "./interpreter.ts";
 
@@ -44,7 +45,16 @@ function argumentsOf(
 }
 
 function gridOf({ grid: [x, y, z] }: Step) {
-  return { total: x * y * z, grid_x: x, grid_y: y, grid_z: z };
+  return {
+    total: x * y * z,
+    grid_x: x,
+    magic_x: divisionBy(x).magic,
+    shift_x: divisionBy(x).shift,
+    magic_y: divisionBy(y).magic,
+    shift_y: divisionBy(y).shift,
+    grid_y: y,
+    grid_z: z,
+  };
 }
 
 export class Job {

@@ -49,16 +49,16 @@ const MISTAKES: readonly Planted[] = [
     what: "a record of an earlier step is taken for this step's",
     change: (t) =>
       t.replaceAll(
-        "setp.eq.u64 %calypte_go, %calypte_generation, %calypte_word;",
-        "mov.pred %calypte_go, -1;",
+        "setp.eq.u64 %calypte_resumed, %calypte_generation, %calypte_word;",
+        "mov.pred %calypte_resumed, -1;",
       ),
   },
   {
     what: "records are never resumed from",
     change: (t) =>
       t.replaceAll(
-        "setp.eq.u64 %calypte_go, %calypte_generation, %calypte_word;",
-        "mov.pred %calypte_go, 0;",
+        "setp.eq.u64 %calypte_resumed, %calypte_generation, %calypte_word;",
+        "mov.pred %calypte_resumed, 0;",
       ),
   },
   {
@@ -87,7 +87,7 @@ const MISTAKES: readonly Planted[] = [
   },
   {
     what: "the record is stored without the step word",
-    change: (t) => t.replaceAll("st.global.u64 [%calypte_record], %calypte_word;", ""),
+    change: (t) => t.replaceAll("@%calypte_go st.global.u64 [%calypte_record], %calypte_word;", ""),
   },
   {
     what: "the count is not set back at the end of a step",
@@ -95,7 +95,7 @@ const MISTAKES: readonly Planted[] = [
   },
   {
     what: "the virtual block index ignores the width of the grid",
-    change: (t) => t.replaceAll(/rem\.u32 %calypte_x, .*/g, "").replaceAll(/rem\.u32 %calypte_y, .*/g, ""),
+    change: (t) => t.replaceAll(/sub\.u32 %calypte_[xy], .*/g, ""),
   },
   {
     what: "threads do not wait for each other between two blocks",
@@ -221,7 +221,7 @@ const WRONG_REFUSALS: readonly { what: string; change: Mistake; check: (options:
   },
   {
     what: "leaving does not stick",
-    change: (t) => t.replaceAll(/st\.relaxed\.sys\.global\.u32 \[%calypte_control\+4\], .*/g, ""),
+    change: (t) => t.replaceAll(/(@%\w+ )?st\.relaxed\.sys\.global\.u32 \[%calypte_control\+4\], .*/g, ""),
     check: sticks,
   },
   {
@@ -235,8 +235,8 @@ const WRONG_REFUSALS: readonly { what: string; change: Mistake; check: (options:
     check: endSticks,
   },
   {
-    what: "an entering worker makes it stick only if thread 0 saw the gate closed",
-    change: (t) => t.replaceAll("bar.red.or.pred %calypte_mine, 0, %calypte_mine;", "bar.sync 0;"),
+    what: "an entering worker that sees the gate closed does not make it stick",
+    change: (t) => t.replaceAll(/@%calypte_mine st\.relaxed\.sys\.global\.u32 .*/g, ""),
     check: sticksFromTheStart,
   },
 ];

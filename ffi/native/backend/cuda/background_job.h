@@ -126,6 +126,7 @@ class BackgroundJob {
   int32_t lengthen_runs(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
   int32_t shorten_runs(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
   int32_t tune(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
+  int32_t confirm(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
   int32_t calibrate(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
   int32_t measure_drain(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
   int32_t drain_step(Gpu &gpu, uint32_t step, uint32_t &entry);

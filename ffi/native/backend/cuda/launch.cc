@@ -8,7 +8,18 @@ namespace calypte::cuda {
 namespace {
 // Dynamic shared memory beyond this must be asked for (CUDA C++ Programming Guide, compute capabilities).
 constexpr uint32_t kSharedWithoutAskingBytes = 48 * 1024;
-constexpr size_t kWorkerParameters = 13;
+constexpr size_t kWorkerParameters = 17;
+// As divisionBy in ptx/wrapper.ts, which says why it is exact below 2^31.
+struct Division {
+  uint32_t magic = 0;
+  uint32_t shift = 0;
+};
+
+Division division_by(uint32_t divisor) {
+  if (divisor == 1) return {};
+  const uint32_t shift = 31 - static_cast<uint32_t>(__builtin_clz(divisor - 1));
+  return {static_cast<uint32_t>(((uint64_t{1} << (32 + shift)) + divisor - 1) / divisor), shift};
+}
 }  // namespace
 
 Launch::Launch(const calypte_step &step, const std::vector<calypte_arg> &args, const Kernel &kernel,
@@ -44,6 +55,11 @@ void Launch::add_worker_parameters(CUdeviceptr gate, CUdeviceptr control, CUdevi
   run_at_ = values_.size();
   const uint32_t run_mask = 0;
   add(&run_mask, 4);
+  for (const uint32_t extent : {step_.grid[0], step_.grid[1]}) {
+    const Division division = division_by(extent);
+    add(&division.magic, 4);
+    add(&division.shift, 4);
+  }
   grid_[0] = workers;
   grid_[1] = grid_[2] = 1;
 }

@@ -26,6 +26,7 @@ constexpr uint64_t kDrainTrials = 8;
 // Where no bound is given, a step at level loop should be gone this soon: 2-5 us between two reads, and the rest.
 constexpr uint64_t kDrainTargetNs = 12'000;
 constexpr uint32_t kLeastPeriodSlots = 100;
+constexpr uint32_t kMostPeriodSlots = 6400;
 
 }  // namespace
 
@@ -146,6 +147,35 @@ int32_t BackgroundJob::tune(Gpu &gpu, const uint8_t *input, const std::vector<bo
       open[i] = open[i] && per_sm[i] > 1;
     }
   }
+  return confirm(gpu, input, wanted);
+}
+
+// Times the full GPU once more beside what was found: one measurement may have been a bad one.
+int32_t BackgroundJob::confirm(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted) {
+  std::vector<uint64_t> fewer_ns, full_ns;
+  std::vector<uint32_t> fewer(steps_.size());
+  if (const int32_t code = time_steps(gpu, input, fewer_ns); code < 0) return code;
+  bool any = false;
+  const auto full_workers = [&](uint32_t i) {
+    return workers_for(work_.steps[i], steps_[i].active().resident * static_cast<uint64_t>(gpu.sms));
+  };
+  for (uint32_t i = 0; i < fewer.size(); ++i) {
+    fewer[i] = steps_[i].active().workers;
+    if (!wanted[i] || steps_[i].fixed || steps_[i].active().resident == 0 || fewer[i] == full_workers(i)) continue;
+    any = true;
+    steps_[i].active().workers = full_workers(i);
+    if (const int32_t code = activate(gpu, i); code < 0) return code;
+  }
+  if (!any) return 0;
+  if (const int32_t code = time_steps(gpu, input, full_ns); code < 0) return code;
+  for (uint32_t i = 0; i < fewer.size(); ++i) {
+    StepVariant &variant = steps_[i].active();
+    if (variant.workers == fewer[i]) continue;
+    variant.best_ns = std::min(full_ns[i], fewer_ns[i]);
+    if (fewer_ns[i] > full_ns[i] + full_ns[i] / kTunedLossParts) continue;
+    variant.workers = fewer[i];
+    if (const int32_t code = activate(gpu, i); code < 0) return code;
+  }
   return 0;
 }
 
@@ -193,33 +223,39 @@ int32_t BackgroundJob::measure_drain(Gpu &gpu, const uint8_t *input, const std::
   return reset(gpu);
 }
 
-// Reads the gate more often in those wanted, until they are gone soon enough, or it no longer helps.
+// How often those wanted read the gate: as seldom as the bound allows, but at least every few microseconds; if the bound is
+// not kept, more often, as long as that helps.
 int32_t BackgroundJob::calibrate(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted) {
   const uint64_t bound_ns = work_.head.preemption_bound_ns;
   const uint64_t target_ns = bound_ns == 0 ? kDrainTargetNs : bound_ns - bound_ns / 5;
-  std::vector<bool> open = wanted;
+  std::vector<bool> open = wanted, rarer(steps_.size());
   std::vector<uint64_t> before_ns(steps_.size(), core::kNever);
+  bool first = true;
   for (;;) {
     if (const int32_t code = measure_drain(gpu, input, open); code < 0) return code;
     bool any = false;
     for (uint32_t i = 0; i < open.size(); ++i) {
       if (!open[i]) continue;
       JobStep &step = steps_[i];
-      const bool helped = step.loop.drain_ns < before_ns[i] - before_ns[i] / 5;
-      const bool again = helped && step.loop.drain_ns > target_ns && step.period_slots / 2 >= kLeastPeriodSlots &&
-                         work_.steps[i].period_slots == 0;
-      if (!again && !helped) {
-        step.period_slots *= 2;
+      const uint64_t drain_ns = step.loop.drain_ns;
+      if (first) rarer[i] = drain_ns <= target_ns / 2;
+      const bool kept = rarer[i] ? drain_ns <= target_ns : drain_ns < before_ns[i] - before_ns[i] / 5;
+      bool again = kept && work_.steps[i].period_slots == 0;
+      again = again && (rarer[i] ? step.period_slots * 2 <= kMostPeriodSlots && drain_ns <= target_ns / 2
+                                 : step.period_slots / 2 >= kLeastPeriodSlots && drain_ns > target_ns);
+      if (!kept && before_ns[i] != core::kNever) {  // one step back
+        step.period_slots = rarer[i] ? step.period_slots / 2 : step.period_slots * 2;
         step.loop.drain_ns = before_ns[i];
       }
       if (again) {
-        before_ns[i] = step.loop.drain_ns;
-        step.period_slots /= 2;
+        before_ns[i] = drain_ns;
+        step.period_slots = rarer[i] ? step.period_slots * 2 : step.period_slots / 2;
       }
       open[i] = again;
       any = any || again;
       if (const int32_t code = activate(gpu, i); code < 0) return code;
     }
+    first = false;
     if (!any) return 0;
   }
 }
