@@ -48,6 +48,8 @@ export interface MicroReport {
 
 interface LatencyRow {
   critical: string;
+  /** Of the background. */
+  level: "block" | "loop";
   blockUs: number;
   aloneUs: Quantiles;
   besideUs: Quantiles;
@@ -66,13 +68,29 @@ interface CostRow {
   wholeUs: number;
   blockLevelUs: number;
   ratio: number;
+  loopLevelUs: number;
+  loopRatio: number;
 }
 
-/** Kernels of one engine: `spin` untouched and at level `block`, with blocks whose length is known. */
+/** Background of `blocksUs` long blocks at a level. */
+interface Beside {
+  level: "block" | "loop";
+  blockUs: number;
+}
+
+const BESIDE: readonly Beside[] = [
+  ...[10, 100, 1000].map((blockUs) => ({ level: "block" as const, blockUs })),
+  ...[10, 100, 1000, 10_000].map((blockUs) => ({ level: "loop" as const, blockUs })),
+];
+
+/** What level `loop` may leave of a critical task's time; the gate is read as often as that takes. */
+const LOOP_BOUND_NS = 10_000;
+
+/** Kernels of one engine: `spin` untouched and at levels `block` and `loop`, with blocks whose length is known. */
 class Bench {
   readonly engine: Engine;
   readonly #plain: number;
-  readonly #rewritten: number;
+  readonly #rewritten: Record<"block" | "loop", number>;
   readonly #out: number;
   readonly blocksResident: number;
 
@@ -85,14 +103,23 @@ class Bench {
       minBlocksPerSm: new Map([["spin", blocksPerSm]]),
       maxThreads: new Map([["spin", THREADS]]),
     };
-    const { text, kernels } = rewriteModule(ptx, { file: "micro.ptx", ...pins });
-    if (kernels[0]?.level !== "block") throw new Error(`spin is not at level block: ${kernels[0]?.reason}`);
-    this.#rewritten = engine.kernel(engine.loadModule(text), "spin");
+    const load = (level: "block" | "loop") => {
+      const { text, kernels } = rewriteModule(ptx, {
+        file: "micro.ptx",
+        ...pins,
+        levels: new Map([["spin", level]]),
+      });
+      if (kernels[0]?.level !== level) {
+        throw new Error(`spin is not at level ${level}: ${kernels[0]?.reason}`);
+      }
+      return engine.kernel(engine.loadModule(text), "spin");
+    };
+    this.#rewritten = { block: load("block"), loop: load("loop") };
     this.blocksResident = blocksPerSm * engine.device().sms;
     this.#out = engine.createBuffer(this.blocksResident * MOST_WAVES * THREADS * WORD_BYTES);
   }
 
-  step(level: "whole" | "block", blocks: number, rounds: number, blockNs = 0): StepSpec {
+  step(level: "whole" | "block" | "loop", blocks: number, rounds: number, blockNs = 0): StepSpec {
     const bytes = new Uint8Array(4);
     new DataView(bytes.buffer).setUint32(0, rounds, true);
     const args = [
@@ -101,7 +128,7 @@ class Bench {
     ];
     const waves = Math.ceil(blocks / this.blocksResident);
     return {
-      kernel: level === "whole" ? this.#plain : this.#rewritten,
+      kernel: level === "whole" ? this.#plain : this.#rewritten[level],
       level,
       grid: [blocks, 1, 1],
       block: [THREADS, 1, 1],
@@ -117,7 +144,7 @@ class Bench {
     return this.engine.addWork({
       ...this.#common(name, steps),
       kind: "background",
-      preemptionBoundNs: 0,
+      preemptionBoundNs: steps.some(({ level }) => level === "loop") ? LOOP_BOUND_NS : 0,
       source: { kind: "none", periodNs: 0, phaseNs: 0 },
     });
   }
@@ -190,7 +217,7 @@ function measureLatency(
     kernelUs: number;
     periodNs: number;
   },
-  blockUsList: readonly number[],
+  background: readonly Beside[],
   rates: { alonePerUs: number; fullPerUs: number },
   settings: Run,
 ): LatencyRow[] {
@@ -200,11 +227,11 @@ function measureLatency(
   const blocks = critical.blocks(engine.device().sms);
   const step = bench.step("whole", blocks, kernelRounds, critical.kernelUs * 1000);
   bench.task(critical.name, Array(critical.kernels).fill(step), critical.periodNs);
-  const jobs = blockUsList.map((us) => {
+  const jobs = background.map(({ level, blockUs: us }) => {
     const waves = Math.max(4, Math.ceil(4000 / us));
     const rounds = Math.round(us * rates.fullPerUs);
-    return bench.job(`blocks-${us}us`, [
-      bench.step("block", waves * bench.blocksResident, rounds, us * 1000),
+    return bench.job(`${level}-${us}us`, [
+      bench.step(level, waves * bench.blocksResident, rounds, us * 1000),
     ]);
   });
   engine.ready();
@@ -248,7 +275,7 @@ function measureLatency(
     const [aloneUs, besideUs] = [quantilesOf(launch(undefined)), quantilesOf(launch(job))];
     return {
       critical: critical.name,
-      blockUs: blockUsList[i]!,
+      ...background[i]!,
       aloneUs,
       besideUs,
       responseAloneUs: response(undefined),
@@ -270,7 +297,7 @@ function measureCost(
 ): CostRow[] {
   using engine = open(settings);
   const bench = new Bench(engine);
-  const measure = (level: "whole" | "block", us: number) => {
+  const measure = (level: "whole" | "block" | "loop", us: number) => {
     const blocks = Math.min(MOST_WAVES, Math.max(8, Math.ceil(6000 / us))) * bench.blocksResident;
     const rounds = Math.max(1, Math.round(us * rates.fullPerUs));
     return bench.unitUs(bench.job(`${level}-${us}us`, [bench.step(level, blocks, rounds, us * 1000)]), 9);
@@ -278,7 +305,11 @@ function measureCost(
   return blockUsList.map((blockUs) => {
     const wholeUs = measure("whole", blockUs);
     const blockLevelUs = measure("block", blockUs);
-    return { blockUs, wholeUs, blockLevelUs, ratio: blockLevelUs / wholeUs };
+    const loopLevelUs = measure("loop", blockUs);
+    return {
+      ...{ blockUs, wholeUs, blockLevelUs, loopLevelUs },
+      ...{ ratio: blockLevelUs / wholeUs, loopRatio: loopLevelUs / wholeUs },
+    };
   });
 }
 
@@ -304,8 +335,8 @@ export function runMicro(wanted: Settings): MicroReport {
     rounds: settings.rounds,
     features,
     latency: [
-      ...measureLatency(tiny, [10, 100, 1000], rates, settings),
-      ...measureLatency(chain, [10, 100, 1000], rates, settings),
+      ...measureLatency(tiny, BESIDE, rates, settings),
+      ...measureLatency(chain, BESIDE, rates, settings),
     ],
     checkpointCost: settings.backend === "sim" ? [] : measureCost([2, 6, 10, 50, 500, 5000], rates, settings),
   };
@@ -316,22 +347,22 @@ export function microTable(report: MicroReport): string {
   const f = (n: number) => n.toFixed(1).padStart(8);
   const lines = [`${report.device} (${report.backend}), seed ${report.seed}, times in us`];
   lines.push(
-    "critical     blocks |  alone p50      p99 | beside p50      p99      max | added p50      p99  ratio | preemptions",
+    "critical   level  blocks |  alone p50      p99 | beside p50      p99      max | added p50      p99  ratio | preemptions",
   );
   for (const r of report.latency) {
     lines.push(
-      `${r.critical.padEnd(10)} ${f(r.blockUs)} |   ${f(r.aloneUs.p50)} ${f(r.aloneUs.p99)} |   ${
-        f(r.besideUs.p50)
-      } ${f(r.besideUs.p99)} ${f(r.besideUs.max)} |  ${f(r.addedP50Us)} ${f(r.addedP99Us)}  ${
-        r.ratioP50.toFixed(3)
-      } | ${r.preemptions}`,
+      `${r.critical.padEnd(10)} ${r.level.padEnd(5)} ${f(r.blockUs)} |   ${f(r.aloneUs.p50)} ${
+        f(r.aloneUs.p99)
+      } |   ${f(r.besideUs.p50)} ${f(r.besideUs.p99)} ${f(r.besideUs.max)} |  ${f(r.addedP50Us)} ${
+        f(r.addedP99Us)
+      }  ${r.ratioP50.toFixed(3)} | ${r.preemptions}`,
     );
   }
   for (const r of report.checkpointCost) {
     lines.push(
       `checkpoints, blocks of ${f(r.blockUs)}: whole ${f(r.wholeUs)}, block ${f(r.blockLevelUs)}, ratio ${
         r.ratio.toFixed(4)
-      }`,
+      }; loop ${f(r.loopLevelUs)}, ratio ${r.loopRatio.toFixed(4)}`,
     );
   }
   return lines.join("\n");

@@ -51,6 +51,8 @@ export interface PlanInput {
 
 /** A loop of fewer slots, that cannot be cut into strips, would spend much of its time counting. */
 const FEW_SLOTS = 48;
+/** A loop that takes no longer needs no checkpoint if one follows: a few microseconds. */
+const SHORT_LOOP_SLOTS = 1000;
 /** Turns that a loop without a checkpoint of its own is taken to make in one turn of the loop around it. */
 const INNER_TURNS = 8;
 
@@ -89,8 +91,11 @@ export function planLoops(input: PlanInput): LoopPlan {
     }
     const strip = findStrip(graph, loop);
     const slots = slotsOfTurn(graph, loop, checked);
-    if (strip === undefined && slots < FEW_SLOTS && isCoveredOutside(input, loop, restarts, apart)) {
-      unchecked.push({ line, reason: "its turns are short, and the loop around it has a checkpoint" });
+    const isShort = strip === undefined
+      ? slots < FEW_SLOTS
+      : slots * (strip.turns ?? Infinity) < SHORT_LOOP_SLOTS;
+    if (isShort && isCoveredOutside(input, loop, restarts, apart)) {
+      unchecked.push({ line, reason: "it is short, and the loop around it has a checkpoint" });
       continue;
     }
     const restart = judge(restarts, place.done, overlap);
@@ -239,7 +244,7 @@ function slotsOfTurn(graph: Graph, loop: Loop, checked: ReadonlySet<Loop>): numb
     const around = inner.filter((l) => l.blocks.has(index));
     if (around.some((l) => checked.has(l))) continue;
     const own = (graph.blocks[index]?.instructions ?? []).reduce((sum, i) => sum + slotsOf(i), 0);
-    slots += own * INNER_TURNS ** around.length;
+    slots += around.reduce((sum, l) => sum * (findStrip(graph, l)?.turns ?? INNER_TURNS), own);
   }
   return slots;
 }

@@ -186,6 +186,11 @@ export function meetingLabel({ label }: WrapperNames, index: number): string {
   return `${label}MEETING${index}`;
 }
 
+/**
+ * The gate is asked for by a weak load: of a strong one ptxas thinks that the loop may wait for another thread, and puts a
+ * YIELD into every loop inside. It still goes to L2, as nobody keeps these lines in L1; the barrier between two of them
+ * forbids to take one for the other.
+ */
 function checkTogether(
   { register: r, label, param }: WrapperNames,
   index: number,
@@ -214,7 +219,7 @@ function checkTogether(
 	setp.lt.u32 ${r}first, ${r}w2, 4;
 	selp.b64 ${r}control, ${r}control, ${r}record, ${r}first;
 	mad.wide.u32 ${r}control, ${r}w2, 8, ${r}control;
-	@${r}reader ld.relaxed.sys.global.v2.u32 {${r}seen0, ${r}seen1}, [${r}control];
+	@${r}reader ld.weak.global.L1::no_allocate.v2.u32 {${r}seen0, ${r}seen1}, [${r}control];
 	bra${multipliesAsync ? ".uni" : ""} ${label}GO${index};
 ${label}ANSWER${index}:${drain}
 	or.b32 ${r}w0, ${r}seen0, ${r}seen1;

@@ -23,6 +23,8 @@ export interface Strip {
   /** By how much it counts in a turn; not 0. */
   readonly step: number;
   readonly bits: 32 | 64;
+  /** How many turns the loop makes, where the text says so. */
+  readonly turns: number | undefined;
   /** At the end of each block that leads into the loop: in front of this instruction, or behind it. */
   readonly entries: readonly { readonly at: Instruction; readonly behind: boolean }[];
 }
@@ -70,7 +72,18 @@ export function findStrip(graph: Graph, loop: Loop): Strip | undefined {
   if (holds === undefined || !(step > 0 ? UP : DOWN).has(holds)) return undefined;
   const entries = entriesOf(graph, loop);
   if (entries === undefined) return undefined;
-  return { compare, latch, count: left.name, from, bound, step, bits: width === "32" ? 32 : 64, entries };
+  const turns = turnsOf(graph, all, from, bound, step);
+  return {
+    compare,
+    latch,
+    count: left.name,
+    from,
+    bound,
+    step,
+    bits: width === "32" ? 32 : 64,
+    turns,
+    entries,
+  };
 }
 
 function isFixed(operand: Operand, writers: (name: string) => readonly Instruction[]): boolean {
@@ -98,6 +111,25 @@ function findCounting(
   const isMove = move?.opcode === "mov" && other === undefined && move.guard === undefined &&
     move.operands[1]?.kind === "name" && move.operands[1].name === count;
   return isMove && all.indexOf(move) > all.indexOf(add) ? { add, from: source.name, step } : undefined;
+}
+
+/** From constants in front of the loop and in its comparison. */
+function turnsOf(
+  graph: Graph,
+  inside: readonly Instruction[],
+  from: string,
+  bound: Operand,
+  step: number,
+): number | undefined {
+  const outside = graph.blocks.flatMap(({ instructions }) => instructions).filter((i) => !inside.includes(i));
+  const begins = outside.filter((i) => writes(i).includes(from)).map(({ opcode, operands, guard }) =>
+    opcode === "mov" && guard === undefined && operands[1] !== undefined ? numberOf(operands[1]) : undefined
+  );
+  const [begin] = begins;
+  const end = numberOf(bound);
+  if (begin === undefined || end === undefined || begins.some((b) => b !== begin)) return undefined;
+  const turns = Math.ceil((end - begin) / step);
+  return turns > 0 ? turns : undefined;
 }
 
 function numberOf(operand: Operand): number | undefined {

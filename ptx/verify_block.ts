@@ -7,7 +7,8 @@
 
 import type { Axis } from "./verify_body.ts";
 import type { Report } from "./verify_module.ts";
-import { startsIn } from "./verify_terms.ts";
+import { play } from "./verify_play.ts";
+import { type Event, startsIn } from "./verify_terms.ts";
 import { type Node, pathsOf } from "./verify_tree.ts";
 import { type Change, Trials } from "./verify_trial.ts";
 import {
@@ -25,9 +26,9 @@ import {
   STORED,
   TOTAL,
   UNIT,
+  words,
   WORKER,
   WORKERS,
-  words,
   writeTo,
 } from "./verify_world.ts";
 
@@ -36,7 +37,11 @@ export interface Roles {
   readonly next: string;
   readonly count: string;
   /** What threads bring to a first barrier where they gather: whether they gave up (or), have returned (and). */
-  readonly gathering: { readonly operation: ".and" | ".or"; readonly register: string | undefined } | undefined;
+  readonly gathering:
+    | { readonly operation: ".and" | ".or"; readonly register: string | undefined }
+    | undefined;
+  /** Predicates that are false while a block runs that nobody has given up, and that set up no mbarrier. */
+  readonly idle: ReadonlySet<string>;
 }
 
 export interface Trees {
@@ -79,7 +84,8 @@ export function left(completed: number): Change[] {
 export function findRoles(trees: Trees, trials: Trials, report: Report): Roles | undefined {
   const { enter, gather, gatherLine } = trees;
   const resumed = changed([RECORD, STEP_WORD, 8]);
-  const rule = "A worker whose turn it is begins with its own block, or with the one in its record of this step";
+  const rule =
+    "A worker whose turn it is begins with its own block, or with the one in its record of this step";
   const fresh = trials.check(enter, trees.enterLine, rule, {}, { to: "body", changes: FRESH });
   const again = trials.check(enter, trees.enterLine, rule, { memory: resumed }, { to: "body", changes: [] });
   const holds = (name: string, [a, b]: readonly [number, number]) =>
@@ -88,35 +94,41 @@ export function findRoles(trees: Trees, trials: Trials, report: Report): Roles |
     again.arrivals.every((arrival) => arrival.register(name) === BigInt(b));
 
   const [asked, added] = [new Set<string>(), new Set<string>()];
+  const idle = new Set<string>();
   let gathering: Roles["gathering"];
   for (const { steps } of pathsOf(gather)) {
     for (const step of steps) {
       if (step.kind === "choice") startsIn(step.condition, asked);
       else if (step.kind === "add" || step.kind === "fetch") step.values.forEach((v) => startsIn(v, added));
+      else if (step.kind === "other" && step.guard !== undefined) startsIn(step.guard, idle);
     }
-    const first = steps.find((step) => step.kind === "barrier");
-    const operation = first?.kind === "barrier"
-      ? ([".and", ".or"] as const).find((o) => first.instruction.modifiers.includes(o))
-      : undefined;
-    const [input] = first?.kind === "barrier" ? first.values : [];
-    const isFirstPath = gathering === undefined && operation !== undefined && input !== undefined;
-    const isOfGathering = input?.kind === "start" || input?.kind === "constant";
-    if (isFirstPath && isOfGathering) {
-      gathering = { operation, register: input.kind === "start" ? input.register : undefined };
-    }
+    gathering ??= gatheringOf(steps.find((step): step is Event => step.kind === "barrier"));
   }
+  if (gathering?.register !== undefined) idle.add(gathering.register);
   const counts = [...added].filter((name) => holds(name, [0, 0]));
   const nexts = [...asked].filter((name) => !added.has(name) && holds(name, [WORKER, CURRENT]));
   const [next, count] = [nexts[0], counts[0]];
   if (next === undefined || count === undefined || nexts.length > 1 || counts.length > 1 || added.size > 1) {
-    report(gatherLine, "It cannot be told which registers hold the virtual block and how many were completed");
+    report(
+      gatherLine,
+      "It cannot be told which registers hold the virtual block and how many were completed",
+    );
     return undefined;
   }
-  return { next, count, gathering };
+  return { next, count, gathering, idle };
+}
+
+function gatheringOf(barrier: Event | undefined): Roles["gathering"] {
+  const operation = ([".and", ".or"] as const).find((o) => barrier?.instruction.modifiers.includes(o));
+  const [input] = barrier?.values ?? [];
+  if (operation === undefined || (input?.kind !== "start" && input?.kind !== "constant")) return undefined;
+  return { operation, register: input.kind === "start" ? input.register : undefined };
 }
 
 /** How a worker begins: step 1 of docs/PREEMPTION.md. */
-export function checkEnter({ enter, enterLine }: Trees, { next, count }: Roles, trials: Trials): void {
+export function checkEnter(trees: Trees, roles: Roles, trials: Trials): void {
+  const { enter, enterLine } = trees;
+  const { next, count } = roles;
   const begins = (rule: string, memory: Memory, mask: number, changes: readonly Change[], block: number) =>
     trials.check(enter, enterLine, rule, { memory, parameters: parametersOf({ run_mask: mask }) }, {
       to: "body",
@@ -154,27 +166,39 @@ export function checkEnter({ enter, enterLine }: Trees, { next, count }: Roles, 
     const leaves: Change[] = [[CONTROL + 4, ENTRY, 4]];
     const rule = `A worker must not begin where ${what}, and stores left`;
     trials.check(enter, enterLine, rule, { memory: changed(change) }, { to: "return", changes: leaves });
-    const seen = new Map([[3, words([change])]]);
-    const one = `If only one thread sees that ${what}, nobody begins, and left is stored`;
+    const seen = new Map([[0, words([change])]]);
+    const one = `If thread 0 alone sees that ${what}, nobody begins`;
     trials.check(enter, enterLine, one, { seen }, { to: "return", changes: leaves });
+    decideTogether(trees, roles, trials, `Threads decide together, though only one sees that ${what}`, change);
     const foreign = `A worker whose turn it is not leaves alone what it finds, though ${what}`;
     const memory = changed(change, [STORED, WORKERS + 1, 4]);
     trials.check(enter, enterLine, foreign, { memory }, { to: "return", changes: [] });
   }
-  const seen = new Map([[4, words([[CONTROL + 16, STEP_WORD + 1n, 8]])]]);
-  const rule = "If one thread sees another step word, nobody begins";
-  trials.check(enter, enterLine, rule, { seen }, { to: "return", changes: [] });
+  const word = [CONTROL + 16, STEP_WORD + 1n, 8] as const;
+  decideTogether(trees, roles, trials, "Threads decide together, though one sees another step word", word);
+}
+
+/** What one thread sees, the block goes by, or none of it does. */
+function decideTogether({ enter, enterLine }: Trees, { next }: Roles, trials: Trials, rule: string, change: Change): void {
+  for (const thread of [3, 9]) {
+    const { arrivals, problem } = play(enter, trials.prefix, { seen: new Map([[thread, words([change])]]) });
+    const [first] = arrivals;
+    const isSame = arrivals.every(({ end, register }) =>
+      end.to === first?.end.to && (end.to === "return" || register(next) === first.register(next))
+    );
+    if (problem !== undefined || !isSame) trials.report(problem?.at.line ?? enterLine, rule);
+  }
 }
 
 /** What follows a virtual block: steps 3 to 5. */
 export function checkGather({ gather, gatherLine }: Trees, roles: Roles, trials: Trials): void {
-  const { next, count, gathering } = roles;
+  const { next, count } = roles;
   const registers = (block: number) => (register: string) =>
     register === next
       ? BigInt(block)
       : register === count
       ? BigInt(COMPLETED_BEFORE)
-      : register === gathering?.register || register.includes("live")
+      : roles.idle.has(register)
       ? 0n
       : undefined;
   const check = (
@@ -188,11 +212,16 @@ export function checkGather({ gather, gatherLine }: Trees, roles: Roles, trials:
     changes: readonly Change[],
     then?: number,
   ) => {
-    const after = new Map(then === undefined ? [] : [[next, BigInt(then)], [count, BigInt(COMPLETED)]] as const);
+    const after = new Map(
+      then === undefined ? [] : [[next, BigInt(then)], [count, BigInt(COMPLETED)]] as const,
+    );
     const situation = { memory, parameters: parametersOf(change), registers: registers(block) };
     trials.check(gather, gatherLine, rule, situation, { to, changes, registers: after });
   };
-  const drawn = (block: number, ticket = 31): Change[] => [[CONTROL + 128, ticket, 4], [RECORD + 8, block, 4]];
+  const drawn = (
+    block: number,
+    ticket = 31,
+  ): Change[] => [[CONTROL + 128, ticket, 4], [RECORD + 8, block, 4]];
 
   check("Within a run of blocks the next one follows", { block: 8, change: { run_mask: 3 } }, "body", [], 9);
   const draws = "Behind a block, or a run of them, the next is drawn and stored in the record";
@@ -215,6 +244,12 @@ export function checkGather({ gather, gatherLine }: Trees, roles: Roles, trials:
     const closed = changed([CONTROL + 128, ticket, 4], [GATE, 1, 4]);
     check("At the end of the grid nobody leaves", { memory: closed }, "return", [...none, counted]);
   }
+  // With runs of 64, the first run of each worker covers the grid: 6 * 64 blocks and more than there are.
+  const dealt = { block: 63, change: { run_mask: 63 } };
+  const rest: Change = [RECORD + 8, TOTAL, 4];
+  check("A worker whose run was all there was for it draws nothing", dealt, "return", [rest, counted]);
+  const shut = { ...dealt, memory: changed([GATE, 1, 4]) };
+  check("A worker whose run was all there was for it does not leave", shut, "return", [rest, counted]);
   const last = changed([CONTROL + 128, 300, 4], [CONTROL + 32, TOTAL - COMPLETED, 4]);
   const done = (word: bigint): Change[] => [
     [RECORD + 8, 300 + WORKERS, 4],
@@ -225,35 +260,64 @@ export function checkGather({ gather, gatherLine }: Trees, roles: Roles, trials:
   ];
   check("Whoever completes a step moves step_word on", { memory: last }, "return", done(STEP_WORD + 1n));
   const unit: Change[] = [...done(BigInt(UNIT + 1) << 16n), [CONTROL + 4, ENTRY, 4]];
-  check("Whoever completes a unit stores left", { memory: last, change: { steps: STEP + 1 } }, "return", unit);
+  check(
+    "Whoever completes a unit stores left",
+    { memory: last, change: { steps: STEP + 1 } },
+    "return",
+    unit,
+  );
 }
 
-/** The virtual block index, for each component that the body reads. */
+/** Where the virtual block index is tried: blocks of grids of every shape. */
+function* places(): Generator<
+  { block: number; grid: readonly [number, number, number]; at: ReadonlyMap<Axis, number> }
+> {
+  const [gx, gy] = GRID;
+  for (const grid of [GRID, [TOTAL, 1, 1], [1, TOTAL, 1], [gx, TOTAL / gx, 1]] as const) {
+    const [x, y] = grid;
+    for (const block of [7, 17, 59, gx * gy * 3 + gx * 7 + 2]) {
+      const at = new Map(
+        [[".x", block % x], [".y", Math.floor(block / x) % y], [".z", Math.floor(block / (x * y))]] as const,
+      );
+      yield { block, grid, at };
+    }
+  }
+}
+
+/** Whether the registers that stand for the block index hold that of the virtual block, however a block begins. */
 export function checkIndex(
-  root: Node,
+  trees: Trees,
+  { next }: Roles,
+  trials: Trials,
+  axes: ReadonlyMap<Axis, string>,
+): void {
+  for (const { block, grid: [x, y, z], at } of places()) {
+    const change = { grid_x: x, grid_y: y, grid_z: z };
+    const rule = `%ctaid must be that of virtual block ${block} in a grid of ${x}, ${y}, ${z}`;
+    const registers = new Map([...axes].map(([axis, register]) => [register, BigInt(at.get(axis) ?? 0)]));
+    const resumed = changed([RECORD, STEP_WORD, 8], [RECORD + 8, block, 4]);
+    const drawn = changed([CONTROL + 128, block - WORKERS, 4]);
+    const from = (number: number) => (register: string) => register === next ? BigInt(number) : 0n;
+    const enter = { memory: resumed, parameters: parametersOf(change) };
+    trials.check(trees.enter, trees.enterLine, rule, enter, { to: "body", registers });
+    const draws = { memory: drawn, parameters: parametersOf(change), registers: from(1) };
+    trials.check(trees.gather, trees.gatherLine, rule, draws, { to: "body", registers });
+    const runs = { parameters: parametersOf({ ...change, run_mask: 1023 }), registers: from(block - 1) };
+    trials.check(trees.gather, trees.gatherLine, rule, runs, { to: "body", registers });
+  }
+}
+
+/** The same for level slice, where a launch says which block is its first. */
+export function checkSliceIndex(
+  enter: Node,
   line: number,
   trials: Trials,
   axes: ReadonlyMap<Axis, string>,
-  numbers: (block: number) => { registers?: (register: string) => bigint | undefined; memory: Memory },
-  isSlice: boolean,
 ): void {
-  const [gx, gy] = GRID;
-  const grids: readonly (readonly [number, number, number])[] = [GRID, [TOTAL, 1, 1], [1, TOTAL, 1], [gx, 48, 1]];
-  for (const [x, y, z] of grids) {
-    for (const block of [0, 17, 59, gx * gy * 3 + gx * 7 + 2]) {
-      const at = { ".x": block % x, ".y": Math.floor(block / x) % y, ".z": Math.floor(block / (x * y)) };
-      const { memory, registers } = numbers(block);
-      const situation = {
-        memory,
-        parameters: parametersOf({ grid_x: x, grid_y: y, grid_z: z, ...(isSlice ? { first: block - WORKER } : {}) }),
-        ...(registers === undefined ? {} : { registers }),
-      };
-      const rule = `The virtual block index of block ${block} in a grid of ${x}, ${y}, ${z}`;
-      trials.check(root, line, rule, situation, {
-        to: "body",
-        changes: [],
-        registers: new Map([...axes].map(([axis, register]) => [register, BigInt(at[axis])])),
-      });
-    }
+  for (const { block, grid: [x, y, z], at } of places()) {
+    const rule = `%ctaid must be that of virtual block ${block} in a grid of ${x}, ${y}, ${z}`;
+    const parameters = parametersOf({ grid_x: x, grid_y: y, grid_z: z, first: block - WORKER });
+    const registers = new Map([...axes].map(([axis, register]) => [register, BigInt(at.get(axis) ?? 0)]));
+    trials.check(enter, line, rule, { parameters }, { to: "body", changes: [], registers });
   }
 }

@@ -35,6 +35,8 @@ export interface Body {
   readonly behind: Instruction | undefined;
   /** Register of each component of the virtual block index. */
   readonly axes: ReadonlyMap<Axis, string>;
+  /** True comparisons that stand once more behind a loop of strips, and what they repeat. */
+  readonly repeated: ReadonlyMap<Instruction, Instruction>;
 }
 
 /** Inserted instructions that mention no name, all behind the original's last. */
@@ -51,6 +53,7 @@ class Aligner {
   readonly #replaced = new Map<Instruction, Replacement>();
   readonly #axes = new Map<Axis, string>();
   readonly #strips: Instruction[] = [];
+  readonly #repeated = new Map<Instruction, Instruction>();
   #behind: Instruction | undefined;
   #failed = false;
 
@@ -66,6 +69,7 @@ class Aligner {
       replaced: this.#replaced,
       behind: this.#behind,
       axes: this.#axes,
+      repeated: this.#repeated,
     };
   }
 
@@ -204,7 +208,9 @@ class Aligner {
 
   /** The true comparison of a loop of strips, once more, and the branch back to its header. */
   #isOfStrip(statement: Instruction): boolean {
-    if (this.#strips.some((compare) => isSame(compare, statement))) return true;
+    const compare = this.#strips.find((old) => isSame(old, statement));
+    if (compare !== undefined) this.#repeated.set(statement, compare);
+    if (compare !== undefined) return true;
     return this.#strips.length > 0 && statement.opcode === "bra" && statement.guard === undefined;
   }
 

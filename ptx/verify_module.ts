@@ -23,6 +23,8 @@ export interface KernelPair {
   readonly prefix: string;
 }
 
+const DIVISION = [["magic_x", "u32"], ["shift_x", "u32"], ["magic_y", "u32"], ["shift_y", "u32"]] as const;
+
 const BLOCK = [
   ["control", "u64"],
   ["gate", "u64"],
@@ -36,13 +38,14 @@ const BLOCK = [
   ["grid_y", "u32"],
   ["grid_z", "u32"],
   ["run_mask", "u32"],
+  ...DIVISION,
 ] as const;
 
 /** Name behind the prefix and type of what each level adds to the parameters (docs/PREEMPTION.md, "Parameters"). */
 const ADDED: Readonly<Record<KernelPair["level"], readonly (readonly [string, string])[]>> = {
   block: BLOCK,
   loop: [...BLOCK, ["period", "u32"]],
-  slice: [["first", "u32"], ["grid_x", "u32"], ["grid_y", "u32"], ["grid_z", "u32"], ["total", "u32"]],
+  slice: [["first", "u32"], ["grid_x", "u32"], ["grid_y", "u32"], ["grid_z", "u32"], ["total", "u32"], ...DIVISION],
 };
 
 /** Names that a module has already. */

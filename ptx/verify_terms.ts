@@ -150,3 +150,28 @@ export function startsIn(term: Term, into = new Set<string>()): Set<string> {
   if (term.kind === "apply") term.inputs.forEach((input) => startsIn(input, into));
   return into;
 }
+
+const keys = new WeakMap<Term, string>();
+const numbers = new WeakMap<Event, number>();
+let lastNumber = 0;
+
+/** Equal for terms that are built alike over the same leaves. */
+export function keyOf(term: Term): string {
+  const known = keys.get(term);
+  if (known !== undefined) return known;
+  const key = makeKey(term);
+  keys.set(term, key);
+  return key;
+}
+
+function makeKey(term: Term): string {
+  if (term.kind === "constant") return `${term.value}`;
+  if (term.kind === "start") return `start ${term.register}`;
+  if (term.kind === "apply") {
+    return `${term.operation}${term.signed ? "s" : "u"}${term.bits}(${term.inputs.map(keyOf).join(",")})`;
+  }
+  if (term.kind !== "result") return `${term.kind} ${term.name}`;
+  const number = numbers.get(term.event) ?? ++lastNumber;
+  numbers.set(term.event, number);
+  return `result ${number}.${term.index}`;
+}

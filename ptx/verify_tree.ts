@@ -2,7 +2,7 @@
  * Which ways lead through a piece of inserted text, and what happens on each?
  *
  * A tree from one place (the beginning of the kernel, where the block gathers, a place inside the body) to the places where
- * the original goes on. All ways are in it, those that no thread ever takes included.
+ * the original goes on. A way on which one question gets two answers is left out; others that no thread ever takes are in it.
  */
 
 import type { Instruction } from "./ast.ts";
@@ -10,7 +10,7 @@ import type { Report } from "./verify_module.ts";
 import type { Walk } from "./verify_flow.ts";
 import { type Registers, stepOf } from "./verify_steps.ts";
 import { isBlockBarrier } from "./verify_names.ts";
-import type { Event, Term } from "./verify_terms.ts";
+import { type Event, keyOf, type Term } from "./verify_terms.ts";
 
 export interface End {
   readonly kind: "end";
@@ -36,6 +36,20 @@ export type Node =
     readonly no: Node;
   };
 
+/** What was decided on a way so far, by the key of the question. */
+type Answers = ReadonlyMap<string, boolean>;
+
+/** A condition without the negations around it, and which answer makes it hold. */
+function askedBy(condition: Term): { term: Term; holds: boolean } {
+  let [term, holds] = [condition, true];
+  while (term.kind === "apply" && term.operation === "not" && term.bits === 1) {
+    const [inner] = term.inputs;
+    if (inner === undefined) break;
+    [term, holds] = [inner, !holds];
+  }
+  return { term, holds };
+}
+
 /** Of one instruction: the one loop that inserted text has is where threads that returned wait at barriers for the others. */
 const MOST_VISITS = 2;
 /** Of one tree: no text of ours comes near it. */
@@ -54,13 +68,14 @@ export class Forest {
   /** The tree of ways from `start`, which may be an original barrier that was replaced. */
   tree(start: Instruction | undefined): Node {
     this.#nodes = 0;
-    return this.#from(start, new Map(), new Map(), true);
+    return this.#from(start, new Map(), new Map(), new Map(), true);
   }
 
   #from(
     at: Instruction | undefined,
     registers: Registers,
     visits: ReadonlyMap<Instruction, number>,
+    answers: Answers,
     isStart = false,
   ): Node {
     const end = (to: End["to"]): End => ({ kind: "end", to, at, registers });
@@ -76,7 +91,7 @@ export class Forest {
     const count = (visits.get(at) ?? 0) + 1;
     if (count > MOST_VISITS && isBlockBarrier(at)) return end("lost");
     if (count > MOST_VISITS || ++this.#nodes > MOST_NODES) return this.#lost(at, end);
-    return this.#step(at, registers, new Map(visits).set(at, count), end);
+    return this.#step(at, registers, new Map(visits).set(at, count), answers, end);
   }
 
   #lost(at: Instruction, end: (to: End["to"]) => End, why = "comes to no end"): End {
@@ -89,6 +104,7 @@ export class Forest {
     at: Instruction,
     registers: Registers,
     visits: ReadonlyMap<Instruction, number>,
+    answers: Answers,
     end: (to: End["to"]) => End,
   ): Node {
     const { prefix } = this.walk.body.pair;
@@ -96,7 +112,7 @@ export class Forest {
     const next = this.walk.after.next(at);
     if (step === undefined) return this.#lost(at, end, "is in no form that is known here");
     if (step.kind === "end") return end("return");
-    if (step.kind === "set") return this.#from(next[0], new Map([...registers, ...step.values]), visits);
+    if (step.kind === "set") return this.#from(next[0], new Map([...registers, ...step.values]), visits, answers);
     if (step.kind === "event") {
       const { event, results } = step;
       const given = results.map((name, index) => {
@@ -108,10 +124,10 @@ export class Forest {
           : { kind: "apply", operation: "select", bits: 64, signed: false, inputs: [guard, result, old] };
         return [name, value] as const;
       });
-      return { kind: "event", event, next: this.#from(next[0], new Map([...registers, ...given]), visits) };
+      return { kind: "event", event, next: this.#from(next[0], new Map([...registers, ...given]), visits, answers) };
     }
-    if (step.condition === undefined) return this.#from(next[0], registers, visits);
-    return this.#branch(at, step.condition, registers, visits);
+    if (step.condition === undefined) return this.#from(next[0], registers, visits, answers);
+    return this.#branch(at, step.condition, registers, visits, answers);
   }
 
   #branch(
@@ -119,14 +135,24 @@ export class Forest {
     condition: Term,
     registers: Registers,
     visits: ReadonlyMap<Instruction, number>,
+    answers: Answers,
   ): Node {
+    const question = askedBy(condition);
+    const key = keyOf(question.term);
+    const answer = condition.kind === "constant" ? condition.value !== 0n : answers.get(key);
+    const known = (holds: boolean) => new Map(answers).set(key, holds === question.holds);
     const [taken, other] = this.walk.after.next(at);
+    const missed = this.walk.after.next(at).length > 1 ? other : taken;
+    if (answer !== undefined) {
+      const holds = condition.kind === "constant" ? answer : answer === question.holds;
+      return this.#from(holds ? taken : missed, registers, visits, answers);
+    }
     return {
       kind: "branch",
       at,
       condition,
-      yes: this.#from(taken, registers, visits),
-      no: this.#from(this.walk.after.next(at).length > 1 ? other : taken, registers, visits),
+      yes: this.#from(taken, registers, visits, known(true)),
+      no: this.#from(missed, registers, visits, known(false)),
     };
   }
 }

@@ -15,7 +15,8 @@ export type Change = readonly [address: number, value: bigint | number, bytes: 4
 export interface Expected {
   /** `body`: the original goes on. */
   readonly to: "body" | "return" | "gather";
-  readonly changes: readonly Change[];
+  /** Absent: not looked at. */
+  readonly changes?: readonly Change[];
   readonly registers?: ReadonlyMap<string, bigint>;
 }
 
@@ -39,12 +40,17 @@ function differenceOf(outcome: Outcome, before: Memory, expected: Expected): str
   const kinds = { body: ["original", "port"], return: ["return"], gather: ["gather"] }[expected.to];
   const other = outcome.arrivals.find(({ end }) => !kinds.includes(end.to));
   if (other !== undefined) {
-    const names = { original: "the block", port: "the block", gather: "the end of the block", return: "the end" };
+    const names = {
+      original: "the block",
+      port: "the block",
+      gather: "the end of the block",
+      return: "the end",
+    };
     return `a thread goes on to ${other.end.to === "lost" ? "nowhere" : names[other.end.to]}`;
   }
   const after = new Map(before);
-  for (const [address, value, bytes] of expected.changes) writeTo(after, address, BigInt(value), bytes);
-  for (const address of new Set([...after.keys(), ...outcome.memory.keys()])) {
+  for (const [address, value, bytes] of expected.changes ?? []) writeTo(after, address, BigInt(value), bytes);
+  for (const address of expected.changes === undefined ? [] : outcome.memory.keys()) {
     const [is, must] = [outcome.memory.get(address), after.get(address)];
     if (is === must) continue;
     return must === undefined
@@ -64,7 +70,9 @@ function differenceOf(outcome: Outcome, before: Memory, expected: Expected): str
 export function registersSet(root: Node): Set<string> {
   const names = new Set<string>();
   for (const { end } of pathsOf(root)) {
-    if (end.to === "original" || end.to === "port") for (const name of end.registers.keys()) names.add(name);
+    if (end.to === "original" || end.to === "port") {
+      for (const name of end.registers.keys()) names.add(name);
+    }
   }
   return names;
 }

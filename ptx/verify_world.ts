@@ -88,17 +88,27 @@ export function openMemory(): Map<number, bigint> {
 
 export type Parameters = ReadonlyMap<string, bigint>;
 
-/** Parameters behind the prefix, of level block and loop. */
+/** Parameters behind the prefix, of all levels. */
 export function parametersOf(change: Readonly<Record<string, number>> = {}): Parameters {
   const [x, y, z] = GRID;
-  return new Map(
-    Object.entries({
-      ...{ control: CONTROL, gate: GATE, records: RECORDS, stored: STORED },
-      ...{ step: STEP, steps: STEP + 4, total: TOTAL, workers: WORKERS },
-      ...{ grid_x: x, grid_y: y, grid_z: z, run_mask: 0, period: PERIOD },
-      ...change,
-    }).map(([name, value]) => [name, BigInt(value)]),
-  );
+  const all = {
+    ...{ control: CONTROL, gate: GATE, records: RECORDS, stored: STORED },
+    ...{ step: STEP, steps: STEP + 4, total: TOTAL, workers: WORKERS },
+    ...{ grid_x: x, grid_y: y, grid_z: z, run_mask: 0, period: PERIOD },
+    ...change,
+  };
+  const [byX, byY] = [divisor(all.grid_x), divisor(all.grid_y)];
+  const division = { magic_x: byX.magic, shift_x: byX.shift, magic_y: byY.magic, shift_y: byY.shift };
+  return new Map(Object.entries({ ...all, ...division }).map(([name, value]) => [name, BigInt(value)]));
+}
+
+/** `n / by` is `(n * magic >> 32) >> shift` for all n below 2^31, or n itself where `magic` is 0. */
+function divisor(by: number): { magic: bigint; shift: number } {
+  if (by === 1) return { magic: 0n, shift: 0 };
+  let shift = 0;
+  while (2 ** (shift + 1) < by) shift++;
+  const whole = 1n << BigInt(32 + shift);
+  return { magic: (whole + BigInt(by) - 1n) / BigInt(by), shift };
 }
 
 /** What the hardware tells a thread. */

@@ -23,8 +23,8 @@ Options:
   --seed N                 seed of the simulator; default 1
   --json                   end with one JSON object on standard output instead of a table
 
-Rewritten kernels are kept in $CALYPTE_CACHE for the next run, else in calypte below $XDG_CACHE_HOME or ~/.cache;
-CALYPTE_CACHE=off keeps none.
+Rewritten kernels are kept for the next run: in $CALYPTE_CACHE, else in calypte below $XDG_CACHE_HOME or
+~/.cache; CALYPTE_CACHE=off keeps none.
 
 Exit status: 0 if it was stopped or --for is over; 1 if it failed while running; 2 if it could not start for
 want of a good mission or bundle, a free port, the library, a GPU or its memory. No file is written then.

@@ -138,11 +138,11 @@ int32_t BackgroundJob::tune(Gpu &gpu, const uint8_t *input, const std::vector<bo
     if (const int32_t code = time_steps(gpu, input, fewer_ns); code < 0) return code;
     for (uint32_t i = 0; i < open.size(); ++i) {
       if (!open[i]) continue;
-      open[i] = fewer_ns[i] <= full_ns[i] + full_ns[i] / kTunedLossParts;
-      if (open[i]) {
-        per_sm[i] /= 2;
-        steps_[i].active().best_ns = std::min(full_ns[i], fewer_ns[i]);
-      }
+      // Fewer may also be faster, where blocks get in each other's way: the best so far is what counts.
+      uint64_t &best_ns = steps_[i].active().best_ns;
+      open[i] = fewer_ns[i] <= best_ns + best_ns / kTunedLossParts;
+      if (open[i]) per_sm[i] /= 2;
+      best_ns = std::min(best_ns, fewer_ns[i]);
       if (const int32_t code = set(i, per_sm[i]); code < 0) return code;
       open[i] = open[i] && per_sm[i] > 1;
     }
