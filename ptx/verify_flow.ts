@@ -128,6 +128,8 @@ export class Walk {
   ports(): Set<Instruction> {
     const found = new Set<Instruction>();
     for (const instruction of this.body.originals.keys()) {
+      // What follows a barrier in another's place belongs to it.
+      if (this.body.replaced.get(instruction)?.kind === "barrier") continue;
       for (const next of this.after.next(instruction)) {
         if (next !== undefined && this.isInserted(next) && next !== this.body.behind) found.add(next);
       }

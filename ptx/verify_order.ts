@@ -182,8 +182,10 @@ class PathChecker {
     );
   }
 
+  /** Different ones: at the same barrier threads may meet more than once. */
   #barriersBefore(index: number): number {
-    return this.#steps.filter(({ event }, i) => i < index && event.kind === "barrier").length;
+    const ahead = this.#steps.slice(0, index).filter(({ event }) => event.kind === "barrier");
+    return new Set(ahead.map(({ event }) => event.instruction)).size;
   }
 
   /** By barriers that lie ahead: where the record is written, and where others than thread 0 read it. */

@@ -15,7 +15,10 @@ const UNKNOWN = Infinity;
 
 const WGMMA_SHAPE = /^\.m64n[0-9]+k(8|16|32|256)$/;
 
-/** The lowest version for the module, or its own where that is lower or where something in it is not known. */
+/** What the rewriter inserts takes no more than this. */
+const OWN_TEXT_NEEDS = 7.4;
+
+/** The lowest version for the module; its own, or what the rewriter needs, where something in it is not known. */
 export function lowestVersion(module: Module): string {
   const own = Number(module.version);
   const needed = Math.max(
@@ -30,7 +33,8 @@ export function lowestVersion(module: Module): string {
       return Math.max(6.0, attribute, ofSize(item), ...head, ...performance, ofBody(item.body ?? []));
     }),
   );
-  return needed < own ? needed.toFixed(1) : module.version;
+  if (needed !== UNKNOWN) return needed.toFixed(1);
+  return own < OWN_TEXT_NEEDS ? OWN_TEXT_NEEDS.toFixed(1) : module.version;
 }
 
 /** The version that one instruction needs; Infinity where that is not known. */
