@@ -21,7 +21,7 @@ import {
 /** Between the two halves of a read the countdown lies below this, where no period can take it. */
 const ASKED = -(2 ** 30);
 /** Between asking and using the answer, in a loop of strips: about what memory takes where few warps share an SM. */
-const ANSWER_SLOTS = 256;
+const ANSWER_SLOTS = 128;
 /** Turns of a strip, so that its length fits 32 bits (strips.ts). */
 const MOST_TURNS = 4096;
 /** Threads that read the gate for their block: four pairs of words of the gate line, two of the control block. */

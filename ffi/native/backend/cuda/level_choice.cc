@@ -239,7 +239,7 @@ int32_t BackgroundJob::calibrate(Gpu &gpu, const uint8_t *input, const std::vect
       JobStep &step = steps_[i];
       const uint64_t drain_ns = step.loop.drain_ns;
       if (first) rarer[i] = drain_ns <= target_ns / 2;
-      const bool kept = rarer[i] ? drain_ns <= target_ns : drain_ns < before_ns[i] - before_ns[i] / 5;
+      const bool kept = rarer[i] ? drain_ns <= target_ns : drain_ns < before_ns[i] - before_ns[i] / 10;
       bool again = kept && work_.steps[i].period_slots == 0;
       again = again && (rarer[i] ? step.period_slots * 2 <= kMostPeriodSlots && drain_ns <= target_ns / 2
                                  : step.period_slots / 2 >= kLeastPeriodSlots && drain_ns > target_ns);
@@ -303,8 +303,10 @@ int32_t BackgroundJob::choose_levels(Gpu &gpu, const uint8_t *input) {
   if (const int32_t code = calibrate(gpu, input, slow); code < 0) return code;
   for (uint32_t i = 0; i < slow.size(); ++i) {
     JobStep &step = steps_[i];
-    if (!slow[i] || step.plain.launch == nullptr || step.loop.drain_ns < step.plain.drain_ns) continue;
-    step.looping = false;  // reading the gate more often did not help
+    if (!slow[i] || step.plain.launch == nullptr) continue;
+    // Where it does not keep the bound either, it must at least be worth what it costs.
+    if (step.loop.drain_ns <= bound_ns || step.loop.drain_ns * 2 <= step.plain.drain_ns) continue;
+    step.looping = false;
     if (const int32_t code = activate(gpu, i); code < 0) return code;
   }
   // Once more as they will run: the period may have changed since they were timed.
