@@ -7,12 +7,12 @@
  */
 
 import type { Callable, Instruction, Module } from "./ast.ts";
-import { findUncommitted } from "./asynchronous.ts";
-import { isBarrier, isPlain, isWarpSync, type Returns } from "./barriers.ts";
-import { type Graph, type Loop, reachable } from "./cfg.ts";
+import type { Returns } from "./barriers.ts";
+import type { Graph, Loop } from "./cfg.ts";
 import { slotsOf } from "./cost.ts";
 import { findDivergence, region } from "./divergence.ts";
 import { Memory } from "./memory.ts";
+import { type Place, placeAlone, placeTogether } from "./placement.ts";
 import { findStrip, type Strip } from "./strips.ts";
 import { type Disjoint, type Restart, RestartAnalysis } from "./restart.ts";
 
@@ -36,7 +36,12 @@ export interface LoopPlan {
   readonly reason: string;
   readonly disjoint: readonly Disjoint[];
   /** Loops without a checkpoint, and why. */
-  readonly unchecked: readonly { readonly line: number; readonly reason: string }[];
+  readonly unchecked: readonly {
+    readonly line: number;
+    readonly reason: string;
+    /** Whether a loop around it has one. */
+    readonly around: boolean;
+  }[];
 }
 
 export interface PlanInput {
@@ -57,96 +62,102 @@ const SHORT_LOOP_SLOTS = 1000;
 const INNER_TURNS = 8;
 
 export function planLoops(input: PlanInput): LoopPlan {
-  const { module, kernel, graph, callee, overlap } = input;
-  const checkpoints: Checkpoint[] = [];
-  const unchecked: { line: number; reason: string }[] = [];
-  const disjoint = new Map<string, Disjoint>();
-  let reason = "";
-  if (graph.loops.length === 0) return { checkpoints, reason: "it has no loop", disjoint: [], unchecked };
-
-  const parameters = new Set(kernel.parameters.flatMap((p) => p.names.map((d) => d.name)));
-  const divergence = findDivergence(graph, parameters);
-  const apart = new Set<number>();
-  for (const index of divergence.branches) {
-    const block = graph.blocks[index];
-    if (block !== undefined) { for (const at of region(graph, block)) apart.add(at); }
+  if (input.graph.loops.length === 0) {
+    return { checkpoints: [], reason: "it has no loop", disjoint: [], unchecked: [] };
   }
-  const restarts = new RestartAnalysis(graph, new Memory(module, kernel, graph), callee);
-  const checked = new Set<Loop>();
-  /** Headers where the block decides together: barriers that the original does not have. */
-  const together = new Set<number>();
-  /** Where other threads may still be when one has given up by itself. */
-  const alone = new Set<number>();
-  // Inner loops first: what one turn costs is what inner checkpoints leave of it.
-  for (const loop of graph.loops.toSorted((a, b) => a.blocks.size - b.blocks.size)) {
-    const before = firstInstruction(graph, loop);
-    if (before === undefined) continue;
-    const { line } = before;
-    const place = apart.has(loop.header)
-      ? placeAlone(input, loop, together)
-      : placeTogether(input, loop, alone);
-    if ("reason" in place) {
-      unchecked.push({ line, reason: place.reason });
-      continue;
-    }
-    const strip = findStrip(graph, loop);
-    const slots = slotsOfTurn(graph, loop, checked);
-    const isShort = strip === undefined
-      ? slots < FEW_SLOTS
-      : slots * (strip.turns ?? Infinity) < SHORT_LOOP_SLOTS;
-    if (isShort && isCoveredOutside(input, loop, restarts, apart)) {
-      unchecked.push({ line, reason: "it is short, and the loop around it has a checkpoint" });
-      continue;
-    }
-    const restart = judge(restarts, place.done, overlap);
-    if (!restart.ok) {
-      unchecked.push({ line, reason: restart.reason });
-      continue;
-    }
-    restart.disjoint.forEach((pair) => disjoint.set(`${pair.written} ${pair.read}`, pair));
-    if (reason === "" || restart.disjoint.length > 0) reason = restart.reason;
-    const turn = {
-      before,
-      line,
-      slots,
-      ...(strip === undefined ? {} : { strip }),
-    };
-    if (place.kind === "together") {
-      checkpoints.push({ ...turn, kind: "together" });
-      together.add(loop.header);
-    } else {
-      const { kind, meeting, until } = place;
-      checkpoints.push({ ...turn, kind, ...(meeting === undefined ? {} : { meeting }) });
-      until.forEach((index) => alone.add(index));
-    }
-    checked.add(loop);
-  }
-  return { checkpoints, reason, disjoint: [...disjoint.values()], unchecked };
+  return new Planner(input).plan();
 }
 
-/** Whether a loop around this one could have a checkpoint, other loops left out of account. */
-function isCoveredOutside(
-  input: PlanInput,
-  loop: Loop,
-  restarts: RestartAnalysis,
-  apart: ReadonlySet<number>,
-): boolean {
-  const none = new Set<number>();
-  return input.graph.loops.some((outer) => {
-    if (outer === loop || !outer.blocks.has(loop.header)) return false;
-    const place = apart.has(outer.header)
-      ? placeAlone(input, outer, none)
-      : placeTogether(input, outer, none);
-    return !("reason" in place) && judge(restarts, place.done, input.overlap).ok;
-  });
+class Planner {
+  readonly #checkpoints: Checkpoint[] = [];
+  readonly #unchecked: LoopPlan["unchecked"][number][] = [];
+  readonly #disjoint = new Map<string, Disjoint>();
+  #reason = "";
+  /** Blocks of the graph that not all threads run alike. */
+  readonly #apart = new Set<number>();
+  readonly #restarts: RestartAnalysis;
+  readonly #checked = new Set<Loop>();
+  /** Headers where the block decides together: barriers that the original does not have. */
+  readonly #together = new Set<number>();
+  /** Where other threads may still be when one has given up by itself. */
+  readonly #alone = new Set<number>();
+
+  constructor(readonly input: PlanInput) {
+    const { module, kernel, graph, callee } = input;
+    const parameters = new Set(kernel.parameters.flatMap((p) => p.names.map((d) => d.name)));
+    for (const index of findDivergence(graph, parameters).branches) {
+      const block = graph.blocks[index];
+      if (block === undefined) continue;
+      for (const at of region(graph, block)) this.#apart.add(at);
+    }
+    this.#restarts = new RestartAnalysis(graph, new Memory(module, kernel, graph), callee);
+  }
+
+  plan(): LoopPlan {
+    // Inner loops first: what one turn costs is what inner checkpoints leave of it.
+    const loops = this.input.graph.loops.toSorted((a, b) => a.blocks.size - b.blocks.size);
+    const short = new Set(loops.filter((loop) => this.#isShort(loop)));
+    for (const loop of loops) if (!short.has(loop)) this.#consider(loop);
+    for (const loop of short) {
+      const line = lineOf(this.input.graph, loop);
+      const around = [...this.#checked].some((outer) => outer !== loop && outer.blocks.has(loop.header));
+      if (!around) this.#consider(loop);
+      else {this.#unchecked.push({
+          line,
+          reason: "it is short, and the loop around it has a checkpoint",
+          around,
+        });}
+    }
+    return {
+      checkpoints: this.#checkpoints,
+      reason: this.#reason,
+      disjoint: [...this.#disjoint.values()],
+      unchecked: this.#unchecked,
+    };
+  }
+
+  /** Whether a checkpoint in a loop around it will do. */
+  #isShort(loop: Loop): boolean {
+    const strip = findStrip(this.input.graph, loop);
+    const slots = slotsOfTurn(this.input.graph, loop, new Set());
+    return strip === undefined ? slots < FEW_SLOTS : slots * (strip.turns ?? Infinity) < SHORT_LOOP_SLOTS;
+  }
+
+  #consider(loop: Loop): void {
+    const { graph, overlap } = this.input;
+    const before = firstInstruction(graph, loop);
+    if (before === undefined) return;
+    const { line } = before;
+    const refuse = (reason: string) => this.#unchecked.push({ line, reason, around: false });
+    const place = this.#apart.has(loop.header)
+      ? placeAlone(this.input, loop, this.#together)
+      : placeTogether(this.input, loop, this.#alone);
+    if ("reason" in place) return void refuse(place.reason);
+    const restart = judge(this.#restarts, place, overlap);
+    if (!restart.ok) return void refuse(restart.reason);
+    restart.disjoint.forEach((pair) => this.#disjoint.set(`${pair.written} ${pair.read}`, pair));
+    if (this.#reason === "" || restart.disjoint.length > 0) this.#reason = restart.reason;
+    const strip = findStrip(graph, loop);
+    const slots = slotsOfTurn(graph, loop, this.#checked);
+    const turn = { before, line, slots, ...(strip === undefined ? {} : { strip }) };
+    if (place.kind === "together") {
+      this.#checkpoints.push({ ...turn, kind: "together" });
+      this.#together.add(loop.header);
+    } else {
+      const { kind, meeting, until } = place;
+      this.#checkpoints.push({ ...turn, kind, ...(meeting === undefined ? {} : { meeting }) });
+      until.forEach((index) => this.#alone.add(index));
+    }
+    this.#checked.add(loop);
+  }
 }
 
 function judge(
   restarts: RestartAnalysis,
-  done: Iterable<number>,
+  place: Place,
   overlap: (written: number, read: number) => boolean,
 ): Restart {
-  const restart = restarts.judge(done);
+  const restart = restarts.judge(place.done, place.ahead);
   const clash = restart.disjoint.find(({ written, read }) => overlap(written, read));
   if (clash === undefined) return restart;
   const reason =
@@ -155,86 +166,12 @@ function judge(
   return { ...restart, ok: false, reason };
 }
 
+function lineOf(graph: Graph, loop: Loop): number {
+  return firstInstruction(graph, loop)?.line ?? 0;
+}
+
 function firstInstruction(graph: Graph, loop: Loop): Instruction | undefined {
   return graph.blocks[loop.header]?.instructions[0];
-}
-
-interface Together {
-  readonly kind: "together";
-  /** Blocks of the graph of which any thread may have run a part when the block is abandoned. */
-  readonly done: ReadonlySet<number>;
-}
-
-interface Alone {
-  readonly kind: "alone";
-  readonly meeting?: Instruction;
-  readonly done: ReadonlySet<number>;
-  /** Blocks of the graph between the loop and the meeting. */
-  readonly until: ReadonlySet<number>;
-}
-
-function placeTogether(
-  { graph }: PlanInput,
-  loop: Loop,
-  alone: ReadonlySet<number>,
-): Together | { reason: string } {
-  if (alone.has(loop.header)) {
-    return { reason: "a loop inside it has a checkpoint that threads pass one by one" };
-  }
-  const uncommitted = findUncommitted(graph, loop.header);
-  if (uncommitted !== undefined) {
-    return { reason: `the product at line ${uncommitted} cannot be waited for there` };
-  }
-  const from = graph.blocks[loop.header]?.predecessors ?? [];
-  return { kind: "together", done: reachable(graph.blocks, from, (b) => b.predecessors) };
-}
-
-/** Where threads that leave a loop one by one meet the others, or why they cannot. */
-function placeAlone(
-  { graph, returns, module, kernel }: PlanInput,
-  loop: Loop,
-  together: ReadonlySet<number>,
-): Alone | { reason: string } {
-  const no = (why: string) => ({ reason: `threads leave it one by one, and ${why}` });
-  if (returns === "counted") return no("return before barriers that others meet");
-  if (hasDynamicShared(module)) return no("dynamic shared memory leaves no room to tell each other");
-  const withBarrier = new Set(graph.blocks.filter((b) => b.instructions.some(isBarrier)).map((b) => b.index));
-  const reached = reachable(graph.blocks, [loop.header], (b) => b.successors, withBarrier);
-  if ([...reached].some((index) => together.has(index))) {
-    return no("then meet at the checkpoint of another loop");
-  }
-  const lanesMeet =
-    [...reached].flatMap((index) => graph.blocks[index]?.instructions.filter(isWarpSync) ?? [])[0];
-  if (lanesMeet !== undefined) {
-    return no(`lanes of a warp wait for each other at line ${lanesMeet.line} before all threads meet`);
-  }
-  const met = [...reached].filter((index) => withBarrier.has(index));
-  const [at, second] = met;
-  if (at === undefined) {
-    return { kind: "alone", done: new Set(graph.blocks.map((b) => b.index)), until: reached };
-  }
-  const meeting = graph.blocks[at]?.instructions.find(isBarrier);
-  if (meeting === undefined || second !== undefined || reached.has(graph.exit)) {
-    return no("then meet different barriers");
-  }
-  if (!isPlain(meeting) || meeting.guard !== undefined) {
-    return no(`the barrier at line ${meeting.line} is no plain one`);
-  }
-  if (!(kernel.body ?? []).includes(meeting)) {
-    return no(`the barrier at line ${meeting.line} stands in a scope of its own`);
-  }
-  return {
-    kind: "alone",
-    meeting,
-    done: reachable(graph.blocks, [at], (b) => b.predecessors),
-    until: reached,
-  };
-}
-
-function hasDynamicShared(module: Module): boolean {
-  return module.items.some((item) =>
-    item.kind === "variable" && item.space === ".shared" && item.linkage.includes(".extern")
-  );
 }
 
 function slotsOfTurn(graph: Graph, loop: Loop, checked: ReadonlySet<Loop>): number {

@@ -113,15 +113,21 @@ export class Memory {
     return result;
   }
 
+  /** Of a number computed from these: none where no address went in, any where one did, as it may come out again. */
+  #hidden(names: readonly string[]): Roots {
+    const { any, names: roots } = this.#union(names);
+    return any || [...roots].some((n) => n !== "own") ? ANY : NONE;
+  }
+
   #resultRoots(instruction: Instruction): Roots {
     const { opcode, modifiers, operands } = instruction;
     const type = modifiers.at(-1) ?? "";
     const bytes = typeBytes(type);
     if (opcode === "call") return ANY;
-    if (PRODUCTS.has(opcode)) return NONE;
+    if (PRODUCTS.has(opcode)) return this.#hidden(reads(instruction));
     if (opcode === "mad") return this.#union(namesOf(operands[3]));
     if (opcode === "cvt") {
-      return bytes === POINTER_BYTES ? this.#union(reads(instruction)) : NONE;
+      return bytes === POINTER_BYTES ? this.#union(reads(instruction)) : this.#hidden(reads(instruction));
     }
     if (bytes !== undefined && bytes < POINTER_BYTES) return NONE;
     if (opcode === "ld" || opcode === "ldu") {

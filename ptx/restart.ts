@@ -27,17 +27,22 @@ export interface Restart {
 export class RestartAnalysis {
   readonly #byBlock: Access[][];
   readonly #reads: Access[];
+  readonly #graph: Graph;
 
   constructor(graph: Graph, memory: Memory, callee: (call: Instruction) => Callable | undefined) {
+    this.#graph = graph;
     this.#byBlock = graph.blocks.map((block) =>
       block.instructions.flatMap((i) => memory.accesses(i, callee))
     );
     this.#reads = this.#byBlock.flat().filter(({ kind }) => kind === "read");
   }
 
-  /** @param done blocks of which any thread may have run a part when the block is abandoned */
-  judge(done: Iterable<number>): Restart {
-    const effects = [...done].flatMap((index) => this.#byBlock[index] ?? []).filter((a) => a.kind !== "read");
+  /**
+   * @param done blocks of the graph of which any thread may have run a part when the kernel's block is abandoned
+   * @param ahead of the one that holds this instruction, only what stands in front of it
+   */
+  judge(done: Iterable<number>, ahead?: Instruction): Restart {
+    const effects = [...done].flatMap((index) => this.#ran(index, ahead)).filter((a) => a.kind !== "read");
     const update = effects.find(({ kind }) => kind === "update");
     if (update !== undefined) {
       const { line, opcode, modifiers } = update.instruction;
@@ -63,6 +68,13 @@ export class RestartAnalysis {
     }
     const reason = "what it writes before the last checkpoint it never reads";
     return { ok: true, reason, disjoint: [...disjoint.values()] };
+  }
+
+  #ran(index: number, ahead: Instruction | undefined): Access[] {
+    const accesses = this.#byBlock[index] ?? [];
+    const instructions = this.#graph.blocks[index]?.instructions ?? [];
+    const end = ahead === undefined ? -1 : instructions.indexOf(ahead);
+    return end < 0 ? accesses : accesses.filter((a) => instructions.indexOf(a.instruction) < end);
   }
 }
 

@@ -68,8 +68,8 @@ const CLUSTER_DIRECTIVES = new Set([
 
 /** A launch passes at most this many bytes of parameters before PTX 8.1. */
 const MAX_PARAMETER_BYTES = 4096;
-/** Four u64 and eight u32, and what aligning them may cost. */
-const OWN_PARAMETER_BYTES = 72;
+/** Four u64 and thirteen u32, and what aligning them may cost. */
+const OWN_PARAMETER_BYTES = 96;
 
 /** Decides for one kernel of a module. */
 export function judge(module: Module, kernel: Callable & { body: NonNullable<Callable["body"]> }): Verdict {
@@ -230,7 +230,7 @@ function calleeName(call: Instruction): string | undefined {
 }
 
 function checkInstruction(instruction: Instruction, isKernel: boolean, owner: string): Complaint | undefined {
-  const { opcode, modifiers, operands, line } = instruction;
+  const { opcode, operands, line } = instruction;
   const at = `line ${line} (${fullName(instruction)})`;
   const no = (limit: Complaint["limit"], reason: string): Complaint => ({ limit, line, reason });
   if (worksOnCluster(instruction)) return no("whole", `${at} works on a cluster of blocks`);

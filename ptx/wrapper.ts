@@ -207,6 +207,14 @@ ${
 	and.pred ${r}mine, ${r}mine, ${r}closed;
 	not.pred ${r}closed, ${r}closed;
 	and.pred ${r}go, ${r}go, ${r}closed;
+	// The step word of a job of one step may be the next unit's already, whose blocks another launch must run.
+	ld.param.u32 ${r}w1, [${param("steps")}];
+	setp.ne.u32 ${r}first, ${r}w1, 1;
+	@${r}first bra ${label}TAKE;
+	fence.acq_rel.sys;
+	ld.relaxed.sys.global.u32 ${r}left, [${r}control+${LEFT}];
+	setp.ne.and.u32 ${r}go, ${r}left, ${r}entry, ${r}go;
+${label}TAKE:
 	@${r}go st.global.u64 [${r}record], ${r}word;
 	@${r}go st.global.u32 [${r}record+${RECORD_NEXT}], ${r}next;
 	@${r}mine st.relaxed.sys.global.u32 [${r}control+${LEFT}], ${r}entry;

@@ -1,10 +1,16 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "../assert.ts";
 import { builtinPtx } from "../../agent/builtin.ts";
-import { type Bundle, loadBundle } from "../../agent/bundle.ts";
-import { type CheckpointCompiler, checkpointCompiler, type Pin } from "../../agent/checkpoint.ts";
+import { type Bundle, type KernelStep, loadBundle } from "../../agent/bundle.ts";
+import {
+  type CheckpointCompiler,
+  checkpointCompiler,
+  type Pin,
+  type RewriteRequest,
+} from "../../agent/checkpoint.ts";
 import { InputError } from "../../agent/errors.ts";
 import type { Frames } from "../../agent/frames.ts";
-import { Loader, type WorkSettings } from "../../agent/load.ts";
+import { Loader, type LoaderOptions, type WorkSettings } from "../../agent/load.ts";
+import { CALYPTE_SLICE_PARAMS, type Level } from "../../ptx/mod.ts";
 import { FakeEngine } from "./fake_engine.ts";
 import { FRAME_BYTES, FRAMES, writeBundle } from "./mission_fixture.ts";
 
@@ -48,25 +54,39 @@ async function fixture(change: (bundle: Bundle) => Bundle = (bundle) => bundle):
   }
 }
 
-function setUp(checkpoint: CheckpointCompiler = checkpointCompiler, preemptionBoundNs = 1e6) {
+function setUp(
+  checkpoint: CheckpointCompiler = checkpointCompiler,
+  preemptionBoundNs = 1e6,
+  prefer: LoaderOptions["prefer"] = "measured",
+) {
   const engine = new FakeEngine();
-  return { engine, loader: new Loader({ engine, checkpoint, preemptionBoundNs }) };
+  return { engine, loader: new Loader({ engine, checkpoint, preemptionBoundNs, prefer }) };
 }
 
-/** Rewrites nothing for real: says what it is told to say. */
-function compilerThatSays(level: "whole" | "block", reasons: string[] = []) {
+/** With all of its kernel steps changed. */
+function withKernelSteps(bundle: Bundle, change: Partial<KernelStep>): Bundle {
+  const steps = bundle.manifest.steps.map((step) => step.kind === "kernel" ? { ...step, ...change } : step);
+  return { ...bundle, manifest: { ...bundle.manifest, steps } };
+}
+
+/** Rewrites nothing for real: says what it is told to say, of `loop` what `atLoop` says. */
+function compilerThatSays(level: Level, reasons: string[] = [], atLoop: Level = level) {
   const pins: ReadonlyMap<string, Pin>[] = [];
+  const requests: RewriteRequest[] = [];
   const compiler: CheckpointCompiler = {
     params: checkpointCompiler.params,
-    rewrite: ({ ptx, kernels, pins: given }) => {
-      pins.push(given);
+    rewrite: (request) => {
+      const { ptx, kernels } = request;
+      pins.push(request.pins);
+      requests.push(request);
+      const given = request.level === "loop" ? atLoop : level;
       return {
-        text: `// rewritten\n${ptx}`,
-        kernels: new Map(kernels.map((name) => [name, { level, reasons }])),
+        text: `// rewritten to ${request.level}\n${ptx}`,
+        kernels: new Map(kernels.map((name) => [name, { level: given, reasons }])),
       };
     },
   };
-  return { compiler, pins };
+  return { compiler, pins, requests };
 }
 
 Deno.test("a background unit is uploads, steps, downloads, all at level block", async () => {
@@ -200,10 +220,96 @@ Deno.test("a kernel that fits no SM is refused before anything runs", async () =
   assertEquals(engine.works, []);
 });
 
-Deno.test("a block that is declared longer than the preemption bound is noted", async () => {
+Deno.test("a block that is declared longer than the preemption bound is noted, and why it has no loop level", async () => {
   const { loader } = setUp(checkpointCompiler, 9_000);
   const notes = loader.add(background, await fixture(), frames).steps[1]?.notes ?? [];
-  assertEquals(notes, ["one block is declared to take 10 us, longer than preemptionBound 9 us"]);
+  assertEquals(notes, [
+    "one block is declared to take 10 us, longer than preemptionBound 9 us; it cannot be left within one: " +
+    "it has no loop (line 5)",
+  ]);
+});
+
+Deno.test("where loops may have checkpoints both forms are loaded, and the engine chooses", async () => {
+  const { engine, loader } = setUp(compilerThatSays("block", [], "loop").compiler, 9_000);
+  const step = loader.add(background, await fixture(), frames).steps[1];
+  assertEquals([step?.level, step?.notes], ["block", []]);
+  const spec = engine.works[0]!.steps[1]!;
+  const textOf = (kernel: number | undefined) => engine.modules[engine.kernels[kernel ?? -1]!.module]!;
+  assert(spec.loopKernel !== undefined && spec.loopKernel !== spec.kernel);
+  assertStringIncludes(textOf(spec.kernel), "rewritten to block");
+  assertStringIncludes(textOf(spec.loopKernel), "rewritten to loop");
+});
+
+Deno.test("for a benchmark one of the two forms is taken as it is", async () => {
+  for (const prefer of ["loop", "block"] as const) {
+    const { engine, loader } = setUp(compilerThatSays("block", [], "loop").compiler, 1e6, prefer);
+    const step = loader.add(background, await fixture(), frames).steps[1];
+    const spec = engine.works[0]!.steps[1]!;
+    assertEquals([step?.level, spec.level, spec.loopKernel], [prefer, prefer, undefined]);
+  }
+});
+
+Deno.test("a kernel does without checkpoints in loops where blocks are too narrow or too few fit", async () => {
+  const narrow = setUp(compilerThatSays("block", [], "loop").compiler, 9_000);
+  const bundle = withKernelSteps(await fixture(), { block: [4, 32, 1] });
+  const notes = narrow.loader.add(background, bundle, frames).steps[1]?.notes.join();
+  assertStringIncludes(notes ?? "", "a block has fewer than 8 threads along x");
+  assertEquals(narrow.engine.works[0]!.steps[1]!.loopKernel, undefined);
+
+  const { engine, loader } = setUp(compilerThatSays("block", [], "loop").compiler, 9_000);
+  // Kernel ids in the order of loading: 0 untouched, 1 at level block, 2 at level loop.
+  engine.blocksPerSm.set(0, 8).set(1, 8).set(2, 6);
+  const text = loader.add(background, await fixture(), frames).steps[1]?.notes.join() ?? "";
+  assertStringIncludes(text, "that leaves 6 instead of 8 resident blocks per SM");
+});
+
+Deno.test("the compiler is told which parameters lead to the same buffer", async () => {
+  const told = async (answer: string) => {
+    const { compiler, requests } = compilerThatSays("block");
+    const bundle = await fixture();
+    const args = [
+      { kind: "buffer", buffer: "frame", offsetBytes: 0 },
+      { kind: "buffer", buffer: answer, offsetBytes: 64 },
+    ] as const;
+    setUp(compiler).loader.add(background, withKernelSteps(bundle, { args: [...args] }), frames);
+    return requests[0]?.overlaps.get("add_one");
+  };
+  assertEquals(await told("answer"), [[0, 0], [1, 1]]);
+  assertEquals(await told("frame"), [[0, 0], [0, 1], [1, 0], [1, 1]]);
+});
+
+Deno.test("a step at level slice is several launches, which cover its grid once, in order", async () => {
+  const { engine, loader } = setUp(
+    compilerThatSays("slice", ["it copies in bulk (line 7)"]).compiler,
+    50_000,
+  );
+  engine.blocksPerSm.set(0, 1).set(1, 1); // on each of 4 SMs
+  const grid = [5, 3, 2] as const;
+  const bundle = withKernelSteps(await fixture(), { grid: [...grid], estimateNs: 200_000 });
+  const work = loader.add(background, bundle, frames);
+  const step = work.steps[1];
+  // A quarter of the step fits the bound: 7 of its 30 blocks.
+  assertEquals([step?.level, step?.launches, step?.notes], ["slice", 5, ["it copies in bulk (line 7)"]]);
+  const launches = engine.works[0]!.steps.filter(({ level }) => level === "slice");
+  assertEquals(work.steps.filter(({ level }) => level === "slice").length, 3, "upload and download too");
+  let next = 0;
+  for (const { grid: [x, y, z], args, estimateNs } of launches.slice(1, 6)) {
+    assertEquals([y, z, args.length], [1, 1, 2 + CALYPTE_SLICE_PARAMS.length]);
+    const own = args.slice(2).map((arg) =>
+      arg.kind === "scalar" ? new DataView(arg.bytes.buffer).getUint32(0, true) : -1
+    );
+    assertEquals(own.slice(0, 5), [next, ...grid, 30]);
+    assertEquals(estimateNs, Math.ceil(200_000 * x / 30));
+    next += x;
+  }
+  assertEquals(next, 30);
+});
+
+Deno.test("a slice is never smaller than what is resident at a time", async () => {
+  const { loader } = setUp(compilerThatSays("slice").compiler, 1);
+  const bundle = withKernelSteps(await fixture(), { grid: [100, 1, 1] });
+  // 8 resident blocks on each of 4 SMs.
+  assertEquals(loader.add(background, bundle, frames).steps[1]?.launches, 4);
 });
 
 Deno.test("arguments that do not fit the kernel are refused with both sides named", async () => {
@@ -260,8 +366,5 @@ Deno.test("every built-in kernel reaches level block", () => {
     level: "block",
     overlaps: new Map(),
   });
-  assertEquals(
-    [...kernels].map(([name, { level, reasons }]) => [name, level, reasons]),
-    names.map((name) => [name, "block", []]),
-  );
+  assertEquals([...kernels].map(([name, { level }]) => [name, level]), names.map((name) => [name, "block"]));
 });

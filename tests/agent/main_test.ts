@@ -63,6 +63,10 @@ for (
       "calypte: --seed: must be a whole number 0..2^53-1, not -1\n",
     ],
     [["ptx", "rewrite", BUILTIN], "calypte: -o: must be given\n"],
+    [
+      ["ptx", "rewrite", BUILTIN, "-o", "-", "--level", "whole"],
+      'calypte: --level: must be loop, block or slice, not "whole"\n',
+    ],
     [["ptx", "report", "no-such.ptx"], "calypte: no-such.ptx: does not exist\n"],
     [["config", "check", "no-such.yaml"], "calypte: no-such.yaml: does not exist\n"],
     [["status", "--address", "nowhere"], "calypte: --address: must be host:port such as 127.0.0.1:8717\n"],
@@ -93,21 +97,92 @@ Deno.test("version says agent and Deno whether or not the library is there", asy
   assertMatch(out, /^calypte \d+\.\d+\.\d+\nlibrary .+\ndeno \d+\.\d+\.\d+\n$/);
 });
 
-Deno.test("ptx report says the level of every kernel, as a table or as JSON", async () => {
-  const { code, out } = await calypte("ptx", "report", BUILTIN);
+const REDUCTION = new URL("../fixtures/ptx/reduction.ptx", import.meta.url).pathname;
+const ATOMICS = new URL("../fixtures/ptx/atomics.ptx", import.meta.url).pathname;
+
+Deno.test("ptx report shows levels, checkpoints and bounds of every kernel, and below why not more", async () => {
+  const { code, out } = await calypte("ptx", "report", REDUCTION);
   assertEquals(code, 0);
-  assertMatch(out, /^kernel +level +params +barriers +loops +registers\ncalypte_copy +block +3 +0 +\d+.*\n/);
-  const json = JSON.parse((await calypte("ptx", "report", "--json", BUILTIN)).out);
-  assertEquals(json.kernels.length, 4);
+  const rows = out.split("\n").map((line) => line.split(/ {2,}/));
+  assertEquals(rows[0], [
+    "kernel",
+    "level",
+    "safe levels",
+    "checkpoints",
+    "loop us",
+    "block us",
+    "slice us",
+    "registers",
+    "warps",
+  ]);
+  assertEquals(rows[1]?.slice(0, 4), ["block_sum", "loop", "loop block slice whole", "1 of 1 loops"]);
+  assertMatch(rows[1]?.[4] ?? "", /^\d+\.\d$/);
+  assertEquals(rows[1]?.slice(5, 7), ["?", "?"], "how often a loop turns is not to be told from the text");
+  assertEquals(rows[3]?.slice(0, 5), ["early_return", "block", "block slice whole", "no loop", "-"]);
+  assertMatch(out, /\n\S*reduction\.ptx:170: early_return: no more than block: it has no loop\n$/);
+});
+
+Deno.test("ptx report names each loop without a checkpoint, once, and who waits for other blocks", async () => {
+  const { out } = await calypte("ptx", "report", REDUCTION, ATOMICS);
+  const [, first = ""] = out.split(`${REDUCTION}:\n`);
+  const [, second = ""] = first.split(`${ATOMICS}:\n`);
+  assertMatch(second, /^kernel/);
+  assertMatch(second, /\nin_turn +whole +whole +0 of 1 loops +- +- +-/);
+  const about = second.split("\n").filter((line) => line.includes(" last_adds: "));
+  assertEquals(about.map((line) => line.replace(/^.*ptx:/, "")), [
+    "173: last_adds: no checkpoint in this loop: atom.global.inc.u32 at line 154 may not happen twice",
+    "196: last_adds: no checkpoint in this loop: atom.global.inc.u32 at line 154 may not happen twice",
+  ]);
+  assertMatch(second, /:73: in_turn: no more than whole: the loop at line 73 may wait for another block/);
+});
+
+Deno.test("ptx report --json gives every field of a report, null where ptxas was not asked", async () => {
+  const { out } = await calypte("ptx", "report", "--json", REDUCTION, BUILTIN);
+  const [reduction, builtin, ...rest] = out.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assertEquals(rest, []);
+  assertEquals([reduction.file, builtin.kernels.length], [REDUCTION, 4]);
+  const [sum] = reduction.kernels;
+  assertEquals(Object.keys(sum).sort(), [
+    "barriers",
+    "boundUs",
+    "checkpoints",
+    "disjoint",
+    "inexact",
+    "kernel",
+    "level",
+    "line",
+    "loops",
+    "params",
+    "reason",
+    "registersAfter",
+    "registersBefore",
+    "restartReason",
+    "restartable",
+    "safeLevels",
+    "unchecked",
+    "warpsAfter",
+    "warpsBefore",
+  ]);
+  assertEquals([sum.kernel, sum.level, sum.reason, sum.restartable], ["block_sum", "loop", "", true]);
+  assertEquals(sum.safeLevels, ["loop", "block", "slice", "whole"]);
+  assertEquals(Object.keys(sum.boundUs), ["loop", "block", "slice", "whole"]);
+  assertEquals(sum.boundUs.whole, null);
 });
 
 Deno.test("ptx rewrite writes a module that takes the gate", async () => {
   const dir = await Deno.makeTempDir({ prefix: "calypte-ptx-" });
   try {
     const file = path.join(dir, "out.ptx");
-    const { code, err } = await calypte("ptx", "rewrite", BUILTIN, "-o", file);
-    assertEquals([code, err], [0, "4 of 4 kernels rewritten to level block\n"]);
-    assertMatch(await Deno.readTextFile(file), /calypte\d*_gate/);
+    const { code, err } = await calypte("ptx", "rewrite", REDUCTION, "-o", file);
+    assertEquals(code, 0);
+    assertEquals(
+      err,
+      "3 of 3 kernels rewritten: 2 to level loop, 1 to level block\n" +
+        `${REDUCTION}:170: early_return: no more than block: it has no loop\n`,
+    );
+    const loop = await Deno.readTextFile(file);
+    assertMatch(loop, /calypte\d*_gate/);
+    assertMatch(loop, /calypte\d*_period/);
     assertEquals((await calypte("ptx", "rewrite", BUILTIN, "-o", path.join(dir, "no", "out.ptx"))).code, 2);
     await Deno.writeTextFile(file, "nonsense");
     const bad = await calypte("ptx", "report", file);
@@ -116,6 +191,20 @@ Deno.test("ptx rewrite writes a module that takes the gate", async () => {
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
+});
+
+Deno.test("ptx rewrite --level goes no higher, and speaks of what stays below", async () => {
+  const block = await calypte("ptx", "rewrite", REDUCTION, "-o", "-", "--level", "block");
+  assertEquals(block.err, "3 of 3 kernels rewritten: 3 to level block\n");
+  assertMatch(block.out, /calypte\d*_gate/);
+  assert(!/calypte\d*_period/.test(block.out));
+  const slice = await calypte("ptx", "rewrite", ATOMICS, "-o", "-", "--level", "slice");
+  assertMatch(
+    slice.err,
+    /^2 of 4 kernels rewritten: 2 to level slice\n\S+:73: in_turn: no more than whole: .+\n\S+ locked: .+\n$/,
+  );
+  assertMatch(slice.out, /calypte\d*_first/);
+  assert(!/calypte\d*_gate/.test(slice.out));
 });
 
 Deno.test("config check shows what a mission asks for", async () => {
@@ -144,17 +233,21 @@ Deno.test("config schema is the JSON Schema of a mission", async () => {
   assertEquals(Object.keys(JSON.parse(out).properties).includes("critical"), true);
 });
 
-Deno.test("bundle inspect shows buffers and steps, and finds a file that changed", async () => {
+Deno.test("bundle inspect shows buffers, steps and kernels, and finds a file that changed", async () => {
   const dir = await Deno.makeTempDir({ prefix: "calypte-bundle-" });
   try {
     await writeBundle(dir, "adder");
     const { code, out } = await calypte("bundle", "inspect", dir);
     assertEquals(code, 0);
     assertMatch(out, /frame +input +512 B +u8 512\n/);
-    assertEquals(
-      JSON.parse((await calypte("bundle", "inspect", dir, "--json")).out).steps[0].kernel,
-      "add_one",
-    );
+    assertMatch(out, /\nadd_one +block +block slice whole +no loop +- +\d/);
+    assertMatch(out, /\nkernels\.ptx:5: add_one: no more than block: it has no loop\n$/);
+    const json = JSON.parse((await calypte("bundle", "inspect", dir, "--json")).out);
+    assertEquals(json.steps[0].kernel, "add_one");
+    const [kernel, ...others] = json.kernels;
+    assertEquals(others, []);
+    assertEquals([kernel.module, kernel.kernel, kernel.level], ["kernels.ptx", "add_one", "block"]);
+    assertEquals(kernel.safeLevels, ["block", "slice", "whole"]);
     await Deno.writeFile(path.join(dir, "sample.out"), new Uint8Array(512));
     const bad = await calypte("bundle", "inspect", dir);
     assertEquals(bad.code, 2);
@@ -162,6 +255,23 @@ Deno.test("bundle inspect shows buffers and steps, and finds a file that changed
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
+});
+
+Deno.test("bundle inspect knows which parameters lead to the same buffer, where ptx report does not", async () => {
+  const dir = new URL("../../examples/bundles/obstacle-detector", import.meta.url).pathname;
+  const { kernels } = JSON.parse((await calypte("bundle", "inspect", dir, "--json")).out);
+  const [report] = (await calypte("ptx", "report", "--json", path.join(dir, kernels[0].module))).out
+    .split("\n").map((line) => JSON.parse(line || "null"));
+  const alone = new Map<string, { level: string }>(
+    report.kernels.map((k: { kernel: string }) => [k.kernel, k]),
+  );
+  const better = kernels.filter((k: { kernel: string; level: string }) =>
+    k.level === "loop" && alone.get(k.kernel)?.level === "block"
+  );
+  assert(better.length > 0);
+  for (const { disjoint } of better) assert(disjoint.length > 0);
+  const { out } = await calypte("bundle", "inspect", dir);
+  assertMatch(out, / loop because what \S+ leads to is no buffer of \S+/);
 });
 
 Deno.test("status fails with 1 and says where it asked when no agent answers", async () => {

@@ -18,10 +18,11 @@ function libraryExists(): boolean {
 const ignore = !libraryExists() && (Deno.env.get("CI") ?? "") === "";
 const MAIN = new URL("../../agent/main.ts", import.meta.url).pathname;
 
-function command(...args: string[]): Deno.Command {
+/** Nothing is kept below the folder of whoever runs the tests. */
+function command(args: string[], cache = "off"): Deno.Command {
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--quiet", "--no-prompt", MAIN, ...args],
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", CALYPTE_CACHE: cache },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -29,7 +30,7 @@ function command(...args: string[]): Deno.Command {
 }
 
 async function calypte(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const { code, stdout, stderr } = await command(...args).output();
+  const { code, stdout, stderr } = await command(args).output();
   const decoder = new TextDecoder();
   return { code, out: decoder.decode(stdout), err: decoder.decode(stderr) };
 }
@@ -115,7 +116,7 @@ nativeTest("a stateful bundle sees its units in order", async ({ file, dir }) =>
 }, { stateful: true, mapOutput: "{ jsonl: out/map.jsonl }" });
 
 nativeTest("run on the simulator serves its status, ends on SIGTERM and sums up", async ({ file }) => {
-  const child = command("run", file, "--backend", "sim", "--json").spawn();
+  const child = command(["run", file, "--backend", "sim", "--json"]).spawn();
   const lines = child.stderr.pipeThrough(new TextDecoderStream());
   let url: string | undefined;
   let said = "";
@@ -145,6 +146,27 @@ nativeTest("run on the simulator serves its status, ends on SIGTERM and sums up"
   assert(summary.critical.detector.requests > 0);
   assertEquals(summary.events.leaseExpired, 0);
 }, { listen: "127.0.0.1:0" });
+
+nativeTest("run keeps rewritten kernels for the next run, where it may", async ({ file, dir }) => {
+  const run = async (cache: string) => {
+    const args = ["run", file, "--backend", "sim", "--for", "50ms", "--json"];
+    const { code, stdout, stderr } = await command(args, cache).output();
+    const err = new TextDecoder().decode(stderr);
+    assertEquals(code, 0, err);
+    return { err, units: JSON.parse(new TextDecoder().decode(stdout)).background.map.units };
+  };
+  const cache = path.join(dir, "cache");
+  const names = () => [...Deno.readDirSync(cache)].map(({ name }) => name).sort();
+  assert((await run(cache)).units >= 0);
+  const made = names();
+  assert(made.length > 0);
+  const before = made.map((name) => Deno.statSync(path.join(cache, name)).mtime?.getTime());
+  await run(cache);
+  assertEquals(names(), made);
+  assertEquals(made.map((name) => Deno.statSync(path.join(cache, name)).mtime?.getTime()), before);
+  const { err } = await run(path.join(file, "below a file"));
+  assertEquals(err.split("rewritten kernels are not kept").length, 2, err);
+});
 
 nativeTest(
   "run without a GPU says on its first line that it simulates, or fails if the GPU was asked for",

@@ -1,11 +1,11 @@
 /**
  * Which actions can happen next in the protocol of docs/PREEMPTION.md? A state machine for the checker beside it.
  *
- * One action is one access to shared memory. The processes: workers (two threads each on entering, one behind that),
+ * One action is one access to shared memory. The processes: workers (of each the thread 0, which decides for its block),
  * the background stream (waits, entry number, one launch for each step), and scripts: critical tasks, lease, dispatcher.
  *
- * Left out: weak memory (memory is sequentially consistent here, so neither fences nor the order in which the
- * hardware performs the loads of one thread is checked), `pause` (it is read and written like `hold`), level `slice`
+ * Left out: weak memory (memory is sequentially consistent here, so fences are not checked; only what a worker reads on
+ * entering comes in any order), `pause` (it is read and written like `hold`), level `slice`
  * (it is launched like `whole`), time, statistics, and numbers that wrap. Actions that touch only what nobody else will
  * ever write are not interleaved: whoever has one does it first, alone. That loses no behaviour, because they commute with
  * all others. A worker's record is written and read by that worker only, so its accesses are part of the action ahead.
@@ -24,6 +24,7 @@
 
 import {
   ABANDON_LABELS,
+  ALL_READ,
   ASK_LABELS,
   At,
   CLOSED,
@@ -31,9 +32,11 @@ import {
   COUNT,
   ENTRY,
   GATE,
+  GATE_READS,
   GENERATION,
   GRANTED,
   HIGH_WORDS,
+  LAST_READ,
   LAUNCH_N,
   LEFT,
   LEFT_IN_ENTRY,
@@ -43,22 +46,19 @@ import {
   MEANT,
   MIRROR,
   NEXT,
-  NOT_MINE,
   PC,
+  READ,
   type Read,
   READ_LABELS,
-  READ_MASK,
   READS,
   RECORD_NEXT,
   RUN_LABELS,
-  SAW_CLOSED,
   SHUT,
   SOMEONE_LEFT,
   STEP_LABELS,
   STORED,
   STREAM,
   Stream,
-  THREAD,
   THREAD_WORD,
   TICKET,
   UNIT_ENDED,
@@ -136,81 +136,72 @@ export class Model extends Surroundings {
     return this.instance.totals[this.stepOfLaunch()]!;
   }
 
-  /** Rule 1: each thread reads for itself, and a barrier gathers what they found. */
+  /** Rule 1: thread 0 reads and decides for its worker. */
   protected entering(w: number, o: number, changing: number, local: boolean): boolean {
-    let acted = false;
-    for (let t = 0; t < 2 && !(local && acted); t++) {
-      const at = this.from[o + THREAD + t]! & READ_MASK;
-      if (at === READS) continue;
-      const read = this.reads[at]!;
-      const isLocal = WRITERS[read] !== 0 && (changing & WRITERS[read]) === 0;
-      if (local !== isLocal) continue;
-      acted = true;
-      this.act(READ_LABELS[w]![read]!, () => {
-        this.threadReads(o, t, read);
-        const both = (this.s[o + THREAD]! & READ_MASK) === READS &&
-          (this.s[o + THREAD + 1]! & READ_MASK) === READS;
-        if (both) this.gather(w, o);
-        else if (!this.has("thread 0 alone notices a gate closed on entering")) this.sortThreads(o);
+    const read = (what: Read, bit: number) => {
+      const isLocal = WRITERS[what] !== 0 && (changing & WRITERS[what]) === 0;
+      if (local !== isLocal) return false;
+      this.act(READ_LABELS[w]![what]!, () => {
+        this.s[o + READ]! |= bit;
+        this.threadReads(w, o, what);
       });
+      return true;
+    };
+    if (this.from[o + READ] === ALL_READ) return read(LAST_READ, 0);
+    let acted = false;
+    for (const [i, what] of READS.entries()) {
+      const bit = 1 << i;
+      if ((this.from[o + READ]! & bit) === 0 && !(local && acted)) acted = read(what, bit) || acted;
     }
     return acted;
   }
 
-  protected threadReads(o: number, t: number, read: Read): void {
-    const s = this.s, at = o + THREAD + t;
-    const word = read === "word" ? s[WORD]! : s[o + THREAD_WORD + t]!;
-    if (read === "word") s[o + THREAD_WORD + t] = word;
-    const step = this.stepOfLaunch();
+  protected threadReads(w: number, o: number, read: Read): void {
+    const s = this.s, step = this.stepOfLaunch();
+    if (read === "word") s[o + THREAD_WORD] = s[WORD]!;
+    const word = s[o + THREAD_WORD]!;
     const notMine = (read === "word" && word % this.steps !== step && !this.has("no step check")) ||
-      (read === "granted" && Math.floor(word / this.steps) >= s[GRANTED]! &&
-        !this.has("no granted check")) ||
+      (read === "word" && Math.floor(word / this.steps) >= s[GRANTED]! && !this.has("no granted check")) ||
       (read === "stored" && s[STORED + step] !== s[LAUNCH_N] && !this.has("no check of the stored workers"));
+    // What else it reads changes nothing.
+    if (notMine) {
+      s[o + NEXT] = this.totalOfLaunch();
+      return this.end(o);
+    }
     const closed = (read === "gate 0-3" && (s[GATE]! & LOW_WORDS) !== 0) ||
-      (read === "gate 4-7" && (s[GATE]! & HIGH_WORDS) !== 0) || (read === "control" && s[LEFT] === s[ENTRY]);
-    // What is read behind the first obstacle changes nothing.
-    if (notMine) s[at] = READS | NOT_MINE;
-    else if (closed) s[at] = READS | SAW_CLOSED;
-    else s[at]!++;
+      (read === "gate 4-7" && (s[GATE]! & HIGH_WORDS) !== 0) ||
+      ((read === "control" || read === LAST_READ) && s[LEFT] === s[ENTRY]);
+    if (closed) {
+      s[o + CLOSED] = 1;
+      s[o + READ]! |= GATE_READS;
+    }
+    if (s[o + READ] !== ALL_READ) return;
+    const again = this.steps === 1 && !this.has("left is not read again behind the step word");
+    if (again && read !== LAST_READ && s[o + CLOSED] === 0) return;
+    this.decide(w, o);
   }
 
-  /** Threads are alike, so only one order of their two states is kept. */
-  protected sortThreads(o: number): void {
-    const s = this.s, a = o + THREAD, b = o + THREAD_WORD;
-    if (s[a]! < s[a + 1]! || (s[a] === s[a + 1] && s[b]! <= s[b + 1]!)) return;
-    [s[a], s[a + 1]] = [s[a + 1]!, s[a]!];
-    [s[b], s[b + 1]] = [s[b + 1]!, s[b]!];
-  }
-
-  protected gather(w: number, o: number): void {
-    const s = this.s, found = [s[o + THREAD]!, s[o + THREAD + 1]!];
-    const passes = found.map((f, t) =>
-      f === READS && (this.decidesLate() || this.nextOf(w, o, t) < this.totalOfLaunch())
-    );
-    if (passes[0] && passes[1]) {
+  protected decide(w: number, o: number): void {
+    const s = this.s, next = this.nextOf(w, o);
+    if (s[o + CLOSED] === 0 && (this.decidesLate() || next < this.totalOfLaunch())) {
       s[o + PC] = At.Begin;
       return;
     }
-    if (passes[0] !== passes[1] && this.has("threads decide alone on entering")) {
-      this.fail("a virtual block starts with half of its threads");
-    }
-    const t = found.indexOf(READS | SAW_CLOSED);
-    const noticed = this.has("thread 0 alone notices a gate closed on entering") ? t === 0 : t >= 0;
-    s[o + NEXT] = t >= 0 ? this.nextOf(w, o, t) : this.totalOfLaunch();
+    const noticed = s[o + CLOSED] !== 0;
+    s[o + NEXT] = noticed ? next : this.totalOfLaunch();
     if (noticed && !this.has("leaving does not stick")) s[o + PC] = At.EnterLeft;
     else this.end(o);
   }
 
-  /** Whether a thread without work passes the barrier, and sees only behind it that it has none. */
+  /** Whether a worker without work begins, and sees only then that it has none. */
   protected decidesLate(): boolean {
-    return this.has("next looked up behind the barrier") || this.has("finished workers counted") ||
-      this.has("records reset, no generations");
+    return this.has("finished workers counted") || this.has("records reset, no generations");
   }
 
-  protected nextOf(w: number, o: number, t: number): number {
+  protected nextOf(w: number, o: number): number {
     const s = this.s;
     if (this.has("records reset, no generations")) return s[o + RECORD_NEXT]!;
-    if (s[o + GENERATION] === s[o + THREAD_WORD + t]) return s[o + RECORD_NEXT]!;
+    if (s[o + GENERATION] === s[o + THREAD_WORD]) return s[o + RECORD_NEXT]!;
     return this.has("first blocks do not lie a run apart") ? w : w * this.run;
   }
 
@@ -219,17 +210,10 @@ export class Model extends Surroundings {
     if (this.has("records reset, no generations") && w === 0 && s[COMPLETED] === 0) {
       for (let v = 0; v < MAX_WORKERS; v++) s[WORKERS + v * WORKER_BYTES + RECORD_NEXT] = v;
     }
-    const next = this.nextOf(w, o, 0);
-    if (next !== this.nextOf(w, o, 1)) {
-      this.fail("the threads of a block disagree about its next virtual block");
-    }
-    const word = s[o + THREAD_WORD]!, isBack = s[o + GENERATION] === word;
-    if (next < this.totalOfLaunch() && word !== s[o + THREAD_WORD + 1]) {
-      this.fail("the threads of a block disagree about the step word");
-    }
+    const next = this.nextOf(w, o), word = s[o + THREAD_WORD]!, isBack = s[o + GENERATION] === word;
     s[o + NEXT] = s[o + RECORD_NEXT] = next;
     if (!this.has("the step word is not stored on beginning")) s[o + GENERATION] = word;
-    s[o + THREAD] = s[o + THREAD + 1] = s[o + THREAD_WORD + 1] = 0;
+    s[o + COUNT] = 0;
     if (next < this.totalOfLaunch()) {
       s[o + PC] = isBack && this.has("a worker that comes back draws") ? At.Draw : At.Run;
     } else if (this.has("finished workers counted")) s[o + PC] = At.Add;
@@ -298,6 +282,11 @@ export class Model extends Surroundings {
     if (goesOn) s[o + NEXT] = next;
     else s[o + SHUT] = this.shut();
     s[o + PC] = goesOn ? At.Run : checkpoint;
+    if (goesOn || s[LAUNCH_N]! * this.run < this.totalOfLaunch()) return;
+    // The first runs were all there is.
+    s[o + NEXT] = this.totalOfLaunch();
+    if (!this.has("who was dealt the rest does not store it")) s[o + RECORD_NEXT] = this.totalOfLaunch();
+    s[o + PC] = At.Add;
   }
 
   protected look(o: number, closed: boolean, then: At): void {

@@ -11,16 +11,13 @@ export type Mistake =
   | "records reset, no generations"
   | "finished workers counted"
   | "no check of the stored workers"
-  | "stored workers read ahead of granted"
   | "leaving does not stick"
-  | "thread 0 alone notices a gate closed on entering"
+  | "left is not read again behind the step word"
   | "completed never reset"
   | "completed reset behind the step word"
   | "worker 0 moves the step on"
-  | "threads decide alone on entering"
   | "gate read before the whole block has ended"
   | "records start as zeros"
-  | "next looked up behind the barrier"
   | "ticket never reset"
   | "ticket reset behind the step word"
   | "the end of a unit does not stick"
@@ -35,6 +32,7 @@ export type Mistake =
   | "runs are drawn without their length"
   | "first blocks do not lie a run apart"
   | "a run goes on beyond the total"
+  | "who was dealt the rest does not store it"
   | "an abandoned block is counted"
   | "an abandoned block is taken for done"
   | "an abandoned block is not stored"
@@ -44,7 +42,7 @@ export type Mistake =
 export type Op =
   | { op: "close" | "open"; gateWord: number }
   | { op: "await"; mirror: number }
-  | { op: "store"; step: number; workers: number }
+  | { op: "store"; step: number; workers: number; idle?: boolean } // idle: while no launch is under way
   | { op: "grant"; units: number }
   | { op: "enqueue"; items: readonly number[] };
 
@@ -100,20 +98,21 @@ export const SOMEONE_LEFT = 10,
   TICKET = 17,
   SCRIPTS = 18,
   QUEUE = SCRIPTS + MAX_SCRIPTS;
-export const WORKERS = QUEUE + MAX_QUEUE, WORKER_BYTES = 10;
+export const WORKERS = QUEUE + MAX_QUEUE, WORKER_BYTES = 8;
 export const STATE_BYTES = WORKERS + MAX_WORKERS * WORKER_BYTES;
 
 // Within a worker. SHUT: who had the gate closed when the worker's last run of blocks ended, and has not opened it since.
-// CLOSED: what a checkpoint has seen so far, be it the one in a block or the one behind it.
+// READ: which reads of entering are done, a bit for each; behind it COUNT, the blocks run in this launch.
+// CLOSED: what a look at the gate has seen so far, on entering, in a block or behind one.
 export const PC = 0,
   NEXT = 1,
   SHUT = 2,
-  THREAD = 3,
-  THREAD_WORD = 5,
-  CLOSED = 7,
-  GENERATION = 8,
-  RECORD_NEXT = 9;
-export const COUNT = THREAD; // blocks run in this launch; the threads have entered when it begins
+  READ = 3,
+  COUNT = READ,
+  THREAD_WORD = 4,
+  CLOSED = 5,
+  GENERATION = 6,
+  RECORD_NEXT = 7;
 
 export enum At {
   Ended,
@@ -149,9 +148,13 @@ export enum Stream {
   Launch,
 }
 
-// A thread that enters: which read is next, and what it has found.
-export const READS = 6, READ_MASK = 7, NOT_MINE = 8, SAW_CLOSED = 16;
-export type Read = "word" | "granted" | "stored" | "gate 0-3" | "gate 4-7" | "control";
+/** What thread 0 reads on entering: all at once, in any order. `granted` comes with the step word, in one load. */
+export const READS = ["word", "stored", "gate 0-3", "gate 4-7", "control"] as const;
+/** Behind those, in a job of one step: whether a unit has ended meanwhile. */
+export const LAST_READ = "left again";
+export type Read = typeof READS[number] | typeof LAST_READ;
+export const ALL_READ = (1 << READS.length) - 1;
+export const GATE_READS = 0b11100;
 
 export const LOW_WORDS = 0b011, HIGH_WORDS = 0b100, LEFT_IN_ENTRY = 0b1000;
 export const WRITES_GRANTED = 0b1000, WRITES_STORED = 0b10000; // beside a bit for each gate word
@@ -160,11 +163,11 @@ export const LEFT_UNDONE = 1, UNIT_ENDED = 2;
 /** Which scripts' writes a read can notice; 0: it can notice what workers write. */
 export const WRITERS: Readonly<Record<Read, number>> = {
   "word": 0,
-  "granted": WRITES_GRANTED,
   "stored": WRITES_STORED,
   "gate 0-3": LOW_WORDS,
   "gate 4-7": HIGH_WORDS,
   "control": 0,
+  "left again": 0,
 };
 
 // Labels are made once: a new string for each action would take much of the checker's time.
@@ -184,5 +187,5 @@ export const RUN_LABELS = WORKER_NUMBERS.map((w) =>
   [...Array(256).keys()].map((v) => `worker ${w}: Run ${v}`)
 );
 export const READ_LABELS = WORKER_NUMBERS.map((w) => (
-  Object.fromEntries(Object.keys(WRITERS).map((read) => [read, `worker ${w}: thread reads ${read}`]))
+  Object.fromEntries(Object.keys(WRITERS).map((read) => [read, `worker ${w}: reads ${read}`]))
 ));

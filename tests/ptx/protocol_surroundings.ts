@@ -21,7 +21,6 @@ import {
   PC,
   QUEUE,
   RAN,
-  type Read,
   RECORD_NEXT,
   SCRIPTS,
   SHUT,
@@ -50,7 +49,6 @@ export abstract class Surroundings {
   protected readonly steps: number;
   /** Blocks of a run. */
   protected readonly run: number;
-  protected readonly reads: readonly Read[];
   protected readonly scripts: readonly (readonly Op[])[];
   protected readonly labels: readonly (readonly string[])[];
   protected readonly willWrite: readonly (readonly number[])[];
@@ -61,9 +59,6 @@ export abstract class Surroundings {
     this.mistakes = new Set(mistakes);
     this.steps = instance.totals.length;
     this.run = instance.run ?? 1;
-    this.reads = this.has("stored workers read ahead of granted")
-      ? ["word", "stored", "granted", "gate 0-3", "gate 4-7", "control"]
-      : ["word", "granted", "stored", "gate 0-3", "gate 4-7", "control"];
     this.scripts = Object.values(instance.scripts);
     this.labels = Object.entries(instance.scripts).map(([name, ops]) =>
       ops.map((op) => `${name}: ${Object.values(op).join(" ")}`)
@@ -155,6 +150,7 @@ export abstract class Surroundings {
   protected script(i: number): void {
     const op = this.scripts[i]![this.from[SCRIPTS + i]!];
     if (!op || (op.op === "await" && this.from[MIRROR]! < op.mirror)) return;
+    if (op.op === "store" && op.idle && this.from[STREAM]! >= Stream.Launch) return;
     this.act(this.labels[i]![this.from[SCRIPTS + i]!]!, () => {
       const s = this.s;
       s[SCRIPTS + i]!++;

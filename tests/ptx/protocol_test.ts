@@ -19,12 +19,12 @@ function closeAndOpen(gateWord: number, times = 1): Op[] {
   return Array.from({ length: times }, (): Op[] => [close(gateWord), { op: "open", gateWord }]).flat();
 }
 
-/** The dispatcher waits for a step word, and only then changes N. */
-function changeWorkers(stepWord: number, workers: number): Op[] {
+/** The dispatcher waits for a step word, and only then changes N; with `idle`, between launches. */
+function changeWorkers(stepWord: number, workers: number, idle = false): Op[] {
   return [
     { op: "await", mirror: stepWord },
-    { op: "store", step: 0, workers },
-    { op: "store", step: 1, workers },
+    { op: "store", step: 0, workers, idle },
+    { op: "store", step: 1, workers, idle },
   ];
 }
 
@@ -111,30 +111,48 @@ const GRANTED_ANY_TIME: Instance = {
     dispatcher: [
       { op: "grant", units: 1 },
       enqueue(entry(3, 0)),
-      ...changeWorkers(2, 2),
+      ...changeWorkers(2, 2, true),
       { op: "grant", units: 2 },
       enqueue(entry(2, 0)),
     ],
   },
 };
-
-const MORE_ANY_TIME: Instance = {
+// And a closing besides, so that workers of both numbers may have a part in one unit.
+const GRANTED_AND_CLOSED: Instance = {
   ...GRANTED_ANY_TIME,
-  workers: 2,
-  queue: [entry(2, 0), entry(2, 0)],
+  totals: [4],
+  entrySteps: [0],
+  resident: 1,
   scripts: {
+    ...TASK_A_ONCE,
     dispatcher: [
       { op: "grant", units: 1 },
-      enqueue(entry(2, 0)),
-      ...changeWorkers(2, 3),
+      enqueue(entry(3, 0), entry(3, 0)),
+      ...changeWorkers(1, 2, true),
       { op: "grant", units: 2 },
-      enqueue(entry(3, 0)),
+      enqueue(entry(2, 0), entry(2, 0)),
+    ],
+  },
+};
+const MORE_AND_CLOSED: Instance = {
+  ...GRANTED_AND_CLOSED,
+  workers: 2,
+  queue: [entry(2, 0)],
+  scripts: {
+    ...TASK_A_ONCE,
+    dispatcher: [
+      { op: "grant", units: 1 },
+      enqueue(entry(2, 0), entry(2, 0)),
+      ...changeWorkers(1, 3, true),
+      { op: "grant", units: 2 },
+      enqueue(entry(3, 0), entry(3, 0)),
     ],
   },
 };
 
 const RUNS: Instance = { ...BASE, totals: [7, 3], workers: 2, queue: Array(2).fill(entry(2, 1)), run: 2 };
-const ABANDONED: Instance = { ...BASE, totals: [4, 2], resident: 2, abandons: true };
+const DEALT: Instance = { ...BASE, totals: [3, 2] };
+const ABANDONED: Instance = { ...BASE, totals: [4, 2], abandons: true };
 const RUNS_ABANDONED: Instance = {
   ...RUNS,
   totals: [7],
@@ -179,7 +197,7 @@ function assertHolds(instance: Instance, minStates: number, ...mistakes: Mistake
 }
 
 Deno.test("three workers and two steps get done exactly once, wherever a critical task closes the gate", () => {
-  const { actions } = assertHolds(ONE_LEAVE, 400_000);
+  const { actions } = assertHolds(ONE_LEAVE, 200_000);
   for (const worker of [0, 1, 2]) {
     for (const leave of ["EnterLeft", "Left"]) {
       assert(actions.has(`worker ${worker}: ${leave}`), `${worker} ${leave}`);
@@ -192,19 +210,19 @@ Deno.test("seven virtual blocks get drawn by two workers, kept over two leaves, 
 });
 
 Deno.test("nothing changes if two workers at most are resident together and the gate closes twice", () => {
-  assertHolds(TWO_LEAVES, 500_000);
+  assertHolds(TWO_LEAVES, 200_000);
 });
 
 Deno.test("two critical tasks with a gate word each do not open each other's", () => {
-  assertHolds(TWO_TASKS, 1_000_000);
+  assertHolds(TWO_TASKS, 400_000);
 });
 
 Deno.test("a lease that ends beside a critical task holds background until it is renewed", () => {
-  assertHolds(LEASE_RENEWED, 1_000_000);
+  assertHolds(LEASE_RENEWED, 400_000);
 });
 
 Deno.test("a lease that ends for good ends every launch, and no virtual block starts behind it", () => {
-  const { ends, completeEnds } = assertHolds(LEASE_ENDED, 400_000);
+  const { ends, completeEnds } = assertHolds(LEASE_ENDED, 200_000);
   assertGreater(ends, completeEnds, "the lease never ended ahead of the unit");
 });
 
@@ -213,7 +231,7 @@ Deno.test("a unit with fewer workers starts while entries with the old number ar
 });
 
 Deno.test("a unit with more workers starts while entries with the old number are queued and under way", () => {
-  assertHolds(MORE_WORKERS, 50_000);
+  assertHolds(MORE_WORKERS, 40_000);
 });
 
 Deno.test("two units that are granted together get done one behind the other", () => {
@@ -221,7 +239,7 @@ Deno.test("two units that are granted together get done one behind the other", (
 });
 
 Deno.test("no worker of a job with one step goes on to its next unit within a launch", () => {
-  assertHolds(ONE_STEP, 400_000);
+  assertHolds(ONE_STEP, 200_000);
 });
 
 Deno.test("a whole step that is queued once the mirror says so runs exactly once, in its turn", () => {
@@ -229,15 +247,17 @@ Deno.test("a whole step that is queued once the mirror says so runs exactly once
 });
 
 Deno.test("surplus entries do nothing", () => {
-  assertHolds(SURPLUS, 20_000);
+  assertHolds(SURPLUS, 10_000);
 });
 
 Deno.test("nothing runs wrongly even if granted is raised while launches are under way", () => {
   assertHolds(GRANTED_ANY_TIME, 20_000);
+  assertHolds({ ...GRANTED_AND_CLOSED, resident: 2 }, 400_000);
+  assertHolds({ ...MORE_AND_CLOSED, resident: 2 }, 60_000);
 });
 
 Deno.test("runs of two blocks get drawn and run exactly once, a last one of one block too", () => {
-  assertHolds(RUNS, 20_000);
+  assertHolds(RUNS, 10_000);
 });
 
 Deno.test("a block that is abandoned is run again and counted once, however the gate stands by then", () => {
@@ -249,7 +269,11 @@ Deno.test("a block that is abandoned is run again and counted once, however the 
 });
 
 Deno.test("a run that is abandoned in its second block goes on with that one, over two leaves", () => {
-  assertHolds(RUNS_ABANDONED, 400_000);
+  assertHolds(RUNS_ABANDONED, 200_000);
+});
+
+Deno.test("runs of three workers and two steps get done, wherever they are abandoned", () => {
+  assertHolds({ ...ABANDONED, totals: [7, 5], run: 2 }, 100_000);
 });
 
 Deno.test("a unit with fewer workers starts behind one in which runs were abandoned", () => {
@@ -277,19 +301,17 @@ const MISTAKES: readonly [Mistake, Instance, string][] = [
   ["records reset, no generations", SURPLUS, "virtual block 0 of step 1 runs twice"],
   ["records start as zeros", SURPLUS, TWICE],
   ["finished workers counted", LEFT_ONCE, "step 0 is said to be done, and is not"],
-  // Drawing begins at an N that nobody has confirmed: with fewer workers in truth, the block between is nobody's.
-  ["no check of the stored workers", GRANTED_ANY_TIME, NOT_DONE],
+  // Drawing begins at an N that nobody has confirmed: with fewer workers in truth, a block is drawn under both numbers.
+  ["no check of the stored workers", GRANTED_AND_CLOSED, "virtual block 3 of step 0 runs twice"],
   // With more workers in truth, the last one's first block is drawn by another.
-  ["no check of the stored workers", MORE_ANY_TIME, "virtual block 2 of step 0 runs twice"],
-  ["stored workers read ahead of granted", MORE_ANY_TIME, "virtual block 2 of step 0 runs twice"],
+  ["no check of the stored workers", MORE_AND_CLOSED, "virtual block 2 of step 0 runs twice"],
   ["leaving does not stick", ONE_LEAVE, GOES_ON],
-  ["thread 0 alone notices a gate closed on entering", ONE_LEAVE, GOES_ON],
   ["completed never reset", SURPLUS, "more is counted as completed than there is"],
   ["ticket never reset", LEFT_ONCE_LONG, NOT_DONE],
   ["worker 0 moves the step on", SURPLUS, "step 0 is said to be done, and is not"],
-  ["threads decide alone on entering", ONE_LEAVE, "a virtual block starts with half of its threads"],
   ["gate read before the whole block has ended", ONE_LEAVE, BEHIND_GATE],
   ["the end of a unit does not stick", ONE_STEP_SHORT, NEXT_UNIT],
+  ["left is not read again behind the step word", ONE_STEP_SHORT, NEXT_UNIT],
   ["the end of a unit sticks behind the step word", ONE_STEP_SHORT, NEXT_UNIT],
   ["drawing begins at 0", LEFT_ONCE, TWICE],
   ["a worker that comes back draws", LEFT_ONCE, NOT_DONE],
@@ -305,6 +327,7 @@ const MISTAKES: readonly [Mistake, Instance, string][] = [
   ["runs are drawn without their length", RUNS, "virtual block 2 of step 0 runs twice"],
   ["first blocks do not lie a run apart", RUNS, "virtual block 1 of step 0 runs twice"],
   ["a run goes on beyond the total", RUNS, "virtual block 7 of step 0 does not exist"],
+  ["who was dealt the rest does not store it", DEALT, TWICE],
   ["an abandoned block is counted", ABANDONED, "a worker that leaves completes the step"],
   // In the place of the block that it lost, a worker runs the next one, which is another's.
   ["an abandoned block is taken for done", ABANDONED, "virtual block 3 of step 0 runs twice"],
@@ -316,7 +339,7 @@ const MISTAKES: readonly [Mistake, Instance, string][] = [
 
 for (const [mistake, instance, expected] of MISTAKES) {
   const again = MISTAKES.find(([m]) => m === mistake)?.[1] !== instance;
-  const name = instance === MORE_ANY_TIME
+  const name = instance === MORE_AND_CLOSED
     ? `${mistake}, a unit with more workers`
     : again
     ? `${mistake}, with a worker alone`
@@ -332,7 +355,6 @@ for (const [mistake, instance, expected] of MISTAKES) {
 const SECOND_LOCKS: readonly [Mistake, string][] = [
   ["completed reset behind the step word", "more is counted as completed than there is"],
   ["ticket reset behind the step word", "a worker draws from a counter that is about to be reset"],
-  ["next looked up behind the barrier", "the threads of a block disagree about its next virtual block"],
 ];
 
 for (const [mistake, expected] of SECOND_LOCKS) {

@@ -2,8 +2,12 @@
 
 import { assert, assertEquals } from "../assert.ts";
 import {
+  CALYPTE_LOOP_PARAMS,
   CALYPTE_PARAMS,
+  CALYPTE_SLICE_PARAMS,
+  divisionBy,
   kernelParams,
+  type Level,
   parseModule,
   ptxasRegisters,
   reportModule,
@@ -21,15 +25,24 @@ function mustAssemble(text: string, arch?: string): void {
   assert(result?.ok, result?.messages);
 }
 
+/** With every kernel at this level at most; `overlap` false: no two parameters lead to the same memory. */
+function at(level: Level, text: string, overlap = true) {
+  const names = reportModule(text, "x").map(({ kernel }) => kernel);
+  const levels = new Map(names.map((name) => [name, level] as const));
+  return rewriteModule(text, { file: "x", levels, overlap: () => overlap });
+}
+
 for (const name of FIXTURES) {
-  Deno.test({
-    name: `${name}: rewritten, it assembles for sm_80, sm_87 and sm_90`,
-    ignore: noPtxas !== undefined,
-    fn: () => {
-      const { text } = rewriteModule(fixture(name), { file: name });
-      for (const arch of ["sm_80", "sm_87", "sm_90"]) mustAssemble(text, arch);
-    },
-  });
+  for (const level of ["loop", "block", "slice"] as const) {
+    Deno.test({
+      name: `${name}: rewritten to ${level}, it assembles for sm_80, sm_87 and sm_90`,
+      ignore: noPtxas !== undefined,
+      fn: () => {
+        const { text } = at(level, fixture(name), false);
+        for (const arch of ["sm_80", "sm_87", "sm_90"]) mustAssemble(text, arch);
+      },
+    });
+  }
 }
 
 Deno.test({
@@ -42,12 +55,53 @@ Deno.test({
   },
 });
 
-Deno.test("the added parameters come behind the kernel's own, in the order of the contract", () => {
-  const { text } = rewriteModule(fixture("elementwise"), { file: "x" });
-  const before = kernelParams(fixture("elementwise")).get("scale") ?? [];
-  const after = kernelParams(text).get("scale") ?? [];
-  assertEquals(after.slice(0, before.length), before);
-  assertEquals(after.slice(before.length).map((p) => ({ name: p.name, type: p.type })), [...CALYPTE_PARAMS]);
+for (
+  const [level, added] of [
+    ["loop", CALYPTE_LOOP_PARAMS],
+    ["block", CALYPTE_PARAMS],
+    ["slice", CALYPTE_SLICE_PARAMS],
+  ] as const
+) {
+  Deno.test(`level ${level}: the added parameters come behind the kernel's own, in the order of the contract`, () => {
+    const { text } = at(level, fixture("reduction"));
+    const before = kernelParams(fixture("reduction")).get("block_sum") ?? [];
+    const after = kernelParams(text).get("block_sum") ?? [];
+    assertEquals(after.slice(0, before.length), before);
+    assertEquals(after.slice(before.length).map(({ name, type }) => ({ name, type })), [...added]);
+  });
+}
+
+Deno.test("dividing by the grid is exact for every number of blocks that a grid may have", () => {
+  const divisors = [
+    1,
+    2,
+    3,
+    5,
+    7,
+    9,
+    10,
+    641,
+    720,
+    65535,
+    65536,
+    65537,
+    2 ** 30 - 1,
+    2 ** 30 + 1,
+    2 ** 31 - 1,
+  ];
+  for (const divisor of divisors) {
+    const { magic, shift } = divisionBy(divisor);
+    assert(magic >= 0 && magic < 2 ** 32 && shift >= 0 && shift < 32, `${divisor}`);
+    const numbers = [0, 1, divisor - 1, divisor, divisor + 1, 2 ** 30, 2 ** 31 - 2, 2 ** 31 - 1];
+    for (let k = 1n; k < 40n; k++) {
+      const multiple = Number((2n ** 31n - 1n) * k / 40n / BigInt(divisor)) * divisor;
+      numbers.push(multiple - 1, multiple, multiple + 1);
+    }
+    for (const n of numbers.filter((n) => n >= 0 && n < 2 ** 31)) {
+      const quotient = magic === 0 ? n : Number((BigInt(n) * BigInt(magic)) >> 32n) >>> shift;
+      assertEquals(quotient, Math.floor(n / divisor), `${n} / ${divisor}`);
+    }
+  }
 });
 
 Deno.test("kernels that stay whole are not touched", () => {
@@ -80,7 +134,7 @@ Deno.test("a module rewritten twice is whole or fresh, never clashing", () => {
 Deno.test("only components of the block index that the body reads are computed", () => {
   const { text } = rewriteModule(fixture("grids"), { file: "x" });
   const rows = text.slice(text.indexOf(".entry rows"));
-  assert(!rows.includes("%calypte_x") && !rows.includes("%calypte_z") && rows.includes("rem.u32 %calypte_y"));
+  assert(!rows.includes("%calypte_x") && !rows.includes("%calypte_z") && rows.includes("sub.u32 %calypte_y"));
 });
 
 Deno.test("asynchronous copies are waited for before the block gathers", () => {
@@ -96,8 +150,34 @@ Deno.test("a return in a nested scope, and one under a condition, become jumps t
     { file: "x" },
   );
   assert(text.includes("@!%p1 bra $CALYPTE_GATHER;") && text.includes("\t\tbra $CALYPTE_GATHER;"));
-  assert(text.includes("ld.param.u32 x, [calypte_grid_y];"));
+  assert(/ld\.param\.u32 %calypte_extent, \[calypte_grid_y\];\s+mov\.u32 x, %calypte_extent;/.test(text));
   if (noPtxas === undefined) mustAssemble(text);
+});
+
+Deno.test("where threads return early, every barrier counts who has returned", () => {
+  const body = "mov.u32 %r1,%tid.x; setp.eq.u32 %p1,%r1,3; @%p1 ret; bar.sync 0; @%p2 bar.sync 0; ret;";
+  const { text } = rewriteModule(kernelText(body), { file: "x" });
+  const own = text.slice(text.indexOf("$CALYPTE_BODY:"), text.indexOf("$CALYPTE_GATHER:"));
+  assert(!own.includes("bar.sync") && own.includes("@%p1 bra $CALYPTE_GATHER;"));
+  assertEquals(own.match(/barrier\.red\.and\.pred %calypte_go, 0, %calypte_done;/g)?.length, 2);
+  assert(own.includes("@%p2 barrier.red.and.pred"));
+  if (noPtxas === undefined) mustAssemble(text);
+});
+
+Deno.test("an mbarrier is given up where it was set up, before the next block sets it up again", () => {
+  const body =
+    "mov.u32 %r1,%tid.x; setp.eq.u32 %p1,%r1,0; @%p1 mbarrier.init.shared.b64 [tile+8], 1; bar.sync 0; ret;";
+  const { text } = rewriteModule(kernelText(body), { file: "x" });
+  assert(/@%calypte_live0 mbarrier\.inval\.shared\.b64 \[%calypte_mbarrier0\];/.test(text));
+  assert(text.indexOf("mbarrier.inval") > text.indexOf("$CALYPTE_GATHER:"));
+  if (noPtxas === undefined) mustAssemble(text);
+});
+
+Deno.test("only a kernel whose threads leave loops one by one takes shared memory of ours", () => {
+  const loop = (from: string) => `${from} L: shr.u32 %r1,%r1,1; setp.gt.s32 %p1,%r1,0; @%p1 bra L; ret;`;
+  const of = (body: string) =>
+    rewriteModule(kernelText(body), { file: "x" }).text.includes("calypte_given_up");
+  assertEquals([of(loop("mov.u32 %r1,%tid.x;")), of(loop("ld.param.u32 %r1,[n];"))], [true, false]);
 });
 
 Deno.test("resident blocks and threads are pinned as asked", () => {

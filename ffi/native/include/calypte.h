@@ -233,9 +233,8 @@ typedef struct calypte_io {
 } calypte_io;
 
 /*
- * A critical task or a background job. Behind this struct, in the same block of memory, lie
- * step_count calypte_step, arg_count calypte_arg, input_count and output_count calypte_io, in this
- * order and without gaps.
+ * A critical task or a background job. Behind this struct, in the same block of memory, lie step_count calypte_step,
+ * arg_count calypte_arg, input_count and output_count calypte_io, in this order and without gaps.
  */
 typedef struct calypte_work {
   uint32_t abi_version;
@@ -395,16 +394,12 @@ typedef struct calypte_event {
 
 /* The ABI of the library: compare with CALYPTE_ABI_VERSION before any other call. */
 int32_t calypte_abi_version(void);
-
 /* sizeof of the named struct, or CALYPTE_E_NOT_FOUND. `name` without the prefix, such as "snapshot". */
 int32_t calypte_layout(const char *name);
-
 /* Version text such as "0.1.0 (cuda+sim)". Copies at most capacity bytes with the NUL; returns the length of the whole text. */
 int32_t calypte_version(uint8_t *text, uint32_t capacity);
-
 /* Text of this thread's last error. Copies at most capacity bytes with the NUL; returns the length of the whole text. */
 int32_t calypte_last_error(uint8_t *text, uint32_t capacity);
-
 /* Monotonic time in ns (CLOCK_MONOTONIC). */
 uint64_t calypte_now_ns(void);
 
@@ -415,10 +410,8 @@ int32_t calypte_probe(uint32_t backend, uint32_t device_index, calypte_device *d
 
 /* Opens an engine and returns its id. Takes up to a second with cuda. */
 int32_t calypte_open(const calypte_options *options);
-
 /* Ends background, waits for critical work in flight (at most 2 s), frees everything. */
 int32_t calypte_close(int32_t engine);
-
 int32_t calypte_device_of(int32_t engine, calypte_device *device);
 
 /* Copies all features; `capacity` counts structs and must be >= CALYPTE_FEATURES. Returns how many. */
@@ -426,33 +419,27 @@ int32_t calypte_features(int32_t engine, calypte_feature *features, uint32_t cap
 
 /* Compiles PTX (text, size_bytes without a NUL). Returns a module id. sim: keeps the names of its entries only. */
 int32_t calypte_module(int32_t engine, const uint8_t *ptx, uint32_t size_bytes);
-
 /* Finds a kernel. Returns a kernel id. */
 int32_t calypte_kernel(int32_t engine, int32_t module, const char *name);
-
 /* Resources of a kernel for blocks of `threads` threads with `shared_bytes` dynamic shared memory. */
 int32_t calypte_kernel_info_of(int32_t engine, int32_t kernel, uint32_t threads, uint32_t shared_bytes,
                                calypte_kernel_info *info);
 
 /* Allocates GPU memory, filled with zero bytes, 256-byte aligned. Returns a buffer id. */
 int32_t calypte_buffer(int32_t engine, uint64_t size_bytes);
-
 /* Copies into a buffer; returns when done. */
 int32_t calypte_buffer_write(int32_t engine, int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes);
-
 /* Copies out of a buffer; returns when done. Also allowed after `ready`; slow. */
 int32_t calypte_buffer_read(int32_t engine, int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes);
-
 /* Keeps a copy of `count` frames of `frame_bytes` each. Returns a frames id. */
 int32_t calypte_frames(int32_t engine, const uint8_t *data, uint64_t frame_bytes, uint32_t count);
-
 /* Adds a critical task or a background job. Returns its id, from 0 for each kind. */
 int32_t calypte_add(int32_t engine, const uint8_t *work, uint32_t size_bytes);
 
 /*
- * Runs one request or unit by itself, without the scheduler, before `ready`: copies `input` in, runs
- * all steps, copies the output out. For verification and for measuring. `duration_ns` gets the GPU
- * time of the steps (0 on sim, where `output` is left as it is). timeout_ns 0 means 10 s.
+ * Runs one request or unit by itself, without the scheduler, before `ready`: copies `input` in, runs all steps,
+ * copies the output out. For verification and for measuring. `duration_ns` gets the GPU time of the steps (0 on sim,
+ * where `output` is left as it is). timeout_ns 0 means 10 s.
  */
 int32_t calypte_run_once(int32_t engine, uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes,
                          uint8_t *output, uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns);
@@ -469,9 +456,9 @@ int32_t calypte_check_surplus(int32_t engine, int32_t job, const uint8_t *input,
 int32_t calypte_job_step(int32_t engine, int32_t job, uint32_t step, calypte_step_info *out);
 
 /*
- * Self-tests the gate and the parked stream, runs every kernel once, uploads the graphs, starts the
- * threads (real clock). From here on critical tasks with a source receive requests; background waits
- * for a plan. What a self-test lowers is reported by calypte_features and as events.
+ * Self-tests the gate and the parked stream, runs every kernel once, uploads the graphs, starts the threads (real
+ * clock). From here on critical tasks with a source receive requests; background waits for a plan. What a self-test
+ * lowers is reported by calypte_features and as events.
  */
 int32_t calypte_ready(int32_t engine);
 
@@ -479,32 +466,29 @@ int32_t calypte_ready(int32_t engine);
 
 /* Puts a plan in force. It replaces the one before; its lease begins now. */
 int32_t calypte_set_plan(int32_t engine, const calypte_plan *plan);
-
 /* Sets (on = 1) or clears (on = 0) CALYPTE_HOLD_CALLER or CALYPTE_HOLD_SAFE_MODE. */
 int32_t calypte_hold(int32_t engine, uint32_t bits, uint32_t on);
 
 /*
- * Submits one request of a critical task, or one unit of a background job, whose source is API.
- * Copies the input. Returns the low 31 bits of its number. E_BUSY: no free slot; counted as dropped for a task.
+ * Submits one request of a critical task, or one unit of a background job, whose source is API. Copies the input.
+ * Returns the low 31 bits of its number. E_BUSY: no free slot; counted as dropped for a task.
  */
 int32_t calypte_submit(int32_t engine, uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes,
                        uint64_t sensor_ns);
 
 /*
- * Moves whole results into `data`, oldest first, as many as fit. Returns the bytes used (0: none
- * waits). E_BUFFER: the first one does not fit.
+ * Moves whole results into `data`, oldest first, as many as fit. Returns the bytes used (0: none waits). E_BUFFER:
+ * the first one does not fit.
  */
 int32_t calypte_take_results(int32_t engine, uint8_t *data, uint32_t capacity);
-
 /* Moves events, oldest first. Returns how many. */
 int32_t calypte_take_events(int32_t engine, calypte_event *events, uint32_t capacity);
-
 /* Copies the state. size_bytes must be sizeof(calypte_snapshot). E_TIMEOUT: the dispatcher did not answer within 200 ms. */
 int32_t calypte_take_snapshot(int32_t engine, calypte_snapshot *snapshot, uint32_t size_bytes);
 
 /*
- * Virtual time only: runs until `until_ns` and returns. Time starts at 0. Results and events that
- * arise are kept until taken; background stops where the results store is full, as in real time.
+ * Virtual time only: runs until `until_ns` and returns. Time starts at 0. Results and events that arise are kept
+ * until taken; background stops where the results store is full, as in real time.
  */
 int32_t calypte_sim_advance(int32_t engine, uint64_t until_ns);
 
