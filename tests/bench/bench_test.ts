@@ -9,8 +9,8 @@ const read = (name: string) => JSON.parse(Deno.readTextFileSync(new URL(name, RE
 Deno.test("the micro-benchmark runs on the simulator, and its table says so", () => {
   const report = runMicro({ backend: "sim", seed: 1, rounds: 1, stretchMs: 40 });
   assertEquals(report.latency.map(({ critical, blockUs }) => [critical, blockUs]), [
-    ...[10, 100, 1000].map((us) => ["kernel-5us", us]),
-    ...[10, 100, 1000].map((us) => ["chain-60", us]),
+    ...[10, 100, 1000, 10, 100, 1000, 10000].map((us) => ["kernel-5us", us]),
+    ...[10, 100, 1000, 10, 100, 1000, 10000].map((us) => ["chain-60", us]),
   ]);
   for (const { aloneUs, besideUs } of report.latency) {
     assert(aloneUs.count > 5 && besideUs.count > 5, "every stretch holds requests");
