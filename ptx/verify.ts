@@ -110,24 +110,37 @@ class KernelVerifier {
     const { pair, report } = this;
     const { body } = walk;
     const known = (register: string) =>
-      register === roles.next ? 17n : register === roles.count ? 2n : roles.idle.has(register) ? 0n : undefined;
+      register === roles.next
+        ? 17n
+        : register === roles.count
+        ? 2n
+        : roles.idle.has(register)
+        ? 0n
+        : undefined;
     const records = checkOrder(trees.enter, "enter", body, known, report);
     checkOrder(trees.gather, "gather", body, known, report).forEach((event) => records.add(event));
     for (const tree of ports.values()) checkOrder(tree, "body", body, known, report);
     const agreed = findAgreed([trees.enter, trees.gather], (event) => records.has(event));
     checkBarriers(walk, agreed, roles, report);
     const bodies = this.#bodies();
-    const shares = sharesMemory(bodies, this.module.items.some((i) => i.kind === "variable" && i.space === ".shared"));
+    const shares = sharesMemory(
+      bodies,
+      this.module.items.some((i) => i.kind === "variable" && i.space === ".shared"),
+    );
     const copies = bodies.some(({ opcode, modifiers }) => opcode === "cp" && modifiers[0] === ".async");
     new HardwareChecker(walk, trees, ports, report).check(roles, shares, copies);
 
-    const checkpoints = findCheckpoints(ports, body, report);
+    const checkpoints = findCheckpoints(ports, body, roles, report);
     new PortChecker(walk, ports, report).check(trees, roles, checkpoints);
     if (pair.level !== "loop") {
-      if (checkpoints.length > 0) report(pair.after.line, "A kernel at level block has no checkpoints in its body");
+      if (checkpoints.length > 0) {
+        report(pair.after.line, "A kernel at level block has no checkpoints in its body");
+      }
       return;
     }
-    if (checkpoints.length === 0) report(pair.after.line, "A kernel at level loop has a checkpoint in its body");
+    if (checkpoints.length === 0) {
+      report(pair.after.line, "A kernel at level loop has a checkpoint in its body");
+    }
     const loop = new LoopChecker(trees, roles, trials, report, body);
     loop.checkAll(checkpoints);
     if (roles.gathering?.operation === ".or") loop.checkMeeting(trees.gather, trees.gatherLine);
@@ -154,12 +167,16 @@ class KernelVerifier {
       !body.counterparts.has(i) && used(i).some((name) => name === "%ctaid" || name === "%nctaid")
     );
     if (reader !== undefined) {
-      report(pair.after.line, `A function that it calls reads the block index, at line ${reader.line} of the original`);
+      report(
+        pair.after.line,
+        `A function that it calls reads the block index, at line ${reader.line} of the original`,
+      );
     }
     const isDynamic = this.module.items.some((item) =>
       item.kind === "variable" && item.space === ".shared" && item.linkage.includes(".extern")
     );
-    const shared = (of: Callable) => (of.body ?? []).filter((s) => s.kind === "variable" && s.space === ".shared").length;
+    const shared = (of: Callable) =>
+      (of.body ?? []).filter((s) => s.kind === "variable" && s.space === ".shared").length;
     if (isDynamic && shared(pair.after) > shared(pair.before)) {
       report(pair.after.line, "Shared memory was added in front of dynamic shared memory");
     }
@@ -169,7 +186,9 @@ class KernelVerifier {
   #bodies(): Instruction[] {
     const functions = new Map(
       this.module.items.flatMap((item) =>
-        item.kind === "function" && !isKernel(item) && item.body !== undefined ? [[item.name, item] as const] : []
+        item.kind === "function" && !isKernel(item) && item.body !== undefined
+          ? [[item.name, item] as const]
+          : []
       ),
     );
     const found: Instruction[] = [];

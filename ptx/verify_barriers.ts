@@ -9,10 +9,10 @@ import type { Instruction } from "./ast.ts";
 import type { Roles } from "./verify_block.ts";
 import type { Walk } from "./verify_flow.ts";
 import type { Report } from "./verify_module.ts";
-import { isBlockBarrier, isPlainBarrier } from "./verify_names.ts";
+import { isBlockBarrier, isLaneMeeting, isPlainBarrier } from "./verify_names.ts";
 import type { Event } from "./verify_terms.ts";
 import { type Node, pathsOf } from "./verify_tree.ts";
-import { findUniformity, type Uniformity } from "./verify_uniform.ts";
+import { findUniformity, regionOf, type Uniformity } from "./verify_uniform.ts";
 
 /**
  * Loads that give all threads of a block the same: those of the worker's record, which no other worker writes. That a
@@ -29,7 +29,12 @@ export function findAgreed(trees: readonly Node[], isRecord: (event: Event) => b
 }
 
 /** Gives the uniformity of the rewritten body back. */
-export function checkBarriers(walk: Walk, agreed: ReadonlySet<Instruction>, roles: Roles, report: Report): Uniformity {
+export function checkBarriers(
+  walk: Walk,
+  agreed: ReadonlySet<Instruction>,
+  roles: Roles,
+  report: Report,
+): Uniformity {
   const { body, before, after } = walk;
   const uniformity = findUniformity(after, parametersOf(body.pair.after), agreed);
   for (const block of after.blocks) {
@@ -61,8 +66,28 @@ export function checkBarriers(walk: Walk, agreed: ReadonlySet<Instruction>, role
       report(line, "Some threads may have returned ahead of this barrier, and it does not count them");
     }
   });
+  checkLanes(walk, alone, report);
   checkGathering(walk, roles, isCounted, kinds.some((k) => kindOf(k) === ".or"), report);
   return uniformity;
+}
+
+/** A lane that has returned is not waited for; one that waits where the block gathers is. */
+function checkLanes({ before, body }: Walk, { splits }: Uniformity, report: Report): void {
+  for (const index of splits) {
+    const block = before.blocks[index];
+    const join = before.blocks[before.join[index] ?? -1];
+    const [first, second] = join?.instructions ?? [];
+    const isLast = join?.index === before.exit ||
+      (second === undefined && ["ret", "exit"].includes(first?.opcode ?? ""));
+    if (block === undefined || !isLast) continue;
+    for (const inside of regionOf(before, block)) {
+      const met = before.blocks[inside]?.instructions.find(isLaneMeeting);
+      const line = met === undefined ? undefined : body.counterparts.get(met)?.line;
+      if (line !== undefined) {
+        report(line, "Lanes may have returned ahead of this, where their warp works together");
+      }
+    }
+  }
 }
 
 function kindOf(replacement: unknown): ".and" | ".or" | undefined {

@@ -10,7 +10,7 @@ import type { Report } from "./verify_module.ts";
 import { play } from "./verify_play.ts";
 import { type Event, startsIn } from "./verify_terms.ts";
 import { type Node, pathsOf } from "./verify_tree.ts";
-import { type Change, Trials } from "./verify_trial.ts";
+import type { Change, Trials } from "./verify_trial.ts";
 import {
   CONTROL,
   ENTRY,
@@ -169,17 +169,36 @@ export function checkEnter(trees: Trees, roles: Roles, trials: Trials): void {
     const seen = new Map([[0, words([change])]]);
     const one = `If thread 0 alone sees that ${what}, nobody begins`;
     trials.check(enter, enterLine, one, { seen }, { to: "return", changes: leaves });
-    decideTogether(trees, roles, trials, `Threads decide together, though only one sees that ${what}`, change);
+    decideTogether(
+      trees,
+      roles,
+      trials,
+      `Threads decide together, though only one sees that ${what}`,
+      change,
+    );
     const foreign = `A worker whose turn it is not leaves alone what it finds, though ${what}`;
     const memory = changed(change, [STORED, WORKERS + 1, 4]);
     trials.check(enter, enterLine, foreign, { memory }, { to: "return", changes: [] });
   }
+  // In a job of one step, the step word that was read may be the next unit's, whose blocks another launch must run.
+  const one = parametersOf({ steps: 1 });
+  const late = { parameters: one, atFence: words([[CONTROL + 4, ENTRY, 4]]) };
+  const rule = "In a job of one step, a worker looks at left once more behind the step word";
+  const ended: Change[] = [[CONTROL + 4, ENTRY, 4]];
+  trials.check(enter, enterLine, rule, late, { to: "return", changes: ended });
+  trials.check(enter, enterLine, rule, { parameters: one }, { to: "body", changes: FRESH });
   const word = [CONTROL + 16, STEP_WORD + 1n, 8] as const;
   decideTogether(trees, roles, trials, "Threads decide together, though one sees another step word", word);
 }
 
 /** What one thread sees, the block goes by, or none of it does. */
-function decideTogether({ enter, enterLine }: Trees, { next }: Roles, trials: Trials, rule: string, change: Change): void {
+function decideTogether(
+  { enter, enterLine }: Trees,
+  { next }: Roles,
+  trials: Trials,
+  rule: string,
+  change: Change,
+): void {
   for (const thread of [3, 9]) {
     const { arrivals, problem } = play(enter, trials.prefix, { seen: new Map([[thread, words([change])]]) });
     const [first] = arrivals;
@@ -259,6 +278,9 @@ export function checkGather({ gather, gatherLine }: Trees, roles: Roles, trials:
     [MIRROR, word, 8],
   ];
   check("Whoever completes a step moves step_word on", { memory: last }, "return", done(STEP_WORD + 1n));
+  const dealtLast = { ...dealt, memory: changed([CONTROL + 32, TOTAL - COMPLETED, 4]) };
+  const all = [...done(STEP_WORD + 1n), rest];
+  check("Whoever completes a step moves step_word on, though nobody drew", dealtLast, "return", all);
   const unit: Change[] = [...done(BigInt(UNIT + 1) << 16n), [CONTROL + 4, ENTRY, 4]];
   check(
     "Whoever completes a unit stores left",

@@ -39,7 +39,7 @@ export interface Body {
   readonly repeated: ReadonlyMap<Instruction, Instruction>;
 }
 
-/** Inserted instructions that mention no name, all behind the original's last. */
+/** Inserted instructions that mention no name, all ahead of the original's first or behind its last. */
 const NAMELESS = new Set(["bar", "barrier", "fence", "cp", "wgmma", "ret"]);
 
 /** Undefined where the two bodies do not fit together; then it has reported why. */
@@ -87,7 +87,7 @@ class Aligner {
         this.#list(old.body, statement.body, false);
         at++;
       } else if (old !== undefined && this.#standsFor(old, statement)) at++;
-      else this.#inserted(statement, old, isTop && old === undefined);
+      else this.#inserted(statement, old, isTop);
     }
     const missing = before[at];
     if (missing === undefined || this.#failed) return;
@@ -129,6 +129,10 @@ class Aligner {
     const known = this.#axes.get(axis) ?? register;
     if (known !== register) {
       this.report(at.line, `%ctaid${axis} comes from ${register} here and from ${known} elsewhere`);
+    }
+    const other = [...this.#axes].find(([a, r]) => a !== axis && r === register);
+    if (other !== undefined) {
+      this.report(at.line, `%ctaid${axis} comes from ${register}, which stands for %ctaid${other[0]}`);
     }
     this.#axes.set(axis, known);
   }
@@ -188,11 +192,14 @@ class Aligner {
     return isSame(rest(old), rest(now)) ? { kind: "strip", limit } : undefined;
   }
 
-  #inserted(statement: Statement, old: Statement | undefined, isBehind: boolean): void {
+  #inserted(statement: Statement, old: Statement | undefined, isTop: boolean): void {
     const { line } = statement;
+    const isBehind = isTop && old === undefined;
+    const isAhead = isTop && this.#originals.size === 0;
     const names = mentioned(statement);
     const expected = old === undefined ? "the end" : `${describe(old)} of line ${old.line}`;
-    const isNameless = statement.kind === "instruction" && isBehind && NAMELESS.has(statement.opcode);
+    const isNameless = statement.kind === "instruction" && (isBehind || isAhead) &&
+      NAMELESS.has(statement.opcode);
     const isCopy = statement.kind === "instruction" && this.#isOfStrip(statement);
     if (!names.some((name) => this.#isOurs(name)) && !isNameless && !isCopy) {
       return this.#fail(line, `Expected ${expected} of the original, found ${describe(statement)}`);

@@ -9,7 +9,7 @@ import type { Roles, Trees } from "./verify_block.ts";
 import type { Walk } from "./verify_flow.ts";
 import type { Report } from "./verify_module.ts";
 import { namesIn, numberOf } from "./verify_names.ts";
-import { type Event, evaluate, type Values } from "./verify_terms.ts";
+import { evaluate, type Event, type Values } from "./verify_terms.ts";
 import { type Node, type Path, pathsOf } from "./verify_tree.ts";
 
 interface Kept {
@@ -50,10 +50,15 @@ export class HardwareChecker {
         this.report(gatherLine, "Asynchronous copies must be waited for before the block gathers");
       }
       if (shares && (path.end.to === "original" || path.end.to === "port") && barrier < 0) {
-        this.report(gatherLine, "A barrier must keep the shared memory of one virtual block apart from the next one's");
+        this.report(
+          gatherLine,
+          "A barrier must keep the shared memory of one virtual block apart from the next one's",
+        );
       }
       // A block that is given up ends, and its mbarriers with it.
-      if (path.end.to === "original" || path.end.to === "port") kept.forEach((k) => this.#checkGivenUp(events, k, barrier));
+      if (path.end.to === "original" || path.end.to === "port") {
+        kept.forEach((k) => this.#checkGivenUp(events, k, barrier));
+      }
     }
     for (const tree of [enter, gather]) {
       for (const path of pathsOf(tree)) this.#checkBegin(path, roles, kept);
@@ -62,7 +67,8 @@ export class HardwareChecker {
       for (const path of pathsOf(tree)) {
         if (path.end.to !== "return") continue;
         const events = eventsOf(path);
-        const isDone = !multiplies || events.some((e) => isWait(e, "wgmma.wait_group.sync.aligned") && waitsForAll(e));
+        const isDone = !multiplies ||
+          events.some((e) => isWait(e, "wgmma.wait_group.sync.aligned") && waitsForAll(e));
         if (!isDone) this.report(port.line, "Products must have ended before their block is given up");
         if (copies && !events.some((e) => isWait(e, "cp.async.wait_all"))) {
           this.report(port.line, "Asynchronous copies must have ended before their block is given up");
@@ -111,29 +117,47 @@ export class HardwareChecker {
     const offset = item?.offset === undefined ? 0n : numberOf(item.offset);
     const paths = pathsOf(tree);
     const [only] = paths;
-    if (only === undefined || paths.length > 1 || only.steps.length > 0 || offset === undefined) return undefined;
+    if (only === undefined || paths.length > 1 || only.steps.length > 0 || offset === undefined) {
+      return undefined;
+    }
     const value = (name: string, guard: boolean) =>
       evaluate(only.end.registers.get(name) ?? { kind: "constant", value: 0n }, valuesOf(base, init, guard));
     const names = [...only.end.registers.keys()];
-    const live = names.find((name) => value(name, true) === 1n && value(name, false) === (init.guard === undefined ? 1n : undefined));
+    const live = names.find((name) =>
+      value(name, true) === 1n && value(name, false) === (init.guard === undefined ? 1n : undefined)
+    );
     const address = names.find((name) => value(name, true) === ADDRESS + offset);
     return live === undefined || address === undefined ? undefined : { init, live, address };
   }
 
   #checkGivenUp(events: readonly Event[], { live, address }: Kept, barrier: number): void {
     const at = events.findIndex((e) => {
-      if (e.instruction.opcode !== "mbarrier" || e.guard?.kind !== "start" || e.guard.register !== live) return false;
-      const values = (value: bigint): Values => ({ ...NONE, start: (name) => name === address ? value : undefined });
+      if (e.instruction.opcode !== "mbarrier" || e.guard?.kind !== "start" || e.guard.register !== live) {
+        return false;
+      }
+      const values = (value: bigint): Values => ({
+        ...NONE,
+        start: (name) => name === address ? value : undefined,
+      });
       return e.address !== undefined && evaluate(e.address, values(ADDRESS)) === ADDRESS;
     });
     if (at < 0 || barrier < 0 || at < barrier) {
-      this.report(this.trees.gatherLine, "An mbarrier must be given up behind the barrier where the block gathers");
+      this.report(
+        this.trees.gatherLine,
+        "An mbarrier must be given up behind the barrier where the block gathers",
+      );
     }
   }
 }
 
 const unknown = () => undefined;
-const NONE: Values = { start: unknown, parameter: unknown, special: unknown, variable: unknown, result: unknown };
+const NONE: Values = {
+  start: unknown,
+  parameter: unknown,
+  special: unknown,
+  variable: unknown,
+  result: unknown,
+};
 
 function valuesOf(base: string, init: Instruction, guard: boolean): Values {
   const holds = guard !== (init.guard?.negated ?? false);

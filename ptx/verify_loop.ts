@@ -11,7 +11,7 @@ import type { Report } from "./verify_module.ts";
 import { type Arrival, type Outcome, play } from "./verify_play.ts";
 import { startsIn } from "./verify_terms.ts";
 import { type Node, pathsOf } from "./verify_tree.ts";
-import { type Change, type Trials } from "./verify_trial.ts";
+import type { Change, Trials } from "./verify_trial.ts";
 import { CONTROL, GIVEN_UP, openMemory, PERIOD, RECORD } from "./verify_world.ts";
 
 export interface Checkpoint {
@@ -44,6 +44,7 @@ const LEAVING: readonly Change[] = [
 export function findCheckpoints(
   ports: ReadonlyMap<Instruction, Node>,
   body: Body,
+  { next, count }: Roles,
   report: Report,
 ): Checkpoint[] {
   const found: Checkpoint[] = [];
@@ -59,7 +60,7 @@ export function findCheckpoints(
       if (end.to === "gather") ends.add("gather");
       else if (end.at !== undefined && body.replaced.get(end.at)?.kind === "barrier") ends.add(end.at);
     }
-    const own = [...asked].filter((name) => name.startsWith(prefix));
+    const own = [...asked].filter((name) => name.startsWith(prefix) && name !== next && name !== count);
     const [budget] = own;
     const together = paths.some(({ steps }) => steps.some(({ kind }) => kind === "barrier"));
     const [meeting] = ends;
@@ -203,6 +204,11 @@ export class LoopChecker {
       return;
     }
     this.#checkBegin(gone, 0n, port.line, "nobody has given up");
+    const first = this.trees.enter;
+    const begun = play(first, this.trials.prefix, { memory: changed([GIVEN_UP, 1, 4]) });
+    if (begun.problem === undefined && begun.memory.get(GIVEN_UP) !== 0n) {
+      this.report(this.trees.enterLine, "given_up must be 0 where a worker begins");
+    }
     const registers = this.#registers(checkpoint, SPENT);
     const to = meeting === "gather" ? "gather" as const : "body" as const;
     const gives = (rule: string, memory: Map<number, bigint>, clock: number, changes: readonly Change[]) => {
@@ -230,10 +236,10 @@ export class LoopChecker {
       gives(`A thread gives up where ${what}, and says so`, changed(change), 0, [[GIVEN_UP, 1, 4]]);
     }
     gives("A thread gives up where another has", changed([GIVEN_UP, 1, 4]), OTHER_CLOCK, []);
-    const [first] = CLOSINGS;
-    if (first !== undefined) {
+    const [closing] = CLOSINGS;
+    if (closing !== undefined) {
       const rule = "A thread that is not drawn by the clock goes on";
-      const situation = { memory: changed(first.change), clock: OTHER_CLOCK, registers };
+      const situation = { memory: changed(closing.change), clock: OTHER_CLOCK, registers };
       this.trials.check(tree, port.line, rule, situation, {
         to: "body",
         changes: [],

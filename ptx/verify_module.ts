@@ -48,7 +48,14 @@ const VERSION_OF_INSERTED = 7.4;
 const ADDED: Readonly<Record<KernelPair["level"], readonly (readonly [string, string])[]>> = {
   block: BLOCK,
   loop: [...BLOCK, ["period", "u32"]],
-  slice: [["first", "u32"], ["grid_x", "u32"], ["grid_y", "u32"], ["grid_z", "u32"], ["total", "u32"], ...DIVISION],
+  slice: [
+    ["first", "u32"],
+    ["grid_x", "u32"],
+    ["grid_y", "u32"],
+    ["grid_z", "u32"],
+    ["total", "u32"],
+    ...DIVISION,
+  ],
 };
 
 /** Names that a module has already. */

@@ -130,7 +130,5 @@ export function isPlainBarrier(instruction: Instruction): boolean {
 
 /** Whether lanes of one warp wait for each other there. */
 export function isLaneMeeting({ opcode, modifiers }: Instruction): boolean {
-  if (opcode === "bar" || opcode === "barrier") return modifiers.includes(".warp");
-  return ["shfl", "vote", "match", "redux", "elect", "mma", "wmma", "ldmatrix", "stmatrix", "wgmma"]
-    .includes(opcode) && modifiers.some((m) => m === ".sync");
+  return modifiers.includes(opcode === "bar" || opcode === "barrier" ? ".warp" : ".sync");
 }

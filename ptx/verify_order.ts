@@ -9,10 +9,19 @@ import type { Body } from "./verify_body.ts";
 import type { Report } from "./verify_module.ts";
 import { evaluate, type Event, type Values } from "./verify_terms.ts";
 import { type Node, type Path, pathsOf } from "./verify_tree.ts";
-import { GIVEN_UP, openMemory, parametersOf, placeOf, readFrom, specialOf, THREADS } from "./verify_world.ts";
+import { GIVEN_UP, openMemory, PARAMETERS, placeOf, readFrom, specialOf, THREADS } from "./verify_world.ts";
 
 export type Root = "enter" | "gather" | "body";
 
+const unknown = () => undefined;
+const NOTHING: Values = {
+  start: unknown,
+  parameter: unknown,
+  special: unknown,
+  variable: unknown,
+  result: unknown,
+};
+const MEMORY = openMemory();
 const OWN_PLACES = new Set(["record", "next of the record"]);
 const SYSTEM_LOADS = new Set(["entry", "left", "pause", "step_word", "mirror"]);
 
@@ -42,9 +51,13 @@ export function checkOrder(
     phases.records.forEach((event) => records.add(event));
   }
   for (const [phase, { instruction: { line } }] of written) {
-    if (read.has(phase)) report(line, "No barrier lies between thread 0's store to the record and others that read it");
+    if (read.has(phase)) {
+      report(line, "No barrier lies between thread 0's store to the record and others that read it");
+    }
     // Before the way began, all may have read which block they run.
-    if (phase === 0 && from !== "enter") report(line, "The record is written before all threads are done with it");
+    if (phase === 0 && from !== "enter") {
+      report(line, "The record is written before all threads are done with it");
+    }
   }
   return records;
 }
@@ -67,11 +80,10 @@ class PathChecker {
 
   #values(thread: number): Values {
     const { prefix } = this.body.pair;
-    const parameters = parametersOf();
     const known = (name: string) => name.startsWith(prefix) ? name.slice(prefix.length) : "";
     return {
       start: this.registers,
-      parameter: (name) => parameters.get(known(name)),
+      parameter: (name) => PARAMETERS.get(known(name)),
       special: (name) => specialOf(name, THREADS[thread] ?? [0, 0, 0], 0),
       variable: (name) => known(name) === "" ? undefined : BigInt(GIVEN_UP),
       result: (event, index) => this.#loaded[thread]?.get(event)?.[index],
@@ -88,10 +100,9 @@ class PathChecker {
       const at = evaluate(address, values);
       places.add(at === undefined ? "memory that is not known" : placeOf(Number(at)));
       if (at === undefined || event.kind !== "load") return;
-      const memory = openMemory();
       const words = Array.from(
         { length: event.words },
-        (_, i) => readFrom(memory, Number(at) + i * event.bytes, event.bytes),
+        (_, i) => readFrom(MEMORY, Number(at) + i * event.bytes, event.bytes),
       );
       if (!words.includes(undefined)) this.#loaded[thread]?.set(event, words.filter((w) => w !== undefined));
     });
@@ -103,6 +114,8 @@ class PathChecker {
     this.#checkStepWord();
     if (this.from === "enter") this.#checkEnter();
     if (this.from === "gather") this.#checkGather();
+    const { to } = this.path.end;
+    if (this.from !== "body" && (to === "original" || to === "port")) this.#checkDecided();
     for (const { event, places } of this.#steps) {
       if (isWrite(event) && !places.has("given_up")) this.#checkParty(event);
     }
@@ -220,13 +233,41 @@ class PathChecker {
     });
   }
 
+  /**
+   * No way leads to a virtual block past the decision whether to run it: the way is closed where the barrier says so, or, within
+   * a run, where runs are of one block.
+   */
+  #checkDecided(): void {
+    const barriers = this.#steps.filter(({ event: { kind, values } }) =>
+      kind === "barrier" && values.length > 0
+    );
+    const isDecided = barriers.some(({ event }) => {
+      const says = event.instruction.modifiers.includes(".and") ? 0n : 1n;
+      return this.#isShut({ ...NOTHING, result: (of) => of === event ? says : undefined });
+    });
+    const mask = `${this.body.pair.prefix}run_mask`;
+    const isWithinRun = this.from === "gather" &&
+      this.#isShut({ ...NOTHING, parameter: (name) => name === mask ? 0n : undefined });
+    if (isDecided || isWithinRun) return;
+    const line = this.path.end.at?.line ?? this.body.pair.after.line;
+    this.report(line, "A way leads to a virtual block past the decision whether to run it");
+  }
+
+  /** Whether what is known of these values keeps every thread away. */
+  #isShut(values: Values): boolean {
+    return this.path.steps.some((step) => {
+      if (step.kind !== "choice") return false;
+      const test = evaluate(step.condition, values);
+      return test !== undefined && (test !== 0n) !== step.holds;
+    });
+  }
+
   /** Threads but thread 0 that the way does not keep away from an event. */
   #comers(event: Event): (readonly [number, number, number])[] {
     return THREADS.slice(1).filter((thread) => {
       // Nothing but the thread's own index is known, so that only this can keep it away.
-      const unknown = () => undefined;
       const special = (name: string) => name.startsWith("%tid") ? specialOf(name, thread, 0) : undefined;
-      const values: Values = { start: unknown, parameter: unknown, special, variable: unknown, result: unknown };
+      const values: Values = { ...NOTHING, special };
       if (event.guard !== undefined && evaluate(event.guard, values) === 0n) return false;
       return this.path.steps.slice(0, this.path.steps.indexOf(event)).every((step) => {
         if (step.kind !== "choice") return true;
@@ -239,7 +280,10 @@ class PathChecker {
   #checkParty(event: Event): void {
     const [other] = this.#comers(event);
     if (other === undefined) return;
-    this.report(event.instruction.line, `Only thread 0 may do this, and thread (${other.join(", ")}) comes by, too`);
+    this.report(
+      event.instruction.line,
+      `Only thread 0 may do this, and thread (${other.join(", ")}) comes by, too`,
+    );
   }
 }
 

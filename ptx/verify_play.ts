@@ -12,8 +12,8 @@ import {
   GIVEN_UP,
   type Memory,
   openMemory,
+  PARAMETERS,
   type Parameters,
-  parametersOf,
   readFrom,
   specialOf,
   THREADS,
@@ -24,6 +24,8 @@ export interface Situation {
   readonly memory?: Memory;
   readonly parameters?: Parameters;
   readonly clock?: number;
+  /** What others write while this block is at its first fence of system scope. */
+  readonly atFence?: Memory;
   /** What one thread sees instead, until the first barrier. */
   readonly seen?: ReadonlyMap<number, Memory>;
   /** What registers hold, for all threads or by the thread's number in THREADS. */
@@ -69,6 +71,7 @@ class Play {
   readonly #touched: { address: number; thread: number }[] = [];
   #pending: (readonly [address: number, value: bigint, bytes: number, thread: number])[] = [];
   #barriers = 0;
+  #fenced = false;
 
   constructor(root: Node, readonly prefix: string, readonly situation: Situation) {
     this.#memory = new Map(situation.memory ?? openMemory());
@@ -79,7 +82,7 @@ class Play {
   }
 
   #valuesOf(thread: number, results: ReadonlyMap<Event, readonly bigint[]>): Values {
-    const { registers, parameters = parametersOf(), clock = 0 } = this.situation;
+    const { registers, parameters = PARAMETERS, clock = 0 } = this.situation;
     const known = (name: string) => name.startsWith(this.prefix) ? name.slice(this.prefix.length) : "";
     return {
       start: (register) => registers?.(register, thread),
@@ -137,6 +140,10 @@ class Play {
     const guard = event.guard === undefined
       ? 1n
       : know(evaluate(event.guard, values), "Whether this is done");
+    if (event.kind === "fence" && guard !== 0n && instruction.modifiers.includes(".sys")) {
+      if (!this.#fenced) this.situation.atFence?.forEach((value, at) => this.#memory.set(at, value));
+      this.#fenced = true;
+    }
     if (guard === 0n || event.address === undefined) return next;
     const address = Number(know(evaluate(event.address, values), "The address"));
     if (event.kind === "load") {

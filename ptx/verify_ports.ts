@@ -19,7 +19,11 @@ export class PortChecker {
     readonly report: Report,
   ) {}
 
-  check(trees: Pick<Trees, "enter"> & Partial<Trees>, roles: Roles | undefined, checkpoints: readonly Checkpoint[]): void {
+  check(
+    trees: Pick<Trees, "enter"> & Partial<Trees>,
+    roles: Roles | undefined,
+    checkpoints: readonly Checkpoint[],
+  ): void {
     const { body } = this.walk;
     const isCheckpoint = new Set(checkpoints.map(({ port }) => port));
     for (const [port, tree] of this.ports) {
@@ -42,7 +46,11 @@ export class PortChecker {
   }
 
   /** What is read in place of %nctaid has just been loaded, on every way. */
-  #checkGrid(now: Instruction, { axis, register }: { axis: string; register: string }, ends: readonly End[]): void {
+  #checkGrid(
+    now: Instruction,
+    { axis, register }: { axis: string; register: string },
+    ends: readonly End[],
+  ): void {
     const expected = `${this.walk.body.pair.prefix}grid_${axis.slice(1)}`;
     const arrivals = ends.filter(({ to, at }) => to === "original" && at === now);
     const isLoaded = arrivals.every(({ registers }) => {
@@ -64,7 +72,9 @@ export class PortChecker {
     for (const tree of trees) {
       for (const { end } of own === undefined ? [] : pathsOf(own)) {
         if (end.to !== "original" || end.at === undefined) continue;
-        const isElsewhere = tree !== own && pathsOf(tree).some((path) => path.end.to === "original" && path.end.at === end.at);
+        if (this.walk.body.replaced.get(end.at)?.kind === "barrier") continue; // where threads that gave up wait
+        const isElsewhere = tree !== own &&
+          pathsOf(tree).some((path) => path.end.to === "original" && path.end.at === end.at);
         if (isElsewhere || this.#comesDirectly(end.at)) {
           return this.report(port.line, "A way leads around the countdown of a checkpoint");
         }
@@ -81,10 +91,14 @@ export class PortChecker {
       if (term === undefined || (term.kind === "start" && term.register === name)) continue;
       // Who sets up an mbarrier notes it; who gives up says so, on the way to the others.
       const isNote = idle.has(name) && name !== gathering?.register &&
-        [...originals].some(([now, old]) => old.opcode === "mbarrier" && this.walk.after.next(now).includes(port));
+        [...originals].some(([now, old]) =>
+          old.opcode === "mbarrier" && this.walk.after.next(now).includes(port)
+        );
       const isGivingUp = name === gathering?.register && term.kind === "constant" && term.value === 1n &&
         (end.to === "gather" || this.walk.body.replaced.get(end.at ?? port)?.kind === "barrier");
-      if (!isNote && !isGivingUp) this.report(port.line, `Text in the body changes ${name}, which the worker keeps`);
+      if (!isNote && !isGivingUp) {
+        this.report(port.line, `Text in the body changes ${name}, which the worker keeps`);
+      }
     }
   }
 }

@@ -15,7 +15,7 @@ import { isBlockBarrier, isLaneMeeting, namesIn, used, written } from "./verify_
 const OWN_SPACE = /^\.(shared|local|param|const)(::|$)/;
 const ANYWHERE = "anywhere";
 const OWN = "own";
-/** Results of these are numbers, never addresses. */
+/** Results of these are numbers, not addresses. */
 const NUMBERS = new Set(["mul", "mul24", "div", "rem", "setp", "set", "popc", "clz", "bfind"]);
 
 /** What an instruction does to memory that others can see, and where: parameters and variables by name. */
@@ -75,18 +75,26 @@ export class RestartChecker {
       const space = this.#spaces.get(name);
       if (space === ".global") union.add(`variable ${name}`);
       else if (space === ".shared" || space === ".local" || space === ".const") union.add(OWN);
-      else if (space === undefined || space === ".reg") this.#roots.get(name)?.forEach((root) => union.add(root));
+      else if (space === undefined || space === ".reg") {
+        this.#roots.get(name)?.forEach((root) => union.add(root));
+      }
     }
     return union;
+  }
+
+  /** Of a number computed from these: an address that went in may come out again. */
+  #hidden(names: readonly string[]): Set<string> {
+    return new Set([...this.#union(names)].some((root) => root !== OWN) ? [ANYWHERE] : []);
   }
 
   /** What an address that an instruction computes may lie behind. */
   #rootsOf(instruction: Instruction): ReadonlySet<string> {
     const { opcode, modifiers, operands } = instruction;
     if (opcode === "call") return new Set([ANYWHERE]);
-    if (NUMBERS.has(opcode)) return new Set();
+    if (NUMBERS.has(opcode)) return this.#hidden(used(instruction));
     if (opcode === "mad") return this.#union(namesIn(operands[3]));
     const isPointer = /^\.[bus]64$/.test((opcode === "cvt" ? modifiers.at(-2) : modifiers.at(-1)) ?? "");
+    if (!isPointer && opcode === "cvt") return this.#hidden(used(instruction));
     if (!isPointer && !modifiers.some((m) => m === ".b128")) return new Set();
     if (opcode === "ld") {
       const [name = ""] = namesIn(operands[1]);
@@ -125,7 +133,9 @@ export class RestartChecker {
       case "wmma":
         return modifiers[0] === ".load" ? to("read", 1) : modifiers[0] === ".store" ? to("store", 0) : [];
       case "cp":
-        if (modifiers.includes(".bulk")) return [{ kind: "read", behind: any }, { kind: "update", behind: any }];
+        if (modifiers.includes(".bulk")) {
+          return [{ kind: "read", behind: any }, { kind: "update", behind: any }];
+        }
         return modifiers.includes(".global") ? [{ kind: "read", behind: this.#behind(operands[1]) }] : [];
       case "tex":
       case "tld4":
@@ -185,7 +195,9 @@ export class RestartChecker {
       const isUnknown = behind.has(ANYWHERE) || read.behind.has(ANYWHERE);
       const isSame = [...behind].some((root) => root !== OWN && read.behind.has(root));
       if (isUnknown || isSame) {
-        return `what it writes may be read when the block runs again, by line ${this.#lineOf(read.instruction)}`;
+        return `what it writes may be read when the block runs again, by line ${
+          this.#lineOf(read.instruction)
+        }`;
       }
     }
     return undefined;
@@ -200,7 +212,9 @@ export class RestartChecker {
     else if (meeting === "gather" || meeting === undefined) return new Set(sources.map(([, old]) => old));
     else {
       const barrier = body.originals.get(meeting);
-      last = sources.filter(([, old]) => barrier !== undefined && before.next(old).includes(barrier)).map(([, o]) => o);
+      last = sources.filter(([, old]) => barrier !== undefined && before.next(old).includes(barrier)).map((
+        [, o],
+      ) => o);
     }
     const previous = new Map<Instruction, Instruction[]>();
     for (const [, old] of sources) {
@@ -234,16 +248,25 @@ export class RestartChecker {
         return this.report(line, "Threads that gave up by themselves are missing at this barrier");
       }
       if (isLaneMeeting(at)) {
-        return this.report(line, "Lanes that gave up by themselves are missing here, where a warp works together");
+        return this.report(
+          line,
+          "Lanes that gave up by themselves are missing here, where a warp works together",
+        );
       }
       const now = body.counterparts.get(at);
       if (now !== undefined && this.walk.after.next(now).some((i) => i !== undefined && others.has(i))) {
-        return this.report(line, "Threads that gave up by themselves are missing at the next checkpoint of all");
+        return this.report(
+          line,
+          "Threads that gave up by themselves are missing at the next checkpoint of all",
+        );
       }
       for (const next of before.next(at)) {
         if (next !== undefined) start.push(next);
         else if (barrier !== undefined) {
-          return this.report(tree.kind === "end" ? line : port.line, "Not all threads come by where those wait that gave up");
+          return this.report(
+            tree.kind === "end" ? line : port.line,
+            "Not all threads come by where those wait that gave up",
+          );
         }
       }
     }

@@ -112,7 +112,9 @@ export class Forest {
     const next = this.walk.after.next(at);
     if (step === undefined) return this.#lost(at, end, "is in no form that is known here");
     if (step.kind === "end") return end("return");
-    if (step.kind === "set") return this.#from(next[0], new Map([...registers, ...step.values]), visits, answers);
+    if (step.kind === "set") {
+      return this.#from(next[0], new Map([...registers, ...step.values]), visits, answers);
+    }
     if (step.kind === "event") {
       const { event, results } = step;
       const given = results.map((name, index) => {
@@ -124,7 +126,11 @@ export class Forest {
           : { kind: "apply", operation: "select", bits: 64, signed: false, inputs: [guard, result, old] };
         return [name, value] as const;
       });
-      return { kind: "event", event, next: this.#from(next[0], new Map([...registers, ...given]), visits, answers) };
+      return {
+        kind: "event",
+        event,
+        next: this.#from(next[0], new Map([...registers, ...given]), visits, answers),
+      };
     }
     if (step.condition === undefined) return this.#from(next[0], registers, visits, answers);
     return this.#branch(at, step.condition, registers, visits, answers);

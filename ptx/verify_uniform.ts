@@ -10,6 +10,8 @@ import type { Flow, FlowBlock } from "./verify_flow.ts";
 import { isBlockBarrier, used, written } from "./verify_names.ts";
 
 export interface Uniformity {
+  /** Blocks whose last instruction threads may leave by different ways. */
+  readonly splits: ReadonlySet<number>;
   /** Blocks that only some threads may run at a time. */
   readonly apart: ReadonlySet<number>;
   /** Whether the guard of an instruction may differ between threads. */
@@ -37,6 +39,19 @@ export function findUniformity(
   agreed: ReadonlySet<Instruction> = new Set(),
 ): Uniformity {
   return new Finder(flow, parameters, agreed).find();
+}
+
+/** Blocks between a branch and where its ways meet again. */
+export function regionOf(flow: Flow, block: FlowBlock): Set<number> {
+  const join = flow.join[block.index] ?? -1;
+  const inside = new Set<number>();
+  const work = [...block.successors];
+  for (let index = work.pop(); index !== undefined; index = work.pop()) {
+    if (index === join || inside.has(index)) continue;
+    inside.add(index);
+    work.push(...flow.blocks[index]?.successors ?? []);
+  }
+  return inside;
 }
 
 class Finder {
@@ -71,7 +86,7 @@ class Finder {
         last !== undefined && block.successors.length > 1 && !split.has(index) && this.#mayDiffer(last, out)
       ) {
         split.add(index);
-        for (const inside of this.#region(block)) {
+        for (const inside of regionOf(this.flow, block)) {
           this.#apart.add(inside);
           if (reached.has(inside)) again(inside);
         }
@@ -86,20 +101,7 @@ class Finder {
         }
       }
     }
-    return { apart: this.#apart, guarded: this.#guarded };
-  }
-
-  /** Blocks between a branch and where its ways meet again. */
-  #region(block: FlowBlock): Set<number> {
-    const join = this.flow.join[block.index] ?? -1;
-    const inside = new Set<number>();
-    const work = [...block.successors];
-    for (let index = work.pop(); index !== undefined; index = work.pop()) {
-      if (index === join || inside.has(index)) continue;
-      inside.add(index);
-      work.push(...this.flow.blocks[index]?.successors ?? []);
-    }
-    return inside;
+    return { splits: split, apart: this.#apart, guarded: this.#guarded };
   }
 
   #run(block: FlowBlock): Set<string> {

@@ -62,6 +62,12 @@ export function readFrom(memory: Memory, address: number, bytes: number): bigint
 
 /** Everything open, this worker's turn, a record from an earlier step. */
 export function openMemory(): Map<number, bigint> {
+  return new Map(OPEN);
+}
+
+const OPEN = makeMemory();
+
+function makeMemory(): Memory {
   const gate = Array.from({ length: 32 }, (_, i) => [GATE + 4 * i, 0, 4] as const);
   return words([
     ...gate,
@@ -101,6 +107,9 @@ export function parametersOf(change: Readonly<Record<string, number>> = {}): Par
   const division = { magic_x: byX.magic, shift_x: byX.shift, magic_y: byY.magic, shift_y: byY.shift };
   return new Map(Object.entries({ ...all, ...division }).map(([name, value]) => [name, BigInt(value)]));
 }
+
+/** Parameters of a launch in which nothing is special. */
+export const PARAMETERS = parametersOf();
 
 /** `n / by` is `(n * magic >> 32) >> shift` for all n below 2^31, or n itself where `magic` is 0. */
 function divisor(by: number): { magic: bigint; shift: number } {

@@ -14,7 +14,10 @@ Deno.test("the micro-benchmark runs on the simulator, and its table says so", ()
   ]);
   for (const { aloneUs, besideUs } of report.latency) {
     assert(aloneUs.count > 5 && besideUs.count > 5, "every stretch holds requests");
-    assert(besideUs.p50 >= aloneUs.p50, "background makes nothing faster on the simulator");
+    assert(
+      besideUs.p50 >= 0.99 * aloneUs.p50,
+      "background makes nothing faster on the simulator, jitter apart",
+    );
   }
   assertStringIncludes(microTable(report), "Simulated GPU");
 });
