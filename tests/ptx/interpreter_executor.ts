@@ -301,6 +301,8 @@ export class Executor {
         return thread.block.index[axis];
       case "%nctaid":
         return this.launch.grid[axis];
+      case "%smid": // any, and another each time: blocks move when they are left
+        return this.launch.random(64);
       case "%clock":
         return this.launch.random(1 << 20);
       case "%globaltimer":

@@ -30,9 +30,17 @@ extern "C" __global__ void init(const unsigned *in, unsigned *values, unsigned *
   if (threadIdx.x == 0) visits[blockIdx.x] += 1;
 }
 
-// The last 16 threads return before the barrier that the others meet. CUDA allows it where the hardware does; no
-// compiler may add a barrier behind it, and so this kernel runs whole or not at all.
+// No processor has such a number, but a branch that depends on it is one that no compiler may trust when blocks run in
+// few workers: so this kernel runs whole or not at all.
+static __device__ __forceinline__ bool elsewhere() {
+  unsigned processor;
+  asm("mov.u32 %0, %%smid;" : "=r"(processor));
+  return processor >= 1u << 30;
+}
+
+// The last 16 threads return before the barrier that the others meet.
 extern "C" __global__ void cross(unsigned *values, unsigned *tally, unsigned rounds) {
+  if (elsewhere()) return;
   __shared__ unsigned row[CROSSING];
   const unsigned t = threadIdx.x;
   const unsigned i = blockIdx.x * THREADS + t;

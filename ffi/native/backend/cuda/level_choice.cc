@@ -17,7 +17,7 @@ constexpr uint64_t kTunedLossParts = 128;
 constexpr int kTuningRuns = 3;
 // A run of blocks between two looks at the gate: at most half the bound, or this long where there is none; at most so
 // many blocks, and at least so many runs for each worker.
-constexpr uint64_t kLongestRunNs = 10'000;
+constexpr uint64_t kLongestRunNs = 12'500;
 constexpr uint32_t kLongestRun = 64;
 constexpr uint64_t kLeastRuns = 2;
 constexpr uint64_t kTuningTimeoutNs = 10'000'000'000;
