@@ -57,6 +57,14 @@ export interface StepReport {
   /** Resident blocks per SM, as loaded and before rewriting. */
   blocksPerSm: number;
   blocksPerSmUntouched: number;
+  /** Why a block of it cannot be left half-way; absent: it can, or nobody asked. */
+  whyNoLoop?: string;
+  /** From here on known once the engine is ready, at levels `block` and `loop`: resident blocks. */
+  workers?: number;
+  /** Consecutive blocks that a worker runs between two looks at the gate. */
+  runBlocks?: number;
+  /** Longest time seen from closing the gate to the last worker gone; 0: not measured, as it ends soon by itself. */
+  drainNs?: number;
 }
 
 export interface LoadedWork {
@@ -266,7 +274,10 @@ export class Loader {
     const specs = level === "slice"
       ? slicesOf(spec, blocksPerSm * this.#engine.device().sms, preemptionBoundNs)
       : [spec];
-    const report = { kernel: name, level, launches: specs.length, notes, blocksPerSm, blocksPerSmUntouched };
+    const report: StepReport = {
+      ...{ kernel: name, level, launches: specs.length, notes, blocksPerSm, blocksPerSmUntouched },
+      ...(kernel.whyNoLoop === undefined ? {} : { whyNoLoop: kernel.whyNoLoop }),
+    };
     return specs.map((one) => ({ spec: one, report }));
   }
 

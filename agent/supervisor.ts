@@ -11,6 +11,7 @@ import { EngineError } from "../ffi/errors.ts";
 import type { CheckpointCompiler } from "./checkpoint.ts";
 import { type Counters, createCounters } from "./counters.ts";
 import { EventLog } from "./events.ts";
+import { settleLevels } from "./levels.ts";
 import type { Logger } from "./log.ts";
 import { needsMemory } from "./memory.ts";
 import type { MetricsView } from "./metrics.ts";
@@ -79,6 +80,7 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
     undo.push(() => settle());
     await prepared.open();
     needsMemory({ file, field: "" }, "the mission as a whole", () => engine.ready());
+    settleLevels(engine, prepared.jobs, files.mission.preemptionBoundNs);
     settle = () => prepared.close(Promise.resolve());
     undo.push(() => run.stop());
     run.start();

@@ -96,6 +96,12 @@ function announce(
   const names = (works: PreparedMission["tasks"]) => works.map(({ name }) => name).join(", ") || "none";
   terminal.err(`critical: ${names(prepared.tasks)}; background: ${names(prepared.jobs)}; Ctrl-C ends it\n`);
   for (const { name, steps } of prepared.jobs) {
+    for (const { kernel, level, drainNs = 0, notes } of steps) {
+      const note = notes.at(-1);
+      if (drainNs > prepared.files.mission.preemptionBoundNs && note !== undefined) {
+        terminal.err(`${name}: ${kernel} (level ${level}): ${note}\n`);
+      }
+    }
     const whole = steps.filter((step) => step.level === "whole");
     if (whole.length > 0) {
       const [first] = whole;

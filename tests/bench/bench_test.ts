@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "../assert.ts";
 import { microTable, runMicro } from "../../bench/micro.ts";
 import { quantilesOf, randomOf, shuffled } from "../../bench/statistics.ts";
+import { geometricMean, type SemanticsRow } from "../../bench/semantics.ts";
 import { fnv1a } from "../../bench/session.ts";
 
 const RESULTS = new URL("../../bench/results/h200-2026-11-22/", import.meta.url);
@@ -53,14 +54,20 @@ Deno.test("the README quotes what the results hold", () => {
   const { requests, misses, response } = survey.summary.critical["obstacle-detector"];
   const sum = (key: string) =>
     identity.perJob.reduce((total: number, job: Record<string, number>) => total + job[key]!, 0);
-  const rowOf = (critical: string, blockUs: number) =>
-    micro.latency.find((r: { critical: string; blockUs: number }) =>
-      r.critical === critical && r.blockUs === blockUs
-    );
+  type Row = { critical: string; level: string; blockUs: number };
+  const rowOf = (critical: string, blockUs: number, level = "block") =>
+    micro.latency.find((r: Row) => r.critical === critical && r.blockUs === blockUs && r.level === level);
+  const beside = (level: string, ...blockUs: number[]) =>
+    `p50 ${blockUs.map((b) => us(rowOf("kernel-5us", b, level).besideUs.p50)).join(", ")}`;
+  const suite: { rows: SemanticsRow[] } = read("semantics.json");
+  const total = (of: (row: SemanticsRow) => number) =>
+    suite.rows.reduce((sum, row) => sum + of(row), 0).toLocaleString("en");
+  const units = total((r) => r.undisturbed.units + r.closed.units + r.storm.units);
+  assertEquals(total((r) => r.undisturbed.wrong + r.closed.wrong + r.storm.wrong), "0");
   const costOf = (blockUs: number) =>
     micro.checkpointCost.find((r: { blockUs: number }) => r.blockUs === blockUs).ratio.toFixed(3);
-  const tiny = rowOf("kernel-5us", 10);
   const us = (value: number) => `${value.toFixed(1)} us`;
+  const tiny = rowOf("kernel-5us", 10);
   for (
     const quote of [
       `${requests} requests, ${misses} misses; response p50 ${response.p50Us} us, p99 ${
@@ -76,10 +83,17 @@ Deno.test("the README quotes what the results hold", () => {
       `p50 ${us(tiny.besideUs.p50)} against ${us(tiny.aloneUs.p50)}, p99 ${us(tiny.besideUs.p99)} against ${
         us(tiny.aloneUs.p99)
       }`,
-      `${rowOf("chain-60", 10).ratioP50.toFixed(3)} x`,
+      `${rowOf("chain-60", 10).ratioP50.toFixed(3)} x; ${
+        rowOf("chain-60", 1000, "loop").ratioP50.toFixed(3)
+      } x`,
+      `${suite.rows.length} kernels of nvcc and Triton`,
+      `${units} of ${units} units equal, bit for bit; ${
+        total((r) => r.closed.leaves + r.storm.leaves)
+      } workers`,
+      `geometric mean ${geometricMean(suite.rows)?.toFixed(3)} x`,
       `${costOf(6)} x, ${costOf(10)} x, ${costOf(50)} x`,
-      `p50 ${us(rowOf("kernel-5us", 100).besideUs.p50)} and ${us(rowOf("kernel-5us", 1000).besideUs.p50)}`,
-      `${costOf(2)} x`,
+      beside("loop", 100, 1000, 10_000),
+      beside("block", 100, 1000),
     ]
   ) assertStringIncludes(readme, quote);
 });
