@@ -7,7 +7,7 @@
  */
 
 import type { Callable, Instruction } from "./ast.ts";
-import { type Graph, type Loop, reachable } from "./cfg.ts";
+import { type Block, type Graph, type Loop, reachable } from "./cfg.ts";
 import { region } from "./divergence.ts";
 import { reads, writes } from "./registers.ts";
 
@@ -111,7 +111,7 @@ function findInLoop(
   for (const instruction of wanted) {
     const readLine = instruction.line;
     const what = changesByOthers(instruction);
-    if (what !== undefined) return { readLine, what };
+    if (what !== undefined && !isRetry(instruction, definitions, branches, loop)) return { readLine, what };
     if (instruction.opcode === "call" && reachesGlobal(instruction, callee, new Set())) {
       return { readLine, what: "a call that reads global memory" };
     }
@@ -124,6 +124,43 @@ function findInLoop(
     }
   }
   return undefined;
+}
+
+/**
+ * Whether an atomic is the compare-and-swap of a loop that tries again until it succeeds: it compares with what it found
+ * last time, and success leads out. It then fails only because another thread has succeeded, and waits for nobody.
+ */
+function isRetry(
+  { opcode, modifiers, operands }: Instruction,
+  definitions: Map<string, { instruction: Instruction }[]>,
+  branches: readonly Block[],
+  loop: Loop,
+): boolean {
+  const [found, , expected] = operands;
+  if (opcode !== "atom" || !modifiers.includes(".cas")) return false;
+  if (found?.kind !== "name" || expected?.kind !== "name") return false;
+  const updates = definitions.get(expected.name) ?? [];
+  const isKept = updates.length > 0 &&
+    updates.every(({ instruction: { opcode, operands, guard } }) =>
+      opcode === "mov" && guard === undefined && operands[1]?.kind === "name" &&
+      operands[1].name === found.name
+    );
+  return isKept && branches.some((block) => {
+    const guard = block.instructions.at(-1)?.guard;
+    const tests = definitions.get(guard?.register ?? "") ?? [];
+    const test = tests[0]?.instruction;
+    if (guard === undefined || tests.length !== 1 || test?.opcode !== "setp" || test.modifiers.length !== 2) {
+      return false;
+    }
+    const compared = test.operands.slice(1).map((o) => o.kind === "name" ? o.name : "");
+    if (!compared.includes(found.name) || !compared.includes(expected.name)) return false;
+    const [comparison] = test.modifiers;
+    if (comparison !== ".eq" && comparison !== ".ne") return false;
+    // Taken if the predicate is true, or false where it is negated; the other way goes on below.
+    const isTaken = (comparison === ".eq") !== guard.negated;
+    const onSuccess = block.successors[isTaken ? 0 : 1];
+    return onSuccess !== undefined && !loop.blocks.has(onSuccess);
+  });
 }
 
 /** Whether any of these names changes from turn to turn: in the loop, it is computed from its own earlier value. */

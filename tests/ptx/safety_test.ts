@@ -47,6 +47,10 @@ Deno.test("every kernel of the fixtures gets the level that its source says", ()
 });
 
 /** Body, level at most, and a piece of the reason; empty: nothing stands against `block`. */
+/** Up to the comparison of what was found with what was expected. */
+const SWAP = "ld.param.u64 %rd1,[p]; ld.global.u32 %r2,[%rd1]; " +
+  "L: add.u32 %r1,%r2,1; atom.global.cas.b32 %r3,[%rd1],%r2,%r1; setp.ne.u32 %p1,%r3,%r2;";
+
 const BODIES: readonly (readonly [string, string, Level, string])[] = [
   [
     "a barrier behind a branch that all threads take alike",
@@ -335,6 +339,24 @@ const BODIES: readonly (readonly [string, string, Level, string])[] = [
     "P: .callprototype _ (); call %rd1, (), P; ret;",
     "whole",
     "calls through %rd1",
+  ],
+  [
+    "a swap that is tried again with what it found",
+    `${SWAP} mov.u32 %r2,%r3; @%p1 bra L; ret;`,
+    "block",
+    "",
+  ],
+  [
+    "a swap that waits for one value",
+    `${SWAP} @%p1 bra L; ret;`,
+    "whole",
+    "its end depends on an atomic",
+  ],
+  [
+    "a swap that goes on as long as it succeeds",
+    `${SWAP} mov.u32 %r2,%r3; @!%p1 bra L; ret;`,
+    "whole",
+    "its end depends on an atomic",
   ],
   [
     "a branch to nowhere",
