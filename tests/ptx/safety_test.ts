@@ -46,11 +46,11 @@ Deno.test("every kernel of the fixtures gets the level that its source says", ()
   assertEquals(found.size, Object.keys(EXPECTED).length);
 });
 
-/** Body, level at most, and a piece of the reason; empty: nothing stands against `block`. */
 /** Up to the comparison of what was found with what was expected. */
 const SWAP = "ld.param.u64 %rd1,[p]; ld.global.u32 %r2,[%rd1]; " +
   "L: add.u32 %r1,%r2,1; atom.global.cas.b32 %r3,[%rd1],%r2,%r1; setp.ne.u32 %p1,%r3,%r2;";
 
+/** Body, level at most, and a piece of the reason; empty: nothing stands against `block`. */
 const BODIES: readonly (readonly [string, string, Level, string])[] = [
   [
     "a barrier behind a branch that all threads take alike",
