@@ -12,6 +12,7 @@
 import { type Callable, type Instruction, isKernel, type Module } from "./ast.ts";
 import { parseModule } from "./parser.ts";
 import type { Level } from "./report.ts";
+import { AloneChecker } from "./verify_alone.ts";
 import { checkBarriers, findAgreed, sharesMemory } from "./verify_barriers.ts";
 import {
   checkEnter,
@@ -121,7 +122,7 @@ class KernelVerifier {
     checkOrder(trees.gather, "gather", body, known, report).forEach((event) => records.add(event));
     for (const tree of ports.values()) checkOrder(tree, "body", body, known, report);
     const agreed = findAgreed([trees.enter, trees.gather], (event) => records.has(event));
-    checkBarriers(walk, agreed, roles, report);
+    checkBarriers(walk, agreed, roles, this.file, report);
     const bodies = this.#bodies();
     const shares = sharesMemory(
       bodies,
@@ -141,7 +142,7 @@ class KernelVerifier {
     if (checkpoints.length === 0) {
       report(pair.after.line, "A kernel at level loop has a checkpoint in its body");
     }
-    const loop = new LoopChecker(trees, roles, trials, report, body);
+    const loop = new LoopChecker(trees, roles, trials, report);
     loop.checkAll(checkpoints);
     if (roles.gathering?.operation === ".or") loop.checkMeeting(trees.gather, trees.gatherLine);
     for (const [now, replacement] of body.replaced) {
@@ -156,8 +157,11 @@ class KernelVerifier {
       if (replacement.kind === "strip") strips.check(now, replacement.limit);
     }
     const restart = new RestartChecker(this.module, walk, report);
-    const together = checkpoints.filter((c) => c.together);
-    for (const checkpoint of checkpoints) restart.check(checkpoint, together);
+    const alone = new AloneChecker(walk, checkpoints, report);
+    for (const checkpoint of checkpoints) {
+      restart.check(checkpoint);
+      if (!checkpoint.together) alone.check(checkpoint);
+    }
   }
 
   /** What a kernel's rewriting must not depend on, outside its body. */

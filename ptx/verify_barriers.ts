@@ -7,9 +7,9 @@
 
 import type { Instruction } from "./ast.ts";
 import type { Roles } from "./verify_block.ts";
-import type { Walk } from "./verify_flow.ts";
+import { flowOf, type Walk } from "./verify_flow.ts";
 import type { Report } from "./verify_module.ts";
-import { isBlockBarrier, isLaneMeeting, isPlainBarrier } from "./verify_names.ts";
+import { constantOf, isBlockBarrier, isLaneMeeting, isPlainBarrier, written } from "./verify_names.ts";
 import type { Event } from "./verify_terms.ts";
 import { type Node, pathsOf } from "./verify_tree.ts";
 import { findUniformity, regionOf, type Uniformity } from "./verify_uniform.ts";
@@ -28,16 +28,37 @@ export function findAgreed(trees: readonly Node[], isRecord: (event: Event) => b
   return loads;
 }
 
+/**
+ * Jumps of threads that have given up by themselves. What they miss on their way to the meeting makes no difference between
+ * threads behind it: there all end, or nobody has given up.
+ */
+function givingUp({ after, body }: Walk, { gathering }: Roles): Set<Instruction> {
+  const jumps = new Set<Instruction>();
+  if (gathering?.operation !== ".or" || gathering.register === undefined) return jumps;
+  for (const { instructions } of after.blocks) {
+    const last = instructions.at(-1);
+    const says = instructions.some((i) =>
+      i.opcode === "mov" && written(i).includes(gathering.register ?? "") && constantOf(i.operands[1]) === 1n
+    );
+    if (says && last?.opcode === "bra" && last.guard === undefined && !body.originals.has(last)) {
+      jumps.add(last);
+    }
+  }
+  return jumps;
+}
+
 /** Gives the uniformity of the rewritten body back. */
 export function checkBarriers(
   walk: Walk,
   agreed: ReadonlySet<Instruction>,
   roles: Roles,
+  file: string,
   report: Report,
 ): Uniformity {
-  const { body, before, after } = walk;
-  const uniformity = findUniformity(after, parametersOf(body.pair.after), agreed);
-  for (const block of after.blocks) {
+  const { body, before } = walk;
+  const flow = flowOf(body.pair.after.body, file, givingUp(walk, roles));
+  const uniformity = findUniformity(flow, parametersOf(body.pair.after), agreed);
+  for (const block of flow.blocks) {
     for (const instruction of block.instructions) {
       const replacement = body.replaced.get(instruction);
       const isOurs = walk.isInserted(instruction) ||
@@ -49,6 +70,12 @@ export function checkBarriers(
       if (uniformity.guarded.has(instruction) || instruction.guard !== undefined) {
         report(instruction.line, "An inserted barrier is met by some threads only, under a condition");
       }
+    }
+  }
+
+  for (const [now, replacement] of body.replaced) {
+    if (replacement.kind === "index" && uniformity.differing.has(now)) {
+      report(now.line, `%ctaid${replacement.axis} may differ between the threads of a block`);
     }
   }
 

@@ -256,7 +256,7 @@ export function checkGather({ gather, gatherLine }: Trees, roles: Roles, trials:
   }
 
   const counted: Change = [CONTROL + 32, 20 + COMPLETED, 4];
-  for (const ticket of [300, 0x8000_0000]) {
+  for (const ticket of [TOTAL - WORKERS, 300, 0x8000_0000]) {
     const none = drawn(ticket + WORKERS, ticket + 1);
     const memory = changed([CONTROL + 128, ticket, 4]);
     check("A worker that draws beyond the grid counts and ends", { memory }, "return", [...none, counted]);
@@ -277,11 +277,16 @@ export function checkGather({ gather, gatherLine }: Trees, roles: Roles, trials:
     [CONTROL + 16, word, 8],
     [MIRROR, word, 8],
   ];
-  check("Whoever completes a step moves step_word on", { memory: last }, "return", done(STEP_WORD + 1n));
+  for (const steps of [STEP + 2, STEP + 4]) {
+    const rule = "Whoever completes a step moves step_word on";
+    check(rule, { memory: last, change: { steps } }, "return", done(STEP_WORD + 1n));
+  }
   const dealtLast = { ...dealt, memory: changed([CONTROL + 32, TOTAL - COMPLETED, 4]) };
   const all = [...done(STEP_WORD + 1n), rest];
   check("Whoever completes a step moves step_word on, though nobody drew", dealtLast, "return", all);
   const unit: Change[] = [...done(BigInt(UNIT + 1) << 16n), [CONTROL + 4, ENTRY, 4]];
+  const dealtUnit = { ...dealtLast, change: { ...dealt.change, steps: STEP + 1 } };
+  check("Whoever completes a unit stores left, though nobody drew", dealtUnit, "return", [...unit, rest]);
   check(
     "Whoever completes a unit stores left",
     { memory: last, change: { steps: STEP + 1 } },
@@ -290,42 +295,58 @@ export function checkGather({ gather, gatherLine }: Trees, roles: Roles, trials:
   );
 }
 
-/** Where the virtual block index is tried: blocks of grids of every shape. */
-function* places(): Generator<
-  { block: number; grid: readonly [number, number, number]; at: ReadonlyMap<Axis, number> }
-> {
-  const [gx, gy] = GRID;
-  for (const grid of [GRID, [TOTAL, 1, 1], [1, TOTAL, 1], [gx, TOTAL / gx, 1]] as const) {
-    const [x, y] = grid;
-    for (const block of [7, 17, 59, gx * gy * 3 + gx * 7 + 2]) {
+interface Placed {
+  readonly block: number;
+  readonly at: ReadonlyMap<Axis, number>;
+  readonly change: Readonly<Record<string, number>>;
+  readonly rule: string;
+}
+
+/** Where the virtual block index is tried: blocks of grids of every shape, some as wide as other numbers are. */
+function* places(): Generator<Placed> {
+  const [gx] = GRID;
+  const grids = [GRID, [TOTAL, 1, 1], [1, TOTAL, 1], [gx, TOTAL / gx, 1], [WORKERS, 5, 8], [7, 5, 8], [
+    gx,
+    1,
+    TOTAL / gx,
+  ]] as const;
+  for (const [x, y, z] of grids) {
+    for (const block of [7, 59, 157]) {
       const at = new Map(
         [[".x", block % x], [".y", Math.floor(block / x) % y], [".z", Math.floor(block / (x * y))]] as const,
       );
-      yield { block, grid, at };
+      const change = { grid_x: x, grid_y: y, grid_z: z, total: x * y * z };
+      yield {
+        block,
+        at,
+        change,
+        rule: `%ctaid must be that of virtual block ${block} in a grid of ${x}, ${y}, ${z}`,
+      };
     }
   }
 }
 
 /** Whether the registers that stand for the block index hold that of the virtual block, however a block begins. */
 export function checkIndex(
-  trees: Trees,
-  { next }: Roles,
+  { enter, gather, enterLine, gatherLine }: Trees,
+  { next, count, idle }: Roles,
   trials: Trials,
   axes: ReadonlyMap<Axis, string>,
 ): void {
-  for (const { block, grid: [x, y, z], at } of places()) {
-    const change = { grid_x: x, grid_y: y, grid_z: z };
-    const rule = `%ctaid must be that of virtual block ${block} in a grid of ${x}, ${y}, ${z}`;
+  const from = (number: number) => (register: string) =>
+    register === next ? BigInt(number) : register === count || idle.has(register) ? 0n : undefined;
+  for (const { block, change, at, rule } of places()) {
     const registers = new Map([...axes].map(([axis, register]) => [register, BigInt(at.get(axis) ?? 0)]));
     const resumed = changed([RECORD, STEP_WORD, 8], [RECORD + 8, block, 4]);
-    const drawn = changed([CONTROL + 128, block - WORKERS, 4]);
-    const from = (number: number) => (register: string) => register === next ? BigInt(number) : 0n;
-    const enter = { memory: resumed, parameters: parametersOf(change) };
-    trials.check(trees.enter, trees.enterLine, rule, enter, { to: "body", registers });
-    const draws = { memory: drawn, parameters: parametersOf(change), registers: from(1) };
-    trials.check(trees.gather, trees.gatherLine, rule, draws, { to: "body", registers });
+    for (const run_mask of [0, 7]) {
+      const begun = { memory: resumed, parameters: parametersOf({ ...change, run_mask }) };
+      trials.check(enter, enterLine, rule, begun, { to: "body", registers });
+    }
+    const memory = changed([CONTROL + 128, block - WORKERS, 4]);
+    const draws = { memory, parameters: parametersOf(change), registers: from(1) };
+    trials.check(gather, gatherLine, rule, draws, { to: "body", registers });
     const runs = { parameters: parametersOf({ ...change, run_mask: 1023 }), registers: from(block - 1) };
-    trials.check(trees.gather, trees.gatherLine, rule, runs, { to: "body", registers });
+    trials.check(gather, gatherLine, rule, runs, { to: "body", registers });
   }
 }
 
@@ -336,9 +357,8 @@ export function checkSliceIndex(
   trials: Trials,
   axes: ReadonlyMap<Axis, string>,
 ): void {
-  for (const { block, grid: [x, y, z], at } of places()) {
-    const rule = `%ctaid must be that of virtual block ${block} in a grid of ${x}, ${y}, ${z}`;
-    const parameters = parametersOf({ grid_x: x, grid_y: y, grid_z: z, first: block - WORKER });
+  for (const { block, change, at, rule } of places()) {
+    const parameters = parametersOf({ ...change, first: block - WORKER });
     const registers = new Map([...axes].map(([axis, register]) => [register, BigInt(at.get(axis) ?? 0)]));
     trials.check(enter, line, rule, { parameters }, { to: "body", changes: [], registers });
   }

@@ -34,13 +34,21 @@ export interface Flow {
 
 const NOWHERE = "calypte verifier: nowhere";
 
-/** Throws PtxError where a branch leads nowhere. */
-export function flowOf(body: readonly Statement[], file: string): Flow {
+/**
+ * Throws PtxError where a branch leads nowhere.
+ *
+ * @param cut instructions that count as going nowhere, besides each `trap`
+ */
+export function flowOf(
+  body: readonly Statement[],
+  file: string,
+  cut: ReadonlySet<Instruction> = new Set(),
+): Flow {
   const traps = new Map<Instruction, Instruction>();
   const open = (statements: readonly Statement[]): Statement[] =>
     statements.map((s) => {
       if (s.kind === "scope") return { ...s, body: open(s.body) };
-      if (s.kind !== "instruction" || s.opcode !== "trap") return s;
+      if (s.kind !== "instruction" || (s.opcode !== "trap" && !cut.has(s))) return s;
       const jump: Instruction = { ...s, opcode: "bra", operands: [{ kind: "name", name: NOWHERE }] };
       traps.set(jump, s);
       return jump;

@@ -9,8 +9,9 @@ import { changed, CLOSINGS, COMPLETED_BEFORE, left, type Roles, type Trees } fro
 import type { Body } from "./verify_body.ts";
 import type { Report } from "./verify_module.ts";
 import { type Arrival, type Outcome, play } from "./verify_play.ts";
+import { constantOf } from "./verify_names.ts";
 import { startsIn } from "./verify_terms.ts";
-import { type Node, pathsOf } from "./verify_tree.ts";
+import { type End, type Node, pathsOf } from "./verify_tree.ts";
 import type { Change, Trials } from "./verify_trial.ts";
 import { CONTROL, GIVEN_UP, openMemory, PERIOD, RECORD } from "./verify_world.ts";
 
@@ -44,7 +45,7 @@ const LEAVING: readonly Change[] = [
 export function findCheckpoints(
   ports: ReadonlyMap<Instruction, Node>,
   body: Body,
-  { next, count }: Roles,
+  roles: Roles,
   report: Report,
 ): Checkpoint[] {
   const found: Checkpoint[] = [];
@@ -57,13 +58,24 @@ export function findCheckpoints(
     const ends = new Set<Instruction | "gather">();
     for (const { steps, end } of paths) {
       for (const step of steps) if (step.kind === "choice") startsIn(step.condition, asked);
-      if (end.to === "gather") ends.add("gather");
-      else if (end.at !== undefined && body.replaced.get(end.at)?.kind === "barrier") ends.add(end.at);
+      if (hasGivenUp(end, roles)) ends.add(end.to === "gather" ? "gather" : end.at ?? port);
+      else if (end.to === "gather") ends.add(port); // nobody else goes there from a checkpoint
     }
-    const own = [...asked].filter((name) => name.startsWith(prefix) && name !== next && name !== count);
+    const own = [...asked].filter((name) =>
+      name.startsWith(prefix) && name !== roles.next && name !== roles.count
+    );
     const [budget] = own;
     const together = paths.some(({ steps }) => steps.some(({ kind }) => kind === "barrier"));
     const [meeting] = ends;
+    const replacement = meeting === undefined || meeting === "gather"
+      ? undefined
+      : body.replaced.get(meeting);
+    const isMeeting = meeting === undefined || meeting === "gather" ||
+      (replacement?.kind === "barrier" && replacement.operation === ".or");
+    if (!isMeeting) {
+      report(port.line, "Who gives up by itself must wait where the others come");
+      continue;
+    }
     if (budget === undefined || own.length > 1 || ends.size > 1 || together === (meeting !== undefined)) {
       report(port.line, "What was inserted here is no checkpoint of a form that is known");
       continue;
@@ -73,13 +85,20 @@ export function findCheckpoints(
   return found;
 }
 
+/** Whether a thread says at the end of a way that it has given its block up. */
+export function hasGivenUp({ registers }: End, { gathering }: Roles): boolean {
+  const term = gathering?.operation === ".or" ? registers.get(gathering.register ?? "") : undefined;
+  return term?.kind === "constant" && term.value === 1n;
+}
+
 export class LoopChecker {
+  readonly #turns = new Map<Instruction, { count: bigint; bound: bigint }>();
+
   constructor(
     readonly trees: Trees,
     readonly roles: Roles,
     readonly trials: Trials,
     readonly report: Report,
-    readonly body: Body,
   ) {}
 
   /** What registers hold at a checkpoint; `inside` are those that earlier threads of a trial left there. */
@@ -100,19 +119,28 @@ export class LoopChecker {
     };
   }
 
-  /** Values of a strip's count and bound with which its loop goes on. */
-  #turning({ compare, tree }: Checkpoint, operand: number): bigint {
-    const bound = 5000n;
-    for (const count of [100n, 9900n]) {
-      const values = (register: string) => {
+  /** Value of a strip's count (operand 1) or bound (2) with which its loop goes on for few turns. */
+  #turning(checkpoint: Checkpoint, operand: number): bigint {
+    const known = this.#turns.get(checkpoint.port) ?? this.#findTurning(checkpoint);
+    this.#turns.set(checkpoint.port, known);
+    return operand === 1 ? known.count : operand === 2 ? known.bound : 0n;
+  }
+
+  #findTurning({ compare, tree, budget }: Checkpoint): { count: bigint; bound: bigint } {
+    const bound = constantOf(compare?.operands[2]) ?? 5000n;
+    let best = { count: bound, bound, left: -1n };
+    for (const away of [-1n, 1n, -10n, 10n]) {
+      const count = BigInt.asUintN(32, bound + away);
+      const registers = (register: string) => {
         const at = compare?.operands.findIndex((o) => o.kind === "name" && o.name === register) ?? -1;
         return at === 1 ? count : at === 2 ? bound : 1n << 20n;
       };
-      const outcome = play(tree, this.trials.prefix, { registers: values });
-      const goesOn = outcome.arrivals[0]?.end.registers.size ?? 0;
-      if (goesOn > 1) return operand === 1 ? count : bound;
+      const [arrival] = play(tree, this.trials.prefix, { registers }).arrivals;
+      // Who leaves the loop has set nothing but the result of its comparison.
+      const left = (arrival?.end.registers.size ?? 0) > 1 ? signed(arrival?.register(budget) ?? -1n) : -1n;
+      if (left > best.left) best = { count, bound, left };
     }
-    return bound;
+    return best;
   }
 
   checkAll(checkpoints: readonly Checkpoint[]): void {
@@ -127,7 +155,7 @@ export class LoopChecker {
       const after = outcome.arrivals[0]?.register(budget);
       // What little is left of a loop of strips may be for nothing: it ends.
       const most = checkpoint.compare === undefined ? 49_999n : 50_000n;
-      if (after !== undefined && signed(after) > most) {
+      if (after !== undefined && (signed(after) > most || signed(after) < 25_000n)) {
         this.report(port.line, "A loop with a checkpoint must count its turns down");
       }
       if (checkpoint.together) this.#together(checkpoint, checkpoints);
@@ -157,28 +185,27 @@ export class LoopChecker {
         registers: this.#registers(checkpoint, SPENT),
       }, { to: "body", changes: [] });
     for (const { what, change } of CLOSINGS) {
-      this.#answer(checkpoint, checkpoint, ask([change]), what, change);
+      this.#answer(checkpoint, ask([change]), what, change);
     }
     const closing = CLOSINGS[5];
     for (const other of all) {
       if (!other.together) continue;
-      this.#answer(checkpoint, other, ask([]), undefined, undefined);
+      this.#answer(other, ask([]), undefined, undefined);
       if (closing !== undefined && other !== checkpoint) {
-        this.#answer(checkpoint, other, ask([closing.change]), closing.what, closing.change);
+        this.#answer(other, ask([closing.change]), closing.what, closing.change);
       }
     }
   }
 
   #answer(
-    from: Checkpoint,
-    { tree, port, budget }: Checkpoint,
+    checkpoint: Checkpoint,
     asked: Outcome,
     what: string | undefined,
     change: Change | undefined,
   ): void {
     if (asked.problem !== undefined || asked.arrivals.some(({ end }) => end.to !== "original")) return;
-    const at = { ...from, compare: this.body.repeated.get(port), tree, budget };
-    const registers = this.#registers(at, undefined, asked.arrivals);
+    const { tree, port, budget } = checkpoint;
+    const registers = this.#registers(checkpoint, undefined, asked.arrivals);
     const memory = change === undefined ? openMemory() : changed(change);
     if (what !== undefined) {
       const rule = `At a checkpoint, a block is given up where ${what}`;
@@ -280,7 +307,7 @@ export class LoopChecker {
 
 /** Whether a countdown has begun anew, and been paid from at most once. */
 function isFresh(countdown: bigint | undefined): boolean {
-  return countdown !== undefined && signed(countdown) > -PERIOD && signed(countdown) <= PERIOD;
+  return countdown !== undefined && signed(countdown) > PERIOD / 2 && signed(countdown) <= PERIOD;
 }
 
 function signed(value: bigint): bigint {

@@ -224,6 +224,7 @@ class PathChecker {
   }
 
   #checkGather(): void {
+    this.#checkReturned();
     this.#steps.forEach((step, i) => {
       const { event, places } = step;
       const isGate = event.kind === "load" && [...places].some((p) => p.startsWith("gate") || p === "pause");
@@ -251,6 +252,17 @@ class PathChecker {
     if (isDecided || isWithinRun) return;
     const line = this.path.end.at?.line ?? this.body.pair.after.line;
     this.report(line, "A way leads to a virtual block past the decision whether to run it");
+  }
+
+  /** Where threads that have returned are counted, nobody goes on before all have. */
+  #checkReturned(): void {
+    const [first] = this.#steps.flatMap(({ event }) => event.kind === "barrier" ? [event.instruction] : []);
+    const last = this.#steps.findLast(({ event }) => event.instruction === first)?.event;
+    const isCounting = first?.modifiers.includes(".and") && last?.values[0]?.kind === "constant";
+    if (first === undefined || !isCounting || this.path.end.to === "lost") return;
+    if (!this.#isShut({ ...NOTHING, result: (of) => of === last ? 0n : undefined })) {
+      this.report(first.line, "Threads that have returned must wait until all have");
+    }
   }
 
   /** Whether what is known of these values keeps every thread away. */

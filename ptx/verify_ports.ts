@@ -8,7 +8,7 @@
 import type { Instruction } from "./ast.ts";
 import type { Roles, Trees } from "./verify_block.ts";
 import type { Walk } from "./verify_flow.ts";
-import type { Checkpoint } from "./verify_loop.ts";
+import { type Checkpoint, hasGivenUp } from "./verify_loop.ts";
 import type { Report } from "./verify_module.ts";
 import { type End, type Node, type Path, pathsOf } from "./verify_tree.ts";
 
@@ -42,7 +42,9 @@ export class PortChecker {
     for (const [now, replacement] of body.replaced) {
       if (replacement.kind === "grid") this.#checkGrid(now, replacement, ends);
     }
-    for (const { port, compare } of checkpoints) if (compare === undefined) this.#checkAround(port, all);
+    for (const { port, compare } of checkpoints) {
+      if (compare === undefined && roles !== undefined) this.#checkAround(port, all, roles);
+    }
   }
 
   /** What is read in place of %nctaid has just been loaded, on every way. */
@@ -67,12 +69,11 @@ export class PortChecker {
   }
 
   /** Every way to the loop's header leads through its countdown. */
-  #checkAround(port: Instruction, trees: readonly Node[]): void {
+  #checkAround(port: Instruction, trees: readonly Node[], roles: Roles): void {
     const own = this.ports.get(port);
     for (const tree of trees) {
       for (const { end } of own === undefined ? [] : pathsOf(own)) {
-        if (end.to !== "original" || end.at === undefined) continue;
-        if (this.walk.body.replaced.get(end.at)?.kind === "barrier") continue; // where threads that gave up wait
+        if (end.to !== "original" || end.at === undefined || hasGivenUp(end, roles)) continue;
         const isElsewhere = tree !== own &&
           pathsOf(tree).some((path) => path.end.to === "original" && path.end.at === end.at);
         if (isElsewhere || this.#comesDirectly(end.at)) {

@@ -10,7 +10,7 @@ import type { Callable, Instruction, Module } from "./ast.ts";
 import type { Flow, Walk } from "./verify_flow.ts";
 import type { Checkpoint } from "./verify_loop.ts";
 import type { Report } from "./verify_module.ts";
-import { isBlockBarrier, isLaneMeeting, namesIn, used, written } from "./verify_names.ts";
+import { namesIn, used, written } from "./verify_names.ts";
 
 const OWN_SPACE = /^\.(shared|local|param|const)(::|$)/;
 const ANYWHERE = "anywhere";
@@ -173,7 +173,7 @@ export class RestartChecker {
     return inner.map(({ kind }) => ({ kind, behind: any }));
   }
 
-  check(checkpoint: Checkpoint, together: readonly Checkpoint[]): void {
+  check(checkpoint: Checkpoint): void {
     for (const instruction of this.#done(checkpoint)) {
       for (const touch of this.#touches(instruction)) {
         const rule = touch.kind === "read" ? undefined : this.#conflict(touch);
@@ -182,7 +182,6 @@ export class RestartChecker {
         }
       }
     }
-    if (!checkpoint.together) this.#checkLanes(checkpoint, together);
   }
 
   #lineOf(old: Instruction): number {
@@ -229,46 +228,5 @@ export class RestartChecker {
       last.push(...previous.get(at) ?? []);
     }
     return done;
-  }
-
-  /** From where a thread gives up by itself, others go on to the meeting, and wait for it nowhere else. */
-  #checkLanes({ tree, port, meeting }: Checkpoint, together: readonly Checkpoint[]): void {
-    const { before, body } = this.walk;
-    const barrier = meeting === "gather" || meeting === undefined ? undefined : body.originals.get(meeting);
-    const others = new Set(together.map((c) => c.port));
-    const start = [...this.walk.exits(port, true)].flatMap((exit) =>
-      typeof exit === "string" ? [] : [body.originals.get(exit)]
-    ).filter((i) => i !== undefined && i !== barrier);
-    const seen = new Set<Instruction>();
-    for (let at = start.pop(); at !== undefined; at = start.pop()) {
-      if (seen.has(at) || at === barrier) continue;
-      seen.add(at);
-      const line = this.#lineOf(at);
-      if (isBlockBarrier(at)) {
-        return this.report(line, "Threads that gave up by themselves are missing at this barrier");
-      }
-      if (isLaneMeeting(at)) {
-        return this.report(
-          line,
-          "Lanes that gave up by themselves are missing here, where a warp works together",
-        );
-      }
-      const now = body.counterparts.get(at);
-      if (now !== undefined && this.walk.after.next(now).some((i) => i !== undefined && others.has(i))) {
-        return this.report(
-          line,
-          "Threads that gave up by themselves are missing at the next checkpoint of all",
-        );
-      }
-      for (const next of before.next(at)) {
-        if (next !== undefined) start.push(next);
-        else if (barrier !== undefined) {
-          return this.report(
-            tree.kind === "end" ? line : port.line,
-            "Not all threads come by where those wait that gave up",
-          );
-        }
-      }
-    }
   }
 }

@@ -118,8 +118,15 @@ export class StripChecker {
         const rule = stripRule({ from, bound, limit: headed, step, bits, compare, goesOnIf, left });
         if (rule !== undefined) return this.report(port.line, rule);
         const after = value(budget);
-        if (after === undefined || BigInt.asIntN(32, after) > left) {
+        const size = step < 0n ? -step : step;
+        const turns = BigInt.asUintN(bits, step < 0n ? from - headed : headed - from) / size;
+        const paid = after === undefined ? -1n : left - BigInt.asIntN(32, after);
+        // A division by multiplying may be off by one turn.
+        if (paid < turns - 2n || paid < 0n) {
           return this.report(port.line, "A strip must be paid for out of the countdown");
+        }
+        if (turns > 1n && paid - left > 2n * (paid / (turns - 1n) + 1n)) {
+          return this.report(port.line, "A strip is longer than the countdown allows");
         }
       }
     }

@@ -14,8 +14,10 @@ export interface Uniformity {
   readonly splits: ReadonlySet<number>;
   /** Blocks that only some threads may run at a time. */
   readonly apart: ReadonlySet<number>;
-  /** Whether the guard of an instruction may differ between threads. */
+  /** Instructions whose guard may differ between threads. */
   readonly guarded: ReadonlySet<Instruction>;
+  /** Instructions that read a register that may differ. */
+  readonly differing: ReadonlySet<Instruction>;
 }
 
 /** Special registers that are common to a block. */
@@ -59,6 +61,7 @@ class Finder {
   readonly #in: Set<string>[];
   readonly #apart = new Set<number>();
   readonly #guarded = new Set<Instruction>();
+  readonly #differing = new Set<Instruction>();
   readonly #calls: boolean;
 
   constructor(
@@ -101,7 +104,7 @@ class Finder {
         }
       }
     }
-    return { splits: split, apart: this.#apart, guarded: this.#guarded };
+    return { splits: split, apart: this.#apart, guarded: this.#guarded, differing: this.#differing };
   }
 
   #run(block: FlowBlock): Set<string> {
@@ -109,6 +112,7 @@ class Finder {
     for (const instruction of block.instructions) {
       const { guard } = instruction;
       if (guard !== undefined && differing.has(guard.register)) this.#guarded.add(instruction);
+      if (used(instruction).some((name) => differing.has(name))) this.#differing.add(instruction);
       const results = written(instruction);
       const isDiffering = this.#apart.has(block.index) || this.#resultDiffers(instruction, differing);
       for (const name of results) {

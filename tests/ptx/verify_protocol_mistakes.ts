@@ -195,6 +195,12 @@ export const PROTOCOL: readonly Mistake[] = [
     rule: /Who has returned must be counted at the barriers of the body and where the block gathers alike/,
   },
   {
+    what: "threads that have returned wait at one barrier of the others only",
+    of: returns_early,
+    change: drop("\t@!%calypte_go bra $CALYPTE_RETURNED;\n"),
+    rule: /Threads that have returned must wait until all have/,
+  },
+  {
     what: "one barrier does not count who has returned",
     of: returns_early,
     change: swap("barrier.red.and.pred %calypte_go, 0, %calypte_done;", "bar.sync 0;"),

@@ -13,7 +13,7 @@ import { fixture, FIXTURES, whyNoPtxas, zoo } from "./fixtures.ts";
 import { WRITTEN } from "./preemption_kernels.ts";
 import { randomKernel } from "./random_kernel.ts";
 import { textOf } from "./random_kernel_text.ts";
-import { LOOP, STRIPS } from "./verify_loop_mistakes.ts";
+import { ALONE, LOOP, STRIPS } from "./verify_loop_mistakes.ts";
 import { BODY } from "./verify_mistakes.ts";
 import { PROTOCOL } from "./verify_protocol_mistakes.ts";
 
@@ -98,7 +98,9 @@ Deno.test({
   },
 });
 
-for (const { what, of, cap = "loop", change, both, rule } of [...BODY, ...PROTOCOL, ...LOOP, ...STRIPS]) {
+for (
+  const { what, of, cap = "loop", change, both, rule } of [...BODY, ...PROTOCOL, ...LOOP, ...ALONE, ...STRIPS]
+) {
   Deno.test(`a planted mistake is found: ${what}`, () => {
     const { text, levels } = rewrite(of, cap, true);
     assertEquals(verifyRewrite(of, text, levels, "x"), []);
