@@ -3,7 +3,14 @@
  *
  * The narrow side of `ptx/` that loading needs, as an interface, so that tests can do without PTX.
  */
-import { kernelParams, type Level, PtxError, rewriteModule } from "../ptx/mod.ts";
+import {
+  kernelParams,
+  type KernelReport,
+  type Level,
+  PtxError,
+  rewriteModule,
+  verifyRewrite,
+} from "../ptx/mod.ts";
 import { type Bundle, checkKernels, type ParamInfo } from "./bundle.ts";
 import { InputError } from "./errors.ts";
 
@@ -39,28 +46,76 @@ export interface CheckpointCompiler {
   rewrite(request: RewriteRequest): RewriteResult;
 }
 
-/** The compiler of `ptx/`. */
-export const checkpointCompiler: CheckpointCompiler = {
-  params: (ptx, file) => asInputError(() => kernelParams(ptx, file)),
-  rewrite: ({ ptx, file, kernels, pins, level, overlaps }) => {
-    const minBlocksPerSm = new Map([...pins].map(([name, pin]) => [name, pin.minBlocksPerSm]));
-    const maxThreads = new Map([...pins].map(([name, pin]) => [name, pin.maxThreads]));
-    const levels = new Map(kernels.map((name) => [name, level] as const));
-    const overlap = (kernel: string, written: number, read: number) =>
-      overlaps.get(kernel)?.some(([w, r]) => w === written && r === read) ?? true;
-    const { text, kernels: reports } = asInputError(() =>
-      rewriteModule(ptx, { file, minBlocksPerSm, maxThreads, levels, overlap })
-    );
-    const wanted = reports.filter(({ kernel }) => kernels.includes(kernel));
-    return {
-      text,
-      kernels: new Map(wanted.map(({ kernel, level, reason, line }) => [
-        kernel,
-        { level, reasons: reason === "" ? [] : [`${reason} (line ${line})`] },
-      ])),
-    };
-  },
-};
+/** The compiler of `ptx/`, and its second reader. */
+export const checkpointCompiler: CheckpointCompiler = compilerWith(verifyRewrite);
+
+/** A kernel that `verify` objects to stays as it is: two readings must agree before anything rewritten runs. */
+export function compilerWith(verify: typeof verifyRewrite): CheckpointCompiler {
+  const params: CheckpointCompiler["params"] = (ptx, file) => asInputError(() => kernelParams(ptx, file));
+  return {
+    params,
+    rewrite: (request) => {
+      const { ptx, file, kernels, level } = request;
+      const levels = new Map(
+        [...params(ptx, file).keys()].map((name) =>
+          [name, kernels.includes(name) ? level : "whole"] as const
+        ),
+      );
+      const first = rewriteOnce(request, levels);
+      const claimed = new Map(first.reports.map((report) => [report.kernel, report.level]));
+      const findings = asInputError(() => verify(ptx, first.text, claimed, file));
+      if (findings.length === 0) return toResult(first, kernels, new Map());
+      const objections = new Map(
+        findings.toReversed().map(({ kernel, line, rule }) => [
+          kernel,
+          `the second reading of what the compiler made of it objects: ${rule} (line ${line} there)`,
+        ]),
+      );
+      // What is said of the module and of no kernel in it speaks against all of them.
+      const isRefused = (name: string) =>
+        objections.has(name) || !findings.every(({ kernel }) => levels.has(kernel));
+      const kept = new Map(
+        [...levels].map(([name, wanted]) => [name, isRefused(name) ? "whole" : wanted] as const),
+      );
+      return toResult(rewriteOnce(request, kept), kernels, objections);
+    },
+  };
+}
+
+interface Rewritten {
+  text: string;
+  reports: readonly KernelReport[];
+}
+
+function rewriteOnce(
+  { ptx, file, pins, overlaps }: RewriteRequest,
+  levels: ReadonlyMap<string, Level>,
+): Rewritten {
+  const minBlocksPerSm = new Map([...pins].map(([name, pin]) => [name, pin.minBlocksPerSm]));
+  const maxThreads = new Map([...pins].map(([name, pin]) => [name, pin.maxThreads]));
+  const overlap = (kernel: string, written: number, read: number) =>
+    overlaps.get(kernel)?.some(([w, r]) => w === written && r === read) ?? true;
+  const { text, kernels } = asInputError(() =>
+    rewriteModule(ptx, { file, minBlocksPerSm, maxThreads, levels, overlap })
+  );
+  return { text, reports: kernels };
+}
+
+function toResult(
+  { text, reports }: Rewritten,
+  kernels: readonly string[],
+  objections: ReadonlyMap<string, string>,
+): RewriteResult {
+  const wanted = reports.filter(({ kernel }) => kernels.includes(kernel));
+  return {
+    text,
+    kernels: new Map(wanted.map(({ kernel, level, reason, line }) => {
+      const objection = objections.get(kernel);
+      const why = objection === undefined ? reason === "" ? [] : [`${reason} (line ${line})`] : [objection];
+      return [kernel, { level, reasons: why }];
+    })),
+  };
+}
 
 /** Checks the steps of a bundle against each of its modules, whichever a device would take. Throws `InputError`. */
 export function checkModules(bundle: Bundle): void {

@@ -25,3 +25,5 @@ export { CALYPTE_LOOP_PARAMS, CALYPTE_PARAMS, divisionBy } from "./wrapper.ts";
 export { CALYPTE_SLICE_PARAMS } from "./slice.ts";
 export { ptxasRegisters } from "./ptxas.ts";
 export type { PtxasOptions } from "./ptxas.ts";
+export { verifyRewrite } from "./verify.ts";
+export type { Finding } from "./verify.ts";

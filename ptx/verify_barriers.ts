@@ -9,7 +9,7 @@ import type { Instruction } from "./ast.ts";
 import type { Roles } from "./verify_block.ts";
 import { flowOf, type Walk } from "./verify_flow.ts";
 import type { Report } from "./verify_module.ts";
-import { constantOf, isBlockBarrier, isLaneMeeting, isPlainBarrier, written } from "./verify_names.ts";
+import { constantOf, isBlockBarrier, isLaneMeeting, written } from "./verify_names.ts";
 import type { Event } from "./verify_terms.ts";
 import { type Node, pathsOf } from "./verify_tree.ts";
 import { findUniformity, regionOf, type Uniformity } from "./verify_uniform.ts";
@@ -150,7 +150,5 @@ export function parametersOf({ parameters }: Walk["body"]["pair"]["after"]): Set
 /** Whether the original's threads share memory or meet, so that one block must be over before the next begins. */
 export function sharesMemory(instructions: readonly Instruction[], hasShared: boolean): boolean {
   return hasShared ||
-    instructions.some((i) =>
-      isBlockBarrier(i) || isPlainBarrier(i) || i.modifiers.some((m) => m.startsWith(".shared"))
-    );
+    instructions.some((i) => isBlockBarrier(i) || i.modifiers.some((m) => m.startsWith(".shared")));
 }

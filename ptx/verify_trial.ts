@@ -6,7 +6,7 @@
 
 import type { Report } from "./verify_module.ts";
 import { type Outcome, play, type Situation } from "./verify_play.ts";
-import { type Node, pathsOf } from "./verify_tree.ts";
+import type { Node } from "./verify_tree.ts";
 import { type Memory, openMemory, placeOf, writeTo } from "./verify_world.ts";
 
 /** A word of 4 or 8 bytes. */
@@ -64,15 +64,4 @@ function differenceOf(outcome: Outcome, before: Memory, expected: Expected): str
     }
   }
   return undefined;
-}
-
-/** Registers that inserted text gives a value on any way to where the original goes on. */
-export function registersSet(root: Node): Set<string> {
-  const names = new Set<string>();
-  for (const { end } of pathsOf(root)) {
-    if (end.to === "original" || end.to === "port") {
-      for (const name of end.registers.keys()) names.add(name);
-    }
-  }
-  return names;
 }
