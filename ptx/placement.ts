@@ -70,6 +70,8 @@ export function placeAlone(
   if (lanesMeet !== undefined) {
     return no(`lanes of a warp wait for each other at line ${lanesMeet.line} before all threads meet`);
   }
+  const awaited = [...reached].flatMap((index) => onTheWay(index).filter(waitsForThreads))[0];
+  if (awaited !== undefined) return no(`may wait for each other at line ${awaited.line} on the way`);
   const met = [...reached].filter((index) => withBarrier.has(index));
   const [at, second] = met;
   if (at === undefined) {
@@ -100,4 +102,13 @@ function hasDynamicShared(module: Module): boolean {
   return module.items.some((item) =>
     item.kind === "variable" && item.space === ".shared" && item.linkage.includes(".extern")
   );
+}
+
+/** Whether a thread may wait there for others of its block, other than at a barrier. */
+function waitsForThreads({ opcode, modifiers }: Instruction): boolean {
+  if (opcode === "mbarrier") return true;
+  const isShared = !modifiers.some((m) => /^\.(global|local|param|const)(::|$)/.test(m));
+  const isStrong = opcode === "atom" ||
+    modifiers.some((m) => [".volatile", ".relaxed", ".acquire"].includes(m));
+  return isShared && isStrong && (opcode === "ld" || opcode === "atom");
 }

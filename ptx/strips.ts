@@ -7,7 +7,7 @@
  */
 
 import type { Instruction, Operand } from "./ast.ts";
-import type { Block, Graph, Loop } from "./cfg.ts";
+import { type Block, dominates, type Graph, type Loop } from "./cfg.ts";
 import { reads, writes } from "./registers.ts";
 
 export interface Strip {
@@ -68,6 +68,11 @@ export function findStrip(graph: Graph, loop: Loop): Strip | undefined {
   const counting = findCounting(left.name, all, writers);
   if (counting === undefined || latchBlock.instructions.slice(at).includes(counting.add)) return undefined;
   const { step, from } = counting;
+  if (
+    ![counting.add, counting.move].every((i) => i === undefined || runsEachTurn(graph, loop, latchBlock, i))
+  ) {
+    return undefined;
+  }
   const holds = negated ? OPPOSITE[comparison] : comparison;
   if (holds === undefined || !(step > 0 ? UP : DOWN).has(holds)) return undefined;
   const entries = entriesOf(graph, loop);
@@ -96,7 +101,7 @@ function findCounting(
   count: string,
   all: readonly Instruction[],
   writers: (name: string) => readonly Instruction[],
-): { add: Instruction; from: string; step: number } | undefined {
+): { add: Instruction; move?: Instruction; from: string; step: number } | undefined {
   const [add, second] = writers(count);
   if (add?.opcode !== "add" || second !== undefined || add.guard !== undefined) return undefined;
   const [, a, b] = add.operands;
@@ -110,7 +115,16 @@ function findCounting(
   const [move, other] = writers(source.name);
   const isMove = move?.opcode === "mov" && other === undefined && move.guard === undefined &&
     move.operands[1]?.kind === "name" && move.operands[1].name === count;
-  return isMove && all.indexOf(move) > all.indexOf(add) ? { add, from: source.name, step } : undefined;
+  return isMove && all.indexOf(move) > all.indexOf(add) ? { add, move, from: source.name, step } : undefined;
+}
+
+/** Whether an instruction runs once in every turn: no way to the latch leads around it, and no inner loop repeats it. */
+function runsEachTurn(graph: Graph, loop: Loop, latch: Block, instruction: Instruction): boolean {
+  const block = graph.blocks.find(({ instructions }) => instructions.includes(instruction));
+  if (block === undefined || !dominates(graph.dominator, block.index, latch.index)) return false;
+  return !graph.loops.some((inner) =>
+    inner.header !== loop.header && loop.blocks.has(inner.header) && inner.blocks.has(block.index)
+  );
 }
 
 /** From constants in front of the loop and in its comparison. */

@@ -146,7 +146,8 @@ ${label}GATHER:${wait}${facts.shares ? "\n\tbar.sync 0;" : ""}`;
   const inval = facts.mbarriers.map(({ live, address }) =>
     `\n\t@${live} mbarrier.inval.shared.b64 [${address}];`
   );
-  return text + inval.join("");
+  // Another thread may be the one that sets it up again.
+  return text + inval.join("") + (inval.length > 0 ? "\n\tbar.sync 0;" : "");
 }
 
 /** What a virtual block finds in the registers that the body shares with the wrapper. */

@@ -117,33 +117,6 @@ export const LOOP: readonly Mistake[] = [
   },
 ];
 
-/** Each thread turns a loop as often as its data say, and then waits for all others at an mbarrier. */
-const waits = kernelText(
-  `
-	ld.param.u64 %rd1, [p];
-	mov.u32 %r2, %tid.x;
-	mov.u32 %r3, %ntid.x;
-	mad.wide.u32 %rd2, %r2, 4, %rd1;
-	ld.global.u32 %r9, [%rd2];
-	setp.ne.u32 %p1, %r2, 0;
-	@%p1 bra READY;
-	mbarrier.init.shared.b64 [meeting], %r3;
-READY:
-	bar.sync 0;
-LOOP:
-	mad.lo.u32 %r4, %r4, %r4, %r9;
-	sub.u32 %r9, %r9, 1;
-	setp.ne.u32 %p3, %r9, 0;
-	@%p3 bra LOOP;
-	mbarrier.arrive.shared.b64 %rd5, [meeting];
-WAIT:
-	mbarrier.test_wait.shared.b64 %p2, [meeting], %rd5;
-	@!%p2 bra WAIT;
-	st.shared.u32 [tile], %r4;
-	ret;`,
-  ".shared .align 8 .b64 meeting;",
-);
-
 /** A loop that counts up to a bound, so that it is cut into strips. */
 const counts = kernelText(`
 	ld.param.u64 %rd1, [p];
@@ -160,14 +133,7 @@ LOOP:
 	ret;`.replaceAll("%r20", "%r9"));
 
 /** In loops that threads leave one by one. */
-export const ALONE: readonly Mistake[] = [
-  {
-    what: "threads wait in a loop for those that gave up, and do not ask who has",
-    of: waits,
-    change: swap(/(WAIT:\n)\tadd\.s32 .*\n\tsetp.*\n.*\n/, "$1"),
-    rule: /A thread may wait in this loop for one that gave up by itself/,
-  },
-];
+export const ALONE: readonly Mistake[] = [];
 
 export const STRIPS: readonly Mistake[] = [
   {
