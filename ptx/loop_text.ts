@@ -1,9 +1,9 @@
 /**
  * Which instructions read the gate inside a loop, and give a block up there?
  *
- * The text of level `loop`, beside wrapper.ts, as docs/PREEMPTION.md prescribes. In the loop itself stand three
- * instructions, a countdown; everything else is out of line. A read of the gate is asked for at one checkpoint and used at
- * the next, so that no thread waits for memory.
+ * The text of level `loop`, beside wrapper.ts, as docs/PREEMPTION.md prescribes. In a loop of strips nothing is added but a
+ * nearer bound, in any other a countdown of three instructions; everything else is out of line. Where a block decides
+ * together, a read of the gate is asked for at one checkpoint and used at the next, so that no thread waits for memory.
  */
 
 import type { Checkpoint } from "./checkpoints.ts";

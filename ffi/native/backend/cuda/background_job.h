@@ -123,6 +123,7 @@ class BackgroundJob {
 
   // level_choice.cc: finds for each step the level and the number of workers.
   int32_t choose_levels(Gpu &gpu, const uint8_t *input);
+  void share_levels();
   int32_t lengthen_runs(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
   int32_t shorten_runs(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
   int32_t tune(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);

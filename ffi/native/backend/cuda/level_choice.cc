@@ -87,7 +87,8 @@ int32_t BackgroundJob::lengthen_runs(Gpu &gpu, const uint8_t *input, const std::
     const uint64_t run_ns = best_ns[i] / std::max<uint64_t>(rounds, 1) * variant.run * 2;
     return run_ns <= longest_ns && rounds >= variant.run * 2 * kLeastRuns && variant.run < kLongestRun;
   };
-  for (uint32_t i = 0; i < open.size(); ++i) open[i] = wanted[i] && steps_[i].active().resident > 0 && !steps_[i].fixed && longer_fits(i);
+  for (uint32_t i = 0; i < open.size(); ++i)
+    open[i] = wanted[i] && steps_[i].active().resident > 0 && !steps_[i].fixed && longer_fits(i);
   while (std::find(open.begin(), open.end(), true) != open.end()) {
     for (uint32_t i = 0; i < open.size(); ++i) {
       if (!open[i]) continue;
@@ -223,8 +224,8 @@ int32_t BackgroundJob::measure_drain(Gpu &gpu, const uint8_t *input, const std::
   return reset(gpu);
 }
 
-// How often those wanted read the gate: as seldom as the bound allows, but at least every few microseconds; if the bound is
-// not kept, more often, as long as that helps.
+// How often those wanted read the gate: as seldom as the bound allows, but at least every few microseconds; if the
+// bound is not kept, more often, as long as that helps.
 int32_t BackgroundJob::calibrate(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted) {
   const uint64_t bound_ns = work_.head.preemption_bound_ns;
   const uint64_t target_ns = bound_ns == 0 ? kDrainTargetNs : bound_ns - bound_ns / 5;
@@ -285,8 +286,8 @@ int32_t BackgroundJob::choose_levels(Gpu &gpu, const uint8_t *input) {
   if (const int32_t code = tune(gpu, input, all); code < 0) return code;
   // What ends within the bound by itself needs no closer look.
   for (size_t i = 0; i < slow.size(); ++i)
-    slow[i] = preemptible(work_.steps[i]) && (steps_[i].looping || bound_ns > 0) &&
-              steps_[i].active().best_ns > bound_ns;
+    slow[i] =
+        preemptible(work_.steps[i]) && (steps_[i].looping || bound_ns > 0) && steps_[i].active().best_ns > bound_ns;
   if (const int32_t code = shorten_runs(gpu, input, slow); code < 0) return code;
 
   for (uint32_t i = 0; i < slow.size(); ++i) {
@@ -313,15 +314,19 @@ int32_t BackgroundJob::choose_levels(Gpu &gpu, const uint8_t *input) {
   std::vector<uint64_t> best_ns;
   if (const int32_t code = time_steps(gpu, input, best_ns); code < 0) return code;
   for (size_t i = 0; i < steps_.size(); ++i) steps_[i].active().best_ns = best_ns[i];
+  return 0;
+}
+
+// Of the time of each segment, what runs at level loop: for the shares that are reported.
+void BackgroundJob::share_levels() {
   for (core::Segment &segment : config_.segments) {
     uint64_t total_ns = 1, loop_ns = 0;
     for (uint32_t i = segment.first_step; i < segment.first_step + segment.step_count; ++i) {
       total_ns += steps_[i].active().best_ns;
       if (steps_[i].looping) loop_ns += steps_[i].active().best_ns;
     }
-    segment.loop_permille = static_cast<uint32_t>(loop_ns * 1000 / total_ns);
+    segment.loop_permille = segment.whole ? 0 : static_cast<uint32_t>(loop_ns * 1000 / total_ns);
   }
-  return 0;
 }
 
 void BackgroundJob::describe(uint32_t index, calypte_step_info &out) const {
