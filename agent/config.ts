@@ -42,6 +42,10 @@ export interface CriticalTask {
   onMiss: "publish-late" | "drop";
   /** How long a `whole` background kernel may delay it; 0: not at all. */
   maxBlockingNs: number;
+  /** Whether background leaves at once, when the deadline needs it, or never, as the task has SMs of its own. */
+  yield: "always" | "when-needed" | "reserved";
+  /** Background leaves ahead of the request that is expected next. */
+  anticipate: boolean;
   /** The deadline may be longer than the period. */
   overlap: boolean;
   output: MissionOutput;
@@ -131,6 +135,8 @@ function missionOf(raw: RawMission, file: string): Mission {
     queueDepth: task.queue.depth,
     onMiss: task.onMiss,
     maxBlockingNs: task.maxBlocking,
+    yield: task.yield,
+    anticipate: task.anticipate,
     overlap: task.overlap,
     output: output(task.output),
   }));

@@ -78,9 +78,12 @@ const criticalTask = strictObject({
   queue: queue.prefault("latest"),
   onMiss: z.enum(["publish-late", "drop"], { error: "must be publish-late or drop" }).default("publish-late"),
   maxBlocking: durationSchema({ allowZero: true }).prefault("0us"),
+  yield: z.enum(["always", "when-needed", "reserved"], { error: "must be always, when-needed or reserved" })
+    .default("always"),
+  anticipate: z.boolean().default(true),
   overlap: z.boolean().default(false),
   output: output.default("drop"),
-}, ["yield", "plugin", "external"]);
+}, ["plugin", "external"]);
 
 const backgroundJob = strictObject({
   bundle: filePath,

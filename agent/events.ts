@@ -25,6 +25,8 @@ const LOUDNESS: Record<EventKind, LogLevel> = {
   // Plans, ended leases, faults and stops have messages of their own; safe mode has only this one.
   "hold": "debug",
   "events-lost": "warn",
+  "anticipation": "info",
+  "long-blocks": "warn",
 };
 
 /** For events that the engine sends without a text. */
@@ -32,10 +34,11 @@ const WORDS: Partial<Record<EventKind, string>> = {
   "miss": "a request missed its deadline",
   "results-lost": "critical results were lost: their store was full",
   "events-lost": "events were lost: their store was full",
+  "long-blocks": "a job makes no progress: none of its blocks ends before it has to leave",
 };
 
-const OF_TASK: readonly EventKind[] = ["miss", "watchdog"];
-const OF_JOB: readonly EventKind[] = ["whole-refused"];
+const OF_TASK: readonly EventKind[] = ["miss", "watchdog", "anticipation"];
+const OF_JOB: readonly EventKind[] = ["whole-refused", "long-blocks"];
 
 export interface EventLogOptions {
   log: Logger;
@@ -90,6 +93,8 @@ export class EventLog {
         return `background holds: the lease of plan ${a} ended without a new plan`;
       case "hold":
         return b === 0 ? "background is not held any more" : `background is held: ${holdReasons(b)}`;
+      case "anticipation":
+        return `the gate closes ahead of requests: ${a === 1 ? "on" : "off, as it did not pay"}`;
       default:
         return text === "" ? WORDS[kind] ?? kind : text;
     }
@@ -128,6 +133,10 @@ function details({ kind, a, b }: EngineEvent): LogFields {
       return { step: a, estimateUs: b / 1000 };
     case "feature":
       return { feature: FEATURE_NAMES[a] ?? a };
+    case "anticipation":
+      return { lostPpm: b };
+    case "long-blocks":
+      return { abandoned: a };
     case "results-lost":
     case "events-lost":
       return { lost: a };

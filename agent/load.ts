@@ -88,7 +88,18 @@ export type WorkSettings =
   }
   & (
     | { kind: "background" }
-    | Pick<CriticalSpec, "kind" | "deadlineNs" | "from" | "queue" | "queueDepth" | "onMiss" | "maxBlockingNs">
+    | Pick<
+      CriticalSpec,
+      | "kind"
+      | "deadlineNs"
+      | "from"
+      | "queue"
+      | "queueDepth"
+      | "onMiss"
+      | "maxBlockingNs"
+      | "yield"
+      | "anticipate"
+    >
   );
 
 export interface LoaderOptions {
@@ -161,6 +172,8 @@ export class Loader {
         queueDepth: settings.queueDepth,
         onMiss: settings.onMiss,
         maxBlockingNs: settings.maxBlockingNs,
+        yield: settings.yield,
+        anticipate: settings.anticipate,
       };
     return {
       kind: settings.kind,

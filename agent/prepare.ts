@@ -150,7 +150,7 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
 function settingsOf(work: CriticalTask | BackgroundJob, keepOutput: boolean): WorkSettings {
   const { name, source } = work;
   if (!("deadlineNs" in work)) return { kind: "background", name, source, keepOutput };
-  const { deadlineNs, from, queue, queueDepth, onMiss, maxBlockingNs } = work;
+  const { deadlineNs, from, queue, queueDepth, onMiss, maxBlockingNs, anticipate } = work;
   return {
     kind: "critical",
     name,
@@ -162,6 +162,8 @@ function settingsOf(work: CriticalTask | BackgroundJob, keepOutput: boolean): Wo
     queueDepth,
     onMiss,
     maxBlockingNs,
+    yield: work.yield,
+    anticipate,
   };
 }
 

@@ -70,6 +70,8 @@ export function verifyOnGpu(engine: Engine, checkpoint: CheckpointCompiler, bund
       queueDepth: 1,
       onMiss: "publish-late",
       maxBlockingNs: 0,
+      yield: "always",
+      anticipate: false,
     },
     bundle,
     undefined,

@@ -160,6 +160,8 @@ class Bench {
       queueDepth: 1,
       onMiss: "publish-late",
       maxBlockingNs: 0,
+      yield: "always",
+      anticipate: false,
     });
   }
 

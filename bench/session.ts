@@ -81,6 +81,8 @@ export class Session implements Disposable {
             queueDepth: 1,
             onMiss: "publish-late",
             maxBlockingNs: 0,
+            yield: "always",
+            anticipate: false,
           },
           bundle,
           frames,

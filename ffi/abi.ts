@@ -20,7 +20,7 @@ export interface StructLayout {
 
 /** CALYPTE_*, without the prefix. */
 export const CONSTANTS = {
-  ABI_VERSION: 2,
+  ABI_VERSION: 3,
   MAX_TASKS: 7,
   MAX_JOBS: 24,
   MAX_STEPS: 1024,
@@ -62,13 +62,15 @@ export const CONSTANTS = {
   FEATURE_IPC: 6,
   FEATURE_REALTIME: 7,
   FEATURE_LOCKED_MEMORY: 8,
-  FEATURES: 9,
+  FEATURE_RESERVED_SMS: 9,
+  FEATURES: 10,
   HOLD_NO_PLAN: 1,
   HOLD_LEASE: 2,
   HOLD_CALLER: 4,
   HOLD_SHUTDOWN: 8,
   HOLD_FAULT: 16,
   HOLD_SAFE_MODE: 32,
+  HOLD_DUTY: 64,
   ARG_SCALAR: 1,
   ARG_BUFFER: 2,
   ARG_CONTROL: 3,
@@ -83,6 +85,9 @@ export const CONSTANTS = {
   FROM_SENSOR: 2,
   ON_MISS_PUBLISH_LATE: 1,
   ON_MISS_DROP: 2,
+  YIELD_ALWAYS: 1,
+  YIELD_WHEN_NEEDED: 2,
+  YIELD_RESERVED: 3,
   SOURCE_NONE: 0,
   SOURCE_FRAMES: 1,
   SOURCE_API: 2,
@@ -102,6 +107,8 @@ export const CONSTANTS = {
   EVENT_WHOLE_REFUSED: 10,
   EVENT_HOLD: 11,
   EVENT_EVENTS_LOST: 12,
+  EVENT_ANTICIPATION: 13,
+  EVENT_LONG_BLOCKS: 14,
   STATE_LOADING: 1,
   STATE_READY: 2,
   STATE_FAULT: 3,
@@ -121,7 +128,8 @@ export const STRUCTS = {
       seed: { c: "seed", type: "u64", offset: 24, count: 1 },
       simSms: { c: "sim_sms", type: "u32", offset: 32, count: 1 },
       resultsBytes: { c: "results_bytes", type: "u32", offset: 36, count: 1 },
-      reserved: { c: "reserved", type: "u32", offset: 40, count: 4 },
+      reserveSms: { c: "reserve_sms", type: "u32", offset: 40, count: 1 },
+      reserved: { c: "reserved", type: "u32", offset: 44, count: 3 },
     },
   },
   device: {
@@ -199,7 +207,7 @@ export const STRUCTS = {
     },
   },
   work: {
-    size: 216,
+    size: 224,
     fields: {
       abiVersion: { c: "abi_version", type: "u32", offset: 0, count: 1 },
       sizeBytes: { c: "size_bytes", type: "u32", offset: 4, count: 1 },
@@ -217,14 +225,16 @@ export const STRUCTS = {
       from: { c: "from", type: "u32", offset: 140, count: 1 },
       onMiss: { c: "on_miss", type: "u32", offset: 144, count: 1 },
       keepOutput: { c: "keep_output", type: "u32", offset: 148, count: 1 },
-      inputBytes: { c: "input_bytes", type: "u64", offset: 152, count: 1 },
-      outputBytes: { c: "output_bytes", type: "u64", offset: 160, count: 1 },
-      periodNs: { c: "period_ns", type: "u64", offset: 168, count: 1 },
-      phaseNs: { c: "phase_ns", type: "u64", offset: 176, count: 1 },
-      deadlineNs: { c: "deadline_ns", type: "u64", offset: 184, count: 1 },
-      maxBlockingNs: { c: "max_blocking_ns", type: "u64", offset: 192, count: 1 },
-      estimateNs: { c: "estimate_ns", type: "u64", offset: 200, count: 1 },
-      preemptionBoundNs: { c: "preemption_bound_ns", type: "u64", offset: 208, count: 1 },
+      yield: { c: "yield", type: "u32", offset: 152, count: 1 },
+      anticipate: { c: "anticipate", type: "u32", offset: 156, count: 1 },
+      inputBytes: { c: "input_bytes", type: "u64", offset: 160, count: 1 },
+      outputBytes: { c: "output_bytes", type: "u64", offset: 168, count: 1 },
+      periodNs: { c: "period_ns", type: "u64", offset: 176, count: 1 },
+      phaseNs: { c: "phase_ns", type: "u64", offset: 184, count: 1 },
+      deadlineNs: { c: "deadline_ns", type: "u64", offset: 192, count: 1 },
+      maxBlockingNs: { c: "max_blocking_ns", type: "u64", offset: 200, count: 1 },
+      estimateNs: { c: "estimate_ns", type: "u64", offset: 208, count: 1 },
+      preemptionBoundNs: { c: "preemption_bound_ns", type: "u64", offset: 216, count: 1 },
     },
   },
   step_info: {
@@ -238,6 +248,15 @@ export const STRUCTS = {
       loopNs: { c: "loop_ns", type: "u64", offset: 24, count: 1 },
       blockDrainNs: { c: "block_drain_ns", type: "u64", offset: 32, count: 1 },
       loopDrainNs: { c: "loop_drain_ns", type: "u64", offset: 40, count: 1 },
+    },
+  },
+  timing: {
+    size: 32,
+    fields: {
+      runs: { c: "runs", type: "u64", offset: 0, count: 1 },
+      bestNs: { c: "best_ns", type: "u64", offset: 8, count: 1 },
+      p50Ns: { c: "p50_ns", type: "u64", offset: 16, count: 1 },
+      worstNs: { c: "worst_ns", type: "u64", offset: 24, count: 1 },
     },
   },
   plan_entry: {
@@ -256,7 +275,7 @@ export const STRUCTS = {
       id: { c: "id", type: "u64", offset: 8, count: 1 },
       leaseNs: { c: "lease_ns", type: "u64", offset: 16, count: 1 },
       entryCount: { c: "entry_count", type: "u32", offset: 24, count: 1 },
-      flags: { c: "flags", type: "u32", offset: 28, count: 1 },
+      dutyPermille: { c: "duty_permille", type: "u32", offset: 28, count: 1 },
       entries: { c: "entries", type: "plan_entry", offset: 32, count: 24 },
     },
   },
@@ -271,7 +290,7 @@ export const STRUCTS = {
     },
   },
   task_stats: {
-    size: 4224,
+    size: 4304,
     fields: {
       requests: { c: "requests", type: "u64", offset: 0, count: 1 },
       onTime: { c: "on_time", type: "u64", offset: 8, count: 1 },
@@ -285,11 +304,21 @@ export const STRUCTS = {
       busyNs: { c: "busy_ns", type: "u64", offset: 72, count: 1 },
       nextArrivalNs: { c: "next_arrival_ns", type: "u64", offset: 80, count: 1 },
       worstExecutionNs: { c: "worst_execution_ns", type: "u64", offset: 88, count: 1 },
-      response: { c: "response", type: "histogram", offset: 96, count: 1 },
+      executionP50Ns: { c: "execution_p50_ns", type: "u64", offset: 96, count: 1 },
+      executionP99Ns: { c: "execution_p99_ns", type: "u64", offset: 104, count: 1 },
+      periodNs: { c: "period_ns", type: "u64", offset: 112, count: 1 },
+      jitterNs: { c: "jitter_ns", type: "u64", offset: 120, count: 1 },
+      marginNs: { c: "margin_ns", type: "u64", offset: 128, count: 1 },
+      anticipated: { c: "anticipated", type: "u64", offset: 136, count: 1 },
+      wrongGuesses: { c: "wrong_guesses", type: "u64", offset: 144, count: 1 },
+      aheadNs: { c: "ahead_ns", type: "u64", offset: 152, count: 1 },
+      deferred: { c: "deferred", type: "u64", offset: 160, count: 1 },
+      deferredNs: { c: "deferred_ns", type: "u64", offset: 168, count: 1 },
+      response: { c: "response", type: "histogram", offset: 176, count: 1 },
     },
   },
   job_stats: {
-    size: 104,
+    size: 120,
     fields: {
       units: { c: "units", type: "u64", offset: 0, count: 1 },
       readyUnits: { c: "ready_units", type: "u64", offset: 8, count: 1 },
@@ -301,10 +330,12 @@ export const STRUCTS = {
       wholeLaunches: { c: "whole_launches", type: "u64", offset: 56, count: 1 },
       gpuNs: { c: "gpu_ns", type: "u64", offset: 64, count: 4 },
       unitNs: { c: "unit_ns", type: "u64", offset: 96, count: 1 },
+      abandoned: { c: "abandoned", type: "u64", offset: 104, count: 1 },
+      drainP99Ns: { c: "drain_p99_ns", type: "u64", offset: 112, count: 1 },
     },
   },
   snapshot: {
-    size: 32184,
+    size: 33152,
     fields: {
       abiVersion: { c: "abi_version", type: "u32", offset: 0, count: 1 },
       sizeBytes: { c: "size_bytes", type: "u32", offset: 4, count: 1 },
@@ -322,11 +353,14 @@ export const STRUCTS = {
       safeMode: { c: "safe_mode", type: "u64", offset: 72, count: 1 },
       criticalBusyNs: { c: "critical_busy_ns", type: "u64", offset: 80, count: 1 },
       backgroundBusyNs: { c: "background_busy_ns", type: "u64", offset: 88, count: 1 },
-      eventsLost: { c: "events_lost", type: "u64", offset: 96, count: 1 },
-      dispatcherSteps: { c: "dispatcher_steps", type: "u64", offset: 104, count: 1 },
-      dispatcherWorstNs: { c: "dispatcher_worst_ns", type: "u64", offset: 112, count: 1 },
-      tasks: { c: "tasks", type: "task_stats", offset: 120, count: 7 },
-      jobs: { c: "jobs", type: "job_stats", offset: 29688, count: 24 },
+      aheadNs: { c: "ahead_ns", type: "u64", offset: 96, count: 1 },
+      clockKey: { c: "clock_key", type: "u64", offset: 104, count: 1 },
+      windowEndNs: { c: "window_end_ns", type: "u64", offset: 112, count: 1 },
+      eventsLost: { c: "events_lost", type: "u64", offset: 120, count: 1 },
+      dispatcherSteps: { c: "dispatcher_steps", type: "u64", offset: 128, count: 1 },
+      dispatcherWorstNs: { c: "dispatcher_worst_ns", type: "u64", offset: 136, count: 1 },
+      tasks: { c: "tasks", type: "task_stats", offset: 144, count: 7 },
+      jobs: { c: "jobs", type: "job_stats", offset: 30272, count: 24 },
     },
   },
   result: {
@@ -531,6 +565,20 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  calypte_warm_up: {
+    parameters: [
+      "i32", // int32_t engine
+    ],
+    result: "i32",
+  },
+  calypte_timing_of: {
+    parameters: [
+      "i32", // int32_t engine
+      "i32", // int32_t task
+      "buffer", // calypte_timing *out
+    ],
+    result: "i32",
+  },
   calypte_ready: {
     parameters: [
       "i32", // int32_t engine
@@ -549,6 +597,13 @@ export const SYMBOLS = {
       "i32", // int32_t engine
       "u32", // uint32_t bits
       "u32", // uint32_t on
+    ],
+    result: "i32",
+  },
+  calypte_set_clocks: {
+    parameters: [
+      "i32", // int32_t engine
+      "u64", // uint64_t key
     ],
     result: "i32",
   },

@@ -11,6 +11,7 @@ import type {
   Result,
   StepInfo,
   TaskStats,
+  Timing,
 } from "./engine.ts";
 import { EngineError } from "./errors.ts";
 import { StructView } from "./structs.ts";
@@ -68,6 +69,10 @@ export function decodeStepInfo(view: StructView<"step_info">): StepInfo {
       "loopDrainNs",
     ),
   };
+}
+
+export function decodeTiming(view: StructView<"timing">): Timing {
+  return view.numbers("runs", "bestNs", "p50Ns", "worstNs");
 }
 
 export function decodeEvent(view: StructView<"event">): EngineEvent {
@@ -154,6 +159,9 @@ export class SnapshotReader {
         "safeMode",
         "criticalBusyNs",
         "backgroundBusyNs",
+        "aheadNs",
+        "clockKey",
+        "windowEndNs",
         "eventsLost",
         "dispatcherSteps",
         "dispatcherWorstNs",
@@ -198,6 +206,16 @@ function decodeTask(stats: StructView<"task_stats">, response: StructView<"histo
       "busyNs",
       "nextArrivalNs",
       "worstExecutionNs",
+      "executionP50Ns",
+      "executionP99Ns",
+      "periodNs",
+      "jitterNs",
+      "marginNs",
+      "anticipated",
+      "wrongGuesses",
+      "aheadNs",
+      "deferred",
+      "deferredNs",
     ),
     response: { ...response.numbers("count", "sumNs", "minNs", "maxNs"), buckets: response.words("buckets") },
   };
@@ -216,6 +234,8 @@ function decodeJob(view: StructView<"job_stats">): JobStats {
       "skippedEntries",
       "wholeLaunches",
       "unitNs",
+      "abandoned",
+      "drainP99Ns",
     ),
     gpuNs: {
       whole: view.number("gpuNs", whole),

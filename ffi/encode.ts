@@ -15,6 +15,7 @@ import {
   QUEUES,
   SOURCES,
   WORK_KINDS,
+  YIELDS,
 } from "./words.ts";
 
 /** A `calypte_options`. */
@@ -34,6 +35,7 @@ export function encodeOptions(options: OpenOptions, operation: string): Uint8Arr
     seed: options.seed ?? 1,
     simSms: options.simSms ?? 0,
     resultsBytes: options.resultsBytes ?? 0,
+    reserveSms: options.reserveSms ?? 0,
   }).bytes;
 }
 
@@ -95,6 +97,8 @@ function encodeHead(
     onMiss: numberOf(ON_MISS, spec.onMiss, "onMiss", operation),
     deadlineNs: spec.deadlineNs,
     maxBlockingNs: spec.maxBlockingNs,
+    yield: numberOf(YIELDS, spec.yield, "yield", operation),
+    anticipate: spec.anticipate ? 1 : 0,
   });
 }
 
@@ -153,6 +157,7 @@ export function encodePlan(view: StructView<"plan">, plan: Plan, operation: stri
     id: checkInteger(plan.id, "u64", operation, "id"),
     leaseNs: checkInteger(plan.leaseNs, "u64", operation, "leaseNs"),
     entryCount: entries.length,
+    dutyPermille: checkInteger(plan.dutyPermille ?? 0, "u32", operation, "dutyPermille"),
   });
   for (const [i, { job, weight, maxUnits }] of entries.entries()) {
     view.struct("entries", i).setNumbers({ job, weight, maxUnits });

@@ -27,6 +27,8 @@ export interface OpenOptions {
   simSms?: number;
   /** Bytes of results kept until taken. Default 16 MiB. */
   resultsBytes?: number;
+  /** SMs that background never uses, rounded up to what the device can split off. Default 0: none. */
+  reserveSms?: number;
 }
 
 export interface DeviceInfo {
@@ -57,6 +59,7 @@ export const FEATURE_NAMES = [
   "ipc",
   "realtime",
   "locked-memory",
+  "reserved-sms",
 ] as const;
 export type FeatureName = typeof FEATURE_NAMES[number];
 
@@ -144,6 +147,13 @@ export interface CriticalSpec extends CommonWorkSpec {
   onMiss: "publish-late" | "drop";
   /** How long a `whole` background kernel may delay it; 0: not at all. */
   maxBlockingNs: number;
+  /**
+   * `always`: background leaves as soon as the task has work; `when-needed`: later, where the deadline allows what
+   * runs to end first; `reserved`: never, the task has SMs of its own (without them: like `always`).
+   */
+  yield: "always" | "when-needed" | "reserved";
+  /** Background leaves ahead of the request that is expected next. */
+  anticipate: boolean;
 }
 
 export interface BackgroundSpec extends CommonWorkSpec {
@@ -184,6 +194,17 @@ export interface Plan {
   id: number;
   leaseNs: number;
   entries: readonly PlanEntry[];
+  /** Share of time in which background may run at all, of 1000; absent or 0: no limit. */
+  dutyPermille?: number;
+}
+
+/** Times of critical work by itself, launch to completion as the host sees it. */
+export interface Timing {
+  /** 0: not measured, as on `sim`; the times are then the estimates. */
+  runs: number;
+  bestNs: number;
+  p50Ns: number;
+  worstNs: number;
 }
 
 export interface Result {
@@ -221,7 +242,9 @@ export type EventKind =
   | "results-lost"
   | "whole-refused"
   | "hold"
-  | "events-lost";
+  | "events-lost"
+  | "anticipation"
+  | "long-blocks";
 
 export interface EngineEvent {
   sequence: number;
@@ -256,6 +279,23 @@ export interface TaskStats {
   busyNs: number;
   nextArrivalNs: number;
   worstExecutionNs: number;
+  /** Of late, at these clocks; 0: too few. */
+  executionP50Ns: number;
+  executionP99Ns: number;
+  /** Between arrivals, as given or learned; 0: irregular or not yet known. */
+  periodNs: number;
+  /** 99 % of arrivals lay at most this far from where they were expected. */
+  jitterNs: number;
+  /** The gate closes this long ahead of a request that is expected; 0: it does not. */
+  marginNs: number;
+  /** Requests that found the gate closed for them. */
+  anticipated: number;
+  /** Closings ahead that no request followed in time. */
+  wrongGuesses: number;
+  aheadNs: number;
+  /** `when-needed`: requests that let background come to an end first, and for how long in all. */
+  deferred: number;
+  deferredNs: number;
   response: Histogram;
 }
 
@@ -270,9 +310,13 @@ export interface JobStats {
   wholeLaunches: number;
   gpuNs: Record<Level, number>;
   unitNs: number;
+  /** Blocks left half-way and begun again. */
+  abandoned: number;
+  /** From closing the gate to the end of its entry; 0: not yet seen. */
+  drainP99Ns: number;
 }
 
-export type HoldReason = "no-plan" | "lease" | "caller" | "shutdown" | "fault" | "safe-mode";
+export type HoldReason = "no-plan" | "lease" | "caller" | "shutdown" | "fault" | "safe-mode" | "duty";
 
 export interface EngineSnapshot {
   nowNs: number;
@@ -289,6 +333,11 @@ export interface EngineSnapshot {
   safeMode: number;
   criticalBusyNs: number;
   backgroundBusyNs: number;
+  /** The gate was closed ahead of critical work for this long, in all. */
+  aheadNs: number;
+  clockKey: number;
+  /** When the next request is expected; 0: not known. */
+  windowEndNs: number;
   eventsLost: number;
   dispatcherSteps: number;
   dispatcherWorstNs: number;
@@ -325,10 +374,16 @@ export interface Engine extends Disposable {
   checkSurplus(job: number, input: Uint8Array, launches: number): number;
   /** Settled by the first `runOnce` of the job, or by `ready`. */
   jobStep(job: number, step: number): StepInfo;
+  /** Runs all that was added until it is warm, and measures it; `ready` does it otherwise. Nothing can be added then. */
+  warmUp(): void;
+  /** What `warmUp` measured of a critical task. */
+  timing(task: number): Timing;
   ready(): void;
 
   setPlan(plan: Plan): void;
   hold(reason: "caller" | "safe-mode", on: boolean): void;
+  /** The device now runs at other clocks or in another power mode, for which `key` stands; 0 is the first. */
+  setClocks(key: number): void;
   /** Returns the request number or unit id; `undefined`: no free slot, counted as dropped for a task. */
   submit(kind: WorkKind, work: number, input: Uint8Array, sensorNs: number): number | undefined;
   /**

@@ -12,6 +12,7 @@ import {
   decodeKernelInfo,
   decodeResults,
   decodeStepInfo,
+  decodeTiming,
   SnapshotReader,
 } from "./decode.ts";
 import { encodeOptions, encodePlan, encodeWork } from "./encode.ts";
@@ -27,6 +28,7 @@ import type {
   Plan,
   Result,
   StepInfo,
+  Timing,
   WorkKind,
   WorkSpec,
 } from "./engine.ts";
@@ -207,6 +209,18 @@ export class NativeEngine implements Engine {
     return decodeStepInfo(view);
   }
 
+  warmUp(): void {
+    this.#call("warm up", (c) => c.calypte_warm_up(this.#id));
+  }
+
+  timing(task: number): Timing {
+    const operation = `read the timing of task ${task}`;
+    checkInteger(task, "i32", operation, "task");
+    const view = new StructView("timing");
+    this.#call(operation, (c) => c.calypte_timing_of(this.#id, task, ffi(view.bytes)));
+    return decodeTiming(view);
+  }
+
   ready(): void {
     this.#call("make the engine ready", (c) => c.calypte_ready(this.#id));
   }
@@ -221,6 +235,11 @@ export class NativeEngine implements Engine {
     const operation = `${on ? "set" : "clear"} hold`;
     const bits = numberOf(HOLD_BITS, reason, "reason", operation);
     this.#call(operation, (c) => c.calypte_hold(this.#id, bits, on ? 1 : 0));
+  }
+
+  setClocks(key: number): void {
+    const value = u64(key, "set clocks", "key");
+    this.#call("set clocks", (c) => c.calypte_set_clocks(this.#id, value));
   }
 
   submit(kind: WorkKind, work: number, input: Uint8Array, sensorNs: number): number | undefined {

@@ -38,6 +38,7 @@ export const FEATURES: Numbers<FeatureName> = {
   "ipc": C.FEATURE_IPC,
   "realtime": C.FEATURE_REALTIME,
   "locked-memory": C.FEATURE_LOCKED_MEMORY,
+  "reserved-sms": C.FEATURE_RESERVED_SMS,
 };
 /** Bits, not numbers. */
 export const HOLD_BITS: Numbers<HoldReason> = {
@@ -47,6 +48,7 @@ export const HOLD_BITS: Numbers<HoldReason> = {
   "shutdown": C.HOLD_SHUTDOWN,
   "fault": C.HOLD_FAULT,
   "safe-mode": C.HOLD_SAFE_MODE,
+  "duty": C.HOLD_DUTY,
 };
 export const ARG_KINDS: Numbers<ArgSpec["kind"]> = {
   "scalar": C.ARG_SCALAR,
@@ -62,6 +64,11 @@ export const FROM: Numbers<CriticalSpec["from"]> = { arrival: C.FROM_ARRIVAL, se
 export const ON_MISS: Numbers<CriticalSpec["onMiss"]> = {
   "publish-late": C.ON_MISS_PUBLISH_LATE,
   "drop": C.ON_MISS_DROP,
+};
+export const YIELDS: Numbers<CriticalSpec["yield"]> = {
+  "always": C.YIELD_ALWAYS,
+  "when-needed": C.YIELD_WHEN_NEEDED,
+  "reserved": C.YIELD_RESERVED,
 };
 export const SOURCES: Numbers<SourceSpec["kind"]> = {
   none: C.SOURCE_NONE,
@@ -80,6 +87,8 @@ export const EVENTS: Numbers<EventKind> = {
   "whole-refused": C.EVENT_WHOLE_REFUSED,
   "hold": C.EVENT_HOLD,
   "events-lost": C.EVENT_EVENTS_LOST,
+  "anticipation": C.EVENT_ANTICIPATION,
+  "long-blocks": C.EVENT_LONG_BLOCKS,
 };
 export const STATES: Numbers<EngineSnapshot["state"]> = {
   loading: C.STATE_LOADING,

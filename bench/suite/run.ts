@@ -110,6 +110,7 @@ export class SuiteRun implements Disposable {
     const task: Omit<Extract<WorkSettings, { kind: "critical" }>, "name" | "keepOutput"> = {
       ...{ kind: "critical", source: { kind: "api" }, deadlineNs: DEADLINE_NS, from: "arrival" },
       ...{ queue: "fifo", queueDepth: 16, onMiss: "publish-late", maxBlockingNs: DEADLINE_NS },
+      ...{ yield: "always", anticipate: false },
     };
     const job = { kind: "background", source: { kind: "none" } } as const;
     const arch = backend === "sim" ? { arch: SIMULATED_ARCH } : {};

@@ -86,6 +86,7 @@ CALYPTE_EXPORT int32_t calypte_layout(const char *name) {
       {"io", sizeof(calypte_io)},
       {"work", sizeof(calypte_work)},
       {"step_info", sizeof(calypte_step_info)},
+      {"timing", sizeof(calypte_timing)},
       {"plan_entry", sizeof(calypte_plan_entry)},
       {"plan", sizeof(calypte_plan)},
       {"histogram", sizeof(calypte_histogram)},
@@ -222,6 +223,15 @@ CALYPTE_EXPORT int32_t calypte_job_step(int32_t id, int32_t job, uint32_t step, 
   return with(id, [&](Engine &engine) { return engine.job_step(job, step, *out); });
 }
 
+CALYPTE_EXPORT int32_t calypte_warm_up(int32_t id) {
+  return with(id, [](Engine &engine) { return engine.warm_up(); });
+}
+
+CALYPTE_EXPORT int32_t calypte_timing_of(int32_t id, int32_t task, calypte_timing *out) {
+  if (out == nullptr) return null_pointer("timing_of");
+  return with(id, [&](Engine &engine) { return engine.timing(task, *out); });
+}
+
 CALYPTE_EXPORT int32_t calypte_ready(int32_t id) {
   return with(id, [](Engine &engine) { return engine.ready(); });
 }
@@ -233,6 +243,10 @@ CALYPTE_EXPORT int32_t calypte_set_plan(int32_t id, const calypte_plan *plan) {
 
 CALYPTE_EXPORT int32_t calypte_hold(int32_t id, uint32_t bits, uint32_t on) {
   return with(id, [&](Engine &engine) { return engine.hold(bits, on != 0); });
+}
+
+CALYPTE_EXPORT int32_t calypte_set_clocks(int32_t id, uint64_t key) {
+  return with(id, [&](Engine &engine) { return engine.set_clocks(key); });
 }
 
 CALYPTE_EXPORT int32_t calypte_submit(int32_t id, uint32_t kind, int32_t work, const uint8_t *input,

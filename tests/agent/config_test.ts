@@ -37,6 +37,8 @@ Deno.test("a mission with every key is read as written, in the units of the fiel
     queueDepth: 2,
     onMiss: "drop",
     maxBlockingNs: 50_000,
+    yield: "always",
+    anticipate: true,
     overlap: false,
     output: { kind: "jsonl", file: path.join(MISSIONS, "out/detections.jsonl"), every: 1 },
   });
@@ -63,6 +65,8 @@ Deno.test("what a mission leaves out has the documented default", async () => {
       queueDepth: 1,
       onMiss: "publish-late",
       maxBlockingNs: 0,
+      yield: "always",
+      anticipate: true,
       overlap: false,
       output: { kind: "drop" },
     }],

@@ -15,6 +15,7 @@ import type {
   Result,
   StepInfo,
   TaskStats,
+  Timing,
   WorkKind,
   WorkSpec,
 } from "../../ffi/engine.ts";
@@ -35,6 +36,16 @@ export function taskStats(change: Partial<TaskStats> = {}): TaskStats {
     busyNs: 0,
     nextArrivalNs: 0,
     worstExecutionNs: 0,
+    executionP50Ns: 0,
+    executionP99Ns: 0,
+    periodNs: 0,
+    jitterNs: 0,
+    marginNs: 0,
+    anticipated: 0,
+    wrongGuesses: 0,
+    aheadNs: 0,
+    deferred: 0,
+    deferredNs: 0,
     response: emptyHistogram(),
     ...change,
   };
@@ -52,6 +63,8 @@ export function jobStats(change: Partial<JobStats> = {}): JobStats {
     wholeLaunches: 0,
     gpuNs: { whole: 0, slice: 0, block: 0, loop: 0 },
     unitNs: 0,
+    abandoned: 0,
+    drainP99Ns: 0,
     ...change,
   };
 }
@@ -70,6 +83,9 @@ export function snapshotOf(change: Partial<EngineSnapshot> = {}): EngineSnapshot
     safeMode: 0,
     criticalBusyNs: 0,
     backgroundBusyNs: 0,
+    aheadNs: 0,
+    clockKey: 0,
+    windowEndNs: 0,
     eventsLost: 0,
     dispatcherSteps: 0,
     dispatcherWorstNs: 0,
@@ -118,6 +134,8 @@ export class FakeEngine implements Engine {
   readonly frames: { data: Uint8Array; frameBytes: number; count: number }[] = [];
   readonly failures: Failures = {};
   readonly stepInfos = new Map<string, StepInfo>();
+  /** By task. */
+  readonly timings: Timing[] = [];
   readonly submitted: Uint8Array[] = [];
   results: Result[] = [];
   events: EngineEvent[] = [];
@@ -200,6 +218,17 @@ export class FakeEngine implements Engine {
   }
   checkSurplus(): number {
     return 0;
+  }
+  warmUp(): void {
+    this.#call("warmUp");
+  }
+  timing(task: number): Timing {
+    this.#check("timing");
+    return this.timings[task] ?? { runs: 0, bestNs: 0, p50Ns: 0, worstNs: 0 };
+  }
+  setClocks(key: number): void {
+    this.#call(`setClocks ${key}`);
+    this.state.clockKey = key;
   }
   ready(): void {
     this.#call("ready");

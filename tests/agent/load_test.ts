@@ -42,6 +42,8 @@ const critical: WorkSettings = {
   queueDepth: 2,
   onMiss: "drop",
   maxBlockingNs: 7,
+  yield: "when-needed",
+  anticipate: true,
 };
 
 async function fixture(change: (bundle: Bundle) => Bundle = (bundle) => bundle): Promise<Bundle> {

@@ -76,6 +76,8 @@ function load(engine: Engine): { detector: number; api: number; map: number } {
     queueDepth: 1,
     onMiss: "publish-late",
     maxBlockingNs: 0,
+    yield: "always",
+    anticipate: false,
   };
   const background: BackgroundSpec = {
     ...common,
@@ -224,6 +226,9 @@ test("every method of a closed engine throws E_CLOSED, and closing twice is fine
     runOnce: () => engine.runOnce("critical", 0, bytes),
     checkSurplus: () => engine.checkSurplus(0, bytes, 1),
     jobStep: () => engine.jobStep(0, 0),
+    warmUp: () => engine.warmUp(),
+    timing: () => engine.timing(0),
+    setClocks: () => engine.setClocks(1),
     ready: () => engine.ready(),
     setPlan: () => engine.setPlan({ id: 1, leaseNs: 1, entries: [] }),
     hold: () => engine.hold("caller", true),

@@ -107,7 +107,7 @@ Deno.test("importing ffi/mod.ts opens nothing, and --allow-ffi=<path> is all tha
     return { code, text: new TextDecoder().decode(stdout).trim(), errors: new TextDecoder().decode(stderr) };
   };
   const granted = run(`--allow-ffi=${path}`);
-  assertEquals([granted.code, granted.text], [0, "3 sim 9"], granted.errors);
+  assertEquals([granted.code, granted.text], [0, "3 sim 10"], granted.errors);
   const denied = run();
   assertEquals(denied.code, 1);
   assertStringIncludes(denied.errors, `EngineError: Cannot open library '${path}'`);

@@ -33,6 +33,8 @@ export const CRITICAL: CriticalSpec = {
   queueDepth: 2,
   onMiss: "drop",
   maxBlockingNs: 123,
+  yield: "when-needed",
+  anticipate: true,
 };
 export const BACKGROUND: BackgroundSpec = {
   ...COMMON,

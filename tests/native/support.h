@@ -40,6 +40,7 @@ struct WorkSpec {
     spec.head.queue_depth = 1;
     spec.head.from = CALYPTE_FROM_ARRIVAL;
     spec.head.on_miss = CALYPTE_ON_MISS_PUBLISH_LATE;
+    spec.head.yield = CALYPTE_YIELD_ALWAYS;
     spec.head.deadline_ns = deadline_ns;
     return std::move(spec.step(CALYPTE_LEVEL_WHOLE, estimate_ns));
   }

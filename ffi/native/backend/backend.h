@@ -52,8 +52,11 @@ class Backend {
   virtual int32_t check_surplus(const Work &work, const uint8_t *input, uint32_t launches) = 0;
   // How a step of a job runs.
   virtual int32_t job_step(const Work &work, uint32_t step, calypte_step_info &out) = 0;
-  // Self-tests, warms up, measures. Returns 0; `parked_resume` and the estimates are filled in.
-  virtual int32_t ready(core::SchedulerConfig &config) = 0;
+  // Runs and measures everything. Fills in what was found: estimates, `parked_resume`, `reserved_sms`, and a timing for
+  // each task.
+  virtual int32_t warm_up(core::SchedulerConfig &config, std::vector<calypte_timing> &timings) = 0;
+  // After warm_up: starts the threads.
+  virtual int32_t ready() = 0;
 
   // ---- Running.
   virtual void execute(const core::Action &action, uint64_t now_ns) = 0;

@@ -86,6 +86,8 @@ void Scheduler::step(const Event &event, uint64_t now_ns, ActionList &out) {
     case EventKind::hold:
       change_hold(static_cast<uint32_t>(event.number), event.on, out);
       break;
+    case EventKind::clocks:
+      break;
     case EventKind::fault:
       change_hold(CALYPTE_HOLD_FAULT, true, out);
       break;

@@ -36,6 +36,8 @@ struct TaskConfig {
   uint32_t queue_depth = 1;
   uint32_t from = CALYPTE_FROM_ARRIVAL;
   uint32_t on_miss = CALYPTE_ON_MISS_PUBLISH_LATE;
+  uint32_t yield = CALYPTE_YIELD_ALWAYS;
+  bool anticipate = false;
   uint64_t period_ns = 0;
   uint64_t phase_ns = 0;
   uint64_t deadline_ns = 0;
@@ -56,12 +58,14 @@ struct Segment {
 struct JobConfig {
   std::vector<Segment> segments;  // in order, without gaps, from step 0
   uint64_t estimate_ns = 0;       // of a unit; > 0
+  uint64_t drain_ns = 0;          // longest from closing the gate to the last worker gone, as measured at load; 0: unknown
 };
 
 struct SchedulerConfig {
   std::vector<TaskConfig> tasks;
   std::vector<JobConfig> jobs;
   bool parked_resume = true;  // false: entries are enqueued only while no critical work waits or runs
+  bool reserved_sms = false;  // tasks that yield RESERVED run beside background
 };
 
 struct Request {
@@ -83,6 +87,7 @@ enum class EventKind : uint8_t {
   job_sample,  // job `id`: leaves as counted on the device so far
   plan,        // a new plan
   hold,        // bits `number` set (on) or cleared
+  clocks,      // durations are from now on those of clock key `number`
   fault,       // the backend cannot go on
 };
 
@@ -101,6 +106,8 @@ struct Event {
 
 enum class ActionKind : uint8_t {
   launch_critical,   // task `id`, request
+  task_gate,         // task `id`: write `number` (1: closed, 0) into its gate word, in its stream
+  soft_gate,         // entries that have not begun wait while it is 1 (`number`); those that run go on
   drop_request,      // task `id`, request: it will never run
   complete_request,  // task `id`, request: publish it; `late`; payload unless late and on_miss is drop
   fail_request,
@@ -108,7 +115,7 @@ enum class ActionKind : uint8_t {
   grant,          // job `id`: granted = number
   pause,          // job `id`: its pause word = number (0 or 1)
   enqueue_entry,  // job `id`, segment
-  launch_whole,   // job `id`, segment (one step), unit and step in step_word
+  launch_whole,   // job `id`, segment (one step) and unit in step_word; `number`: consecutive segments in one launch
   report,         // event_kind, id, a, b
 };
 

@@ -178,6 +178,7 @@ int32_t Engine::check_buffers(const Work &work) {
 
 int32_t Engine::add(const uint8_t *blob, uint32_t size_bytes) {
   if (const int32_t code = expect_state(CALYPTE_STATE_LOADING, "add"); code < 0) return code;
+  if (warm_) return fail(CALYPTE_E_STATE, "add: only before warm_up");
   Work work;
   if (const int32_t code = decode_work(blob, size_bytes, work); code < 0) return code;
   if (const int32_t code = check_buffers(work); code < 0) return code;
@@ -250,23 +251,41 @@ int32_t Engine::job_step(int32_t id, uint32_t step, calypte_step_info &out) {
   return backend_->job_step(*job, step, out);
 }
 
+int32_t Engine::warm_up() {
+  if (const int32_t code = expect_state(CALYPTE_STATE_LOADING, "warm_up"); code < 0) return code;
+  if (warm_) return 0;
+  config_ = {};
+  for (const Work &task : tasks_) config_.tasks.push_back(task_config(task));
+  for (const Work &job : jobs_) config_.jobs.push_back(job_config(job));
+  timings_.assign(tasks_.size(), {});
+  if (const int32_t code = backend_->warm_up(config_, timings_); code < 0) return code;
+  warm_ = true;
+  return 0;
+}
+
+int32_t Engine::timing(int32_t id, calypte_timing &out) const {
+  if (!warm_) return fail(CALYPTE_E_STATE, "timing_of: only after warm_up");
+  if (find(CALYPTE_WORK_CRITICAL, id) == nullptr) return fail(CALYPTE_E_NOT_FOUND, "timing_of: no task %d", id);
+  out = timings_[static_cast<size_t>(id)];
+  return 0;
+}
+
 int32_t Engine::ready() {
   if (const int32_t code = expect_state(CALYPTE_STATE_LOADING, "ready"); code < 0) return code;
-  core::SchedulerConfig config;
-  for (const Work &task : tasks_) config.tasks.push_back(task_config(task));
-  for (const Work &job : jobs_) config.jobs.push_back(job_config(job));
-  if (const int32_t code = backend_->ready(config); code < 0) return code;
+  if (const int32_t code = warm_up(); code < 0) return code;
+  if (const int32_t code = backend_->ready(); code < 0) return code;
   submitted_tasks_.assign(tasks_.size(), 0);
   submitted_jobs_.assign(jobs_.size(), 0);
-  scheduler_ = std::make_unique<core::Scheduler>(config);
+  scheduler_ = std::make_unique<core::Scheduler>(config_);
   ready_ns_ = virtual_clock() ? 0 : monotonic_ns();
   calypte_feature probed[CALYPTE_FEATURES]{};
   backend_->features(probed);
   for (uint32_t i = 0; i < CALYPTE_FEATURES; ++i) {
     // Not lowered but of this machine or this process: calypte_features tells.
-    if (i == CALYPTE_FEATURE_REALTIME || i == CALYPTE_FEATURE_LOCKED_MEMORY || i == CALYPTE_FEATURE_INTEGRATED ||
-        probed[i].on != 0)
-      continue;
+    constexpr uint32_t kOfThisMachine = 1u << CALYPTE_FEATURE_REALTIME | 1u << CALYPTE_FEATURE_LOCKED_MEMORY |
+                                        1u << CALYPTE_FEATURE_INTEGRATED;
+    const bool unasked = i == CALYPTE_FEATURE_RESERVED_SMS && options_.reserve_sms == 0;
+    if ((kOfThisMachine >> i & 1) != 0 || unasked || probed[i].on != 0) continue;
     events_.add(CALYPTE_EVENT_FEATURE, UINT32_MAX, i, 0, ready_ns_, probed[i].reason);
   }
   events_.add(CALYPTE_EVENT_READY, UINT32_MAX, 0, 0, ready_ns_);
@@ -293,6 +312,8 @@ int32_t Engine::set_plan(const calypte_plan &plan) {
   if (plan.lease_ns == 0 || plan.lease_ns > kLongestLeaseNs)
     return fail(CALYPTE_E_INVALID, "set_plan: lease_ns must be 1..%llu",
                 static_cast<unsigned long long>(kLongestLeaseNs));
+  if (plan.duty_permille > 1000)
+    return fail(CALYPTE_E_INVALID, "set_plan: duty_permille must be 0..1000, got %u", plan.duty_permille);
   if (plan.entry_count > CALYPTE_MAX_JOBS)
     return fail(CALYPTE_E_LIMIT, "set_plan: at most %d entries", CALYPTE_MAX_JOBS);
   uint32_t seen = 0;
@@ -321,6 +342,14 @@ int32_t Engine::hold(uint32_t bits, bool on) {
   command.event.kind = core::EventKind::hold;
   command.event.number = bits;
   command.event.on = on;
+  return post(command);
+}
+
+int32_t Engine::set_clocks(uint64_t key) {
+  if (const int32_t code = expect_state(CALYPTE_STATE_READY, "set_clocks"); code < 0) return code;
+  Command command{};
+  command.event.kind = core::EventKind::clocks;
+  command.event.number = key;
   return post(command);
 }
 

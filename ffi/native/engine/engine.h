@@ -39,11 +39,14 @@ class Engine {
                    uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns);
   int32_t check_surplus(int32_t job, const uint8_t *input, uint64_t input_bytes, uint32_t launches);
   int32_t job_step(int32_t job, uint32_t step, calypte_step_info &out);
+  int32_t warm_up();
+  int32_t timing(int32_t task, calypte_timing &out) const;
   int32_t ready();
 
   // Running.
   int32_t set_plan(const calypte_plan &plan);
   int32_t hold(uint32_t bits, bool on);
+  int32_t set_clocks(uint64_t key);
   int32_t submit(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint64_t sensor_ns);
   int32_t take_results(uint8_t *data, uint32_t capacity) { return results_.take(data, capacity); }
   int32_t take_events(calypte_event *out, uint32_t capacity) {
@@ -82,6 +85,9 @@ class Engine {
   std::vector<uint64_t> submitted_tasks_;
   std::vector<uint64_t> submitted_jobs_;
   std::unique_ptr<Backend> backend_;
+  core::SchedulerConfig config_;  // filled by warm_up
+  std::vector<calypte_timing> timings_;
+  bool warm_ = false;
   std::unique_ptr<core::Scheduler> scheduler_;
   core::ActionList actions_;
   std::atomic<uint32_t> state_{CALYPTE_STATE_LOADING};

@@ -121,6 +121,10 @@ int32_t check_critical(const Work &work) {
     return fail(CALYPTE_E_INVALID, "task '%s': unknown deadline origin %u", head.name, head.from);
   if (head.on_miss != CALYPTE_ON_MISS_PUBLISH_LATE && head.on_miss != CALYPTE_ON_MISS_DROP)
     return fail(CALYPTE_E_INVALID, "task '%s': unknown on_miss %u", head.name, head.on_miss);
+  if (head.yield < CALYPTE_YIELD_ALWAYS || head.yield > CALYPTE_YIELD_RESERVED)
+    return fail(CALYPTE_E_INVALID, "task '%s': unknown yield %u", head.name, head.yield);
+  if (head.anticipate > 1)
+    return fail(CALYPTE_E_INVALID, "task '%s': anticipate must be 0 or 1, got %u", head.name, head.anticipate);
   return 0;
 }
 
@@ -181,6 +185,8 @@ core::TaskConfig task_config(const Work &work) {
   config.queue_depth = work.head.queue_depth;
   config.from = work.head.from;
   config.on_miss = work.head.on_miss;
+  config.yield = work.head.yield;
+  config.anticipate = work.head.anticipate != 0;
   config.period_ns = work.head.period_ns;
   config.phase_ns = work.head.phase_ns;
   config.deadline_ns = work.head.deadline_ns;

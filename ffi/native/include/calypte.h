@@ -1,5 +1,6 @@
 /*
  * calypte.h - the one public header of libcalypte, and its manual.
+ * house-rule: length, because a manual is read in one place.
  *
  * The library owns everything that happens in microseconds: the GPU context, the gate, critical
  * tasks and background jobs. The caller owns everything at 10 ms and up: it loads work, sets a plan
@@ -32,7 +33,7 @@
 extern "C" {
 #endif
 
-#define CALYPTE_ABI_VERSION 2
+#define CALYPTE_ABI_VERSION 3
 
 /* Fixed limits. They bound memory and time on the microsecond path. */
 #define CALYPTE_MAX_TASKS 7            /* critical tasks: the gate line holds one word for each, and hold */
@@ -85,7 +86,8 @@ extern "C" {
 #define CALYPTE_FEATURE_IPC 6            /* device memory can be shared between processes */
 #define CALYPTE_FEATURE_REALTIME 7       /* the critical thread runs under SCHED_FIFO */
 #define CALYPTE_FEATURE_LOCKED_MEMORY 8  /* mlockall succeeded */
-#define CALYPTE_FEATURES 9
+#define CALYPTE_FEATURE_RESERVED_SMS 9   /* SMs are kept for critical work (calypte_options.reserve_sms) */
+#define CALYPTE_FEATURES 10
 
 /* Bits that switch a feature off, to test the fall-back: 1 << CALYPTE_FEATURE_*. */
 
@@ -96,6 +98,7 @@ extern "C" {
 #define CALYPTE_HOLD_SHUTDOWN 8
 #define CALYPTE_HOLD_FAULT 16    /* watchdog or CUDA error */
 #define CALYPTE_HOLD_SAFE_MODE 32
+#define CALYPTE_HOLD_DUTY 64     /* the plan's duty is used up until the next period */
 
 /* Kinds of kernel argument. */
 #define CALYPTE_ARG_SCALAR 1       /* value: the bytes, little-endian; size_bytes 1..8 */
@@ -114,6 +117,9 @@ extern "C" {
 #define CALYPTE_FROM_SENSOR 2
 #define CALYPTE_ON_MISS_PUBLISH_LATE 1
 #define CALYPTE_ON_MISS_DROP 2
+#define CALYPTE_YIELD_ALWAYS 1      /* background leaves as soon as the task has work */
+#define CALYPTE_YIELD_WHEN_NEEDED 2 /* ... or later, where the deadline allows what runs to come to an end first */
+#define CALYPTE_YIELD_RESERVED 3    /* never: the task has SMs of its own; without RESERVED_SMS like ALWAYS */
 #define CALYPTE_SOURCE_NONE 0   /* work without input, every period_ns; background with period_ns 0: back to back */
 #define CALYPTE_SOURCE_FRAMES 1 /* the same with a frame as input */
 #define CALYPTE_SOURCE_API 2    /* calypte_submit */
@@ -137,6 +143,8 @@ extern "C" {
 #define CALYPTE_EVENT_WHOLE_REFUSED 10 /* source: job; a: step; b: estimate in ns; no window is long enough */
 #define CALYPTE_EVENT_HOLD 11         /* a: bits before; b: bits after */
 #define CALYPTE_EVENT_EVENTS_LOST 12  /* a: how many events found their store full and were lost */
+#define CALYPTE_EVENT_ANTICIPATION 13 /* source: task; a: 1 on, 0 off as it did not pay; b: parts per million of time lost to it */
+#define CALYPTE_EVENT_LONG_BLOCKS 14  /* source: job; a: blocks abandoned since the last event, none ended: it makes no progress */
 
 /* States of an engine. */
 #define CALYPTE_STATE_LOADING 1
@@ -154,7 +162,8 @@ typedef struct calypte_options {
   uint64_t seed;             /* sim: of all its randomness */
   uint32_t sim_sms;          /* sim: SMs of the virtual GPU; 0 means 16 */
   uint32_t results_bytes;    /* results kept until taken; 0 means 16 MiB; 4 KiB to 1 GiB; one result takes at most an eighth */
-  uint32_t reserved[4];
+  uint32_t reserve_sms;      /* SMs that background never uses; 0: none. Rounded up to what the device can split off */
+  uint32_t reserved[3];
 } calypte_options;
 
 /* What the device is. Attributes are read, never guessed from the name. */
@@ -253,6 +262,8 @@ typedef struct calypte_work {
   uint32_t from;        /* critical: CALYPTE_FROM_* */
   uint32_t on_miss;     /* critical: CALYPTE_ON_MISS_* */
   uint32_t keep_output; /* 1: results carry the payload; 0: header and digest only */
+  uint32_t yield;       /* critical: CALYPTE_YIELD_* */
+  uint32_t anticipate;  /* critical: 1: background leaves ahead of the request that is expected next; 0: not */
   uint64_t input_bytes;  /* of the input blob; 0: no input */
   uint64_t output_bytes; /* of the output blob; 0: no output */
   uint64_t period_ns;    /* SOURCE_NONE, SOURCE_FRAMES: critical > 0; background 0 for back to back */
@@ -275,6 +286,14 @@ typedef struct calypte_step_info {
   uint64_t loop_drain_ns;  /* ... at LOOP; 0: not measured */
 } calypte_step_info;
 
+/* Times of critical work by itself, as measured by calypte_warm_up, launch to completion as the host sees it. */
+typedef struct calypte_timing {
+  uint64_t runs;     /* 0: not measured, as on sim; the times are then the estimates */
+  uint64_t best_ns;
+  uint64_t p50_ns;
+  uint64_t worst_ns;
+} calypte_timing;
+
 /* One entry of a plan. */
 typedef struct calypte_plan_entry {
   uint32_t job;     /* id */
@@ -289,7 +308,7 @@ typedef struct calypte_plan {
   uint64_t id;         /* the caller's; larger than the one before */
   uint64_t lease_ns;   /* from now; > 0, at most 3600 s */
   uint32_t entry_count; /* 0: nothing runs */
-  uint32_t flags;       /* 0 */
+  uint32_t duty_permille; /* share of time in which background may run at all, of 1000; 0: no limit */
   calypte_plan_entry entries[24];
 } calypte_plan;
 
@@ -320,6 +339,16 @@ typedef struct calypte_task_stats {
   uint64_t busy_ns;          /* launch to completion, summed */
   uint64_t next_arrival_ns;  /* 0: not known */
   uint64_t worst_execution_ns; /* launch to completion */
+  uint64_t execution_p50_ns;   /* of late; 0: too few. Forgotten when the clocks change */
+  uint64_t execution_p99_ns;
+  uint64_t period_ns;   /* between arrivals, as given or learned; 0: irregular or not yet known */
+  uint64_t jitter_ns;   /* 99 % of arrivals lay at most this far from where they were expected */
+  uint64_t margin_ns;   /* the gate closes this long ahead of a request that is expected; 0: it does not */
+  uint64_t anticipated; /* requests that found the gate closed for them */
+  uint64_t wrong_guesses; /* closings ahead that no request followed in time */
+  uint64_t ahead_ns;    /* the gate was closed ahead of requests for this long, in all */
+  uint64_t deferred;    /* WHEN_NEEDED: requests that let background come to an end */
+  uint64_t deferred_ns; /* ... and for how long, in all */
   calypte_histogram response; /* arrival to completion, requests that completed */
 } calypte_task_stats;
 
@@ -334,6 +363,8 @@ typedef struct calypte_job_stats {
   uint64_t whole_launches;
   uint64_t gpu_ns[4];    /* by level */
   uint64_t unit_ns;      /* latest estimate of a unit's GPU time */
+  uint64_t abandoned;    /* blocks left half-way and begun again, counted on the device */
+  uint64_t drain_p99_ns; /* from closing the gate to the end of its entry, as the host saw it; 0: not yet seen */
 } calypte_job_stats;
 
 /* The whole state at one moment. */
@@ -354,6 +385,9 @@ typedef struct calypte_snapshot {
   uint64_t safe_mode;      /* how often entered */
   uint64_t critical_busy_ns;
   uint64_t background_busy_ns;
+  uint64_t ahead_ns;       /* the gate was closed ahead of critical work for this long, in all */
+  uint64_t clock_key;      /* as last given by calypte_set_clocks */
+  uint64_t window_end_ns;  /* when the next request is expected; 0: not known */
   uint64_t events_lost;
   uint64_t dispatcher_steps;
   uint64_t dispatcher_worst_ns; /* longest scheduler step */
@@ -456,8 +490,15 @@ int32_t calypte_check_surplus(int32_t engine, int32_t job, const uint8_t *input,
 int32_t calypte_job_step(int32_t engine, int32_t job, uint32_t step, calypte_step_info *out);
 
 /*
- * Self-tests the gate and the parked stream, runs every kernel once, uploads the graphs, starts the threads (real
- * clock). From here on critical tasks with a source receive requests; background waits for a plan. What a self-test
+ * Runs everything that was added until it is warm, and measures it. `ready` does it if it was not done before. Nothing
+ * can be added afterwards.
+ */
+int32_t calypte_warm_up(int32_t engine);
+/* What warm_up measured of a critical task, by which a caller can tell whether all deadlines can be met. */
+int32_t calypte_timing_of(int32_t engine, int32_t task, calypte_timing *out);
+
+/*
+ * Self-tests the gate and the parked stream, warms up, uploads the graphs, starts the threads (real clock). From here on critical tasks with a source receive requests; background waits for a plan. What a self-test
  * lowers is reported by calypte_features and as events.
  */
 int32_t calypte_ready(int32_t engine);
@@ -468,6 +509,12 @@ int32_t calypte_ready(int32_t engine);
 int32_t calypte_set_plan(int32_t engine, const calypte_plan *plan);
 /* Sets (on = 1) or clears (on = 0) CALYPTE_HOLD_CALLER or CALYPTE_HOLD_SAFE_MODE. */
 int32_t calypte_hold(int32_t engine, uint32_t bits, uint32_t on);
+
+/*
+ * Tells that the device now runs at other clocks or in another power mode: `key` stands for them, and is the caller's
+ * choice. Durations learned under another key are set aside, and taken up again when it returns. 0 is the first key.
+ */
+int32_t calypte_set_clocks(int32_t engine, uint64_t key);
 
 /*
  * Submits one request of a critical task, or one unit of a background job, whose source is API. Copies the input.

@@ -275,7 +275,8 @@ int32_t CudaBackend::job_step(const Work &work, uint32_t step, calypte_step_info
   return 0;
 }
 
-int32_t CudaBackend::warm_up(core::SchedulerConfig &config) {
+int32_t CudaBackend::warm_up(core::SchedulerConfig &config, std::vector<calypte_timing> &timings) {
+  if (const int32_t code = gpu_.enter(); code < 0) return code;
   const auto run = [&](const Work &work, uint64_t &best_ns) -> int32_t {
     const bool frames = work.head.source == CALYPTE_SOURCE_FRAMES;
     const uint8_t *input = frames ? (*host_.frames)[work.head.frames].data.data() : nullptr;
@@ -289,6 +290,7 @@ int32_t CudaBackend::warm_up(core::SchedulerConfig &config) {
   };
   for (size_t i = 0; i < tasks_.size(); ++i) {
     if (const int32_t code = run(tasks_[i]->work(), config.tasks[i].estimate_ns); code < 0) return code;
+    timings[i] = {kWarmUpRuns, config.tasks[i].estimate_ns, config.tasks[i].estimate_ns, config.tasks[i].estimate_ns};
   }
   for (size_t i = 0; i < jobs_.size(); ++i) {
     uint64_t best_ns = 0;
@@ -296,13 +298,12 @@ int32_t CudaBackend::warm_up(core::SchedulerConfig &config) {
     config.jobs[i] = jobs_[i]->config();
     config.jobs[i].estimate_ns = best_ns;
   }
+  config.parked_resume = gpu_.has(CALYPTE_FEATURE_PARKED_RESUME);
   return 0;
 }
 
-int32_t CudaBackend::ready(core::SchedulerConfig &config) {
+int32_t CudaBackend::ready() {
   if (const int32_t code = gpu_.enter(); code < 0) return code;
-  if (const int32_t code = warm_up(config); code < 0) return code;
-  config.parked_resume = gpu_.has(CALYPTE_FEATURE_PARKED_RESUME);
   granted_.assign(jobs_.size(), 0);
   io_ = std::make_unique<IoThread>(gpu_, host_, tasks_, jobs_);
   io_->start(monotonic_ns());

@@ -43,7 +43,8 @@ class CudaBackend final : public Backend {
                    uint64_t &duration_ns) override;
   int32_t check_surplus(const Work &work, const uint8_t *input, uint32_t launches) override;
   int32_t job_step(const Work &work, uint32_t step, calypte_step_info &out) override;
-  int32_t ready(core::SchedulerConfig &config) override;
+  int32_t warm_up(core::SchedulerConfig &config, std::vector<calypte_timing> &timings) override;
+  int32_t ready() override;
 
   void execute(const core::Action &action, uint64_t now_ns) override;
   bool poll(core::Event &out, uint64_t now_ns) override;
@@ -70,7 +71,6 @@ class CudaBackend final : public Backend {
   int32_t with_contents_kept(const Work &work, const std::function<int32_t()> &call);
   int32_t read_contents(const Work &work, std::vector<uint8_t> &out);
   int32_t prepare_job(const Work &work, const uint8_t *input);
-  int32_t warm_up(core::SchedulerConfig &config);
   void feed();
   void enqueue(const core::Action &action);
   void launch(uint32_t task, uint64_t number);

@@ -113,6 +113,8 @@ void CudaBackend::execute(const core::Action &action, uint64_t) {
       enqueue(action);
       fed = true;
       break;
+    case core::ActionKind::task_gate:
+    case core::ActionKind::soft_gate:
     case core::ActionKind::report:
       break;
   }

@@ -64,6 +64,8 @@ void SimBackend::execute(const core::Action &action, uint64_t now_ns) {
       emit(core::EventKind::fault, action.id, now_ns_);
       return;
     }
+    case core::ActionKind::task_gate:
+    case core::ActionKind::soft_gate:
     case core::ActionKind::report:
       return;
   }

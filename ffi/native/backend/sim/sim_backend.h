@@ -36,7 +36,8 @@ class SimBackend final : public Backend, private GpuHost {
   int32_t job_step(const Work &work, uint32_t step, calypte_step_info &out) override;
   int32_t run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns,
                    uint64_t &duration_ns) override;
-  int32_t ready(core::SchedulerConfig &config) override;
+  int32_t warm_up(core::SchedulerConfig &config, std::vector<calypte_timing> &timings) override;
+  int32_t ready() override { return 0; }
 
   void execute(const core::Action &action, uint64_t now_ns) override;
   bool poll(core::Event &out, uint64_t now_ns) override;

@@ -31,6 +31,7 @@ constexpr FeatureText kFeatures[CALYPTE_FEATURES] = {
     {false, "no other process can reach a simulated GPU"},
     {false, "the simulator needs no real-time thread"},
     {false, "the simulator locks no memory"},
+    {false, "no SMs were asked for"},
 };
 
 bool switched_off(const calypte_options &options, uint32_t feature) {
@@ -187,12 +188,14 @@ int32_t SimBackend::run_once(const Work &, const uint8_t *, uint8_t *, uint64_t,
   return 0;
 }
 
-int32_t SimBackend::ready(core::SchedulerConfig &config) {
+int32_t SimBackend::warm_up(core::SchedulerConfig &config, std::vector<calypte_timing> &timings) {
   config.parked_resume = !switched_off(options_, CALYPTE_FEATURE_PARKED_RESUME);
   gpu_.use_parked_resume(config.parked_resume);
   for (size_t i = 0; i < tasks_.size(); ++i) {
     const Task &task = tasks_[i];
-    config.tasks[i].estimate_ns = work_estimate_ns(task.work, task.steps);
+    const uint64_t estimate_ns = work_estimate_ns(task.work, task.steps);
+    config.tasks[i].estimate_ns = estimate_ns;
+    timings[i] = {0, estimate_ns, estimate_ns, estimate_ns};
     gpu_.add_task({config.tasks[i].estimate_ns, JobStaging::copy_ns(task.work.head.output_bytes)});
   }
   for (size_t i = 0; i < jobs_.size(); ++i) {
