@@ -123,7 +123,7 @@ const BROKEN: [Parameters<typeof mission>[0] | string, string, string][] = [
   [`critical: { ${"a".repeat(64)}: 1 }`, `critical."${"a".repeat(37)}..."`, "at most 63"],
   ["background: { a: { } }", "background.a.bundle", "must be given"],
   [{ task: "bundle2: x" }, "critical.a.bundle2", "is not a known key"],
-  [{ task: "yield: always" }, "critical.a.yield", "is not available yet"],
+  [{ task: "yield: soon" }, "critical.a.yield", "must be always, when-needed or reserved"],
   [{ task: "source: { frames: f }" }, "critical.a.source.rate", "must be given"],
   [{ task: "source: { frames: f, rate: .nan }" }, "critical.a.source.rate", "must be a frequency"],
   [{ task: "source: { frames: f, rate: .inf }" }, "critical.a.source.rate", "must be a frequency"],
