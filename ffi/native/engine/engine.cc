@@ -282,8 +282,8 @@ int32_t Engine::ready() {
   backend_->features(probed);
   for (uint32_t i = 0; i < CALYPTE_FEATURES; ++i) {
     // Not lowered but of this machine or this process: calypte_features tells.
-    constexpr uint32_t kOfThisMachine = 1u << CALYPTE_FEATURE_REALTIME | 1u << CALYPTE_FEATURE_LOCKED_MEMORY |
-                                        1u << CALYPTE_FEATURE_INTEGRATED;
+    constexpr uint32_t kOfThisMachine =
+        1u << CALYPTE_FEATURE_REALTIME | 1u << CALYPTE_FEATURE_LOCKED_MEMORY | 1u << CALYPTE_FEATURE_INTEGRATED;
     const bool unasked = i == CALYPTE_FEATURE_RESERVED_SMS && options_.reserve_sms == 0;
     if ((kOfThisMachine >> i & 1) != 0 || unasked || probed[i].on != 0) continue;
     events_.add(CALYPTE_EVENT_FEATURE, UINT32_MAX, i, 0, ready_ns_, probed[i].reason);
@@ -379,23 +379,6 @@ int32_t Engine::submit(uint32_t kind, int32_t id, const uint8_t *input, uint64_t
   const int32_t code = post(command);
   if (code < 0) return code;
   return staged < 0 ? staged : static_cast<int32_t>(number & INT32_MAX);
-}
-
-int32_t Engine::advance(uint64_t until_ns) {
-  if (const int32_t code = expect_state(CALYPTE_STATE_READY, "sim_advance"); code < 0) return code;
-  if (!virtual_clock()) return fail(CALYPTE_E_STATE, "sim_advance: the engine runs in real time");
-  if (until_ns < virtual_now_ns_) return fail(CALYPTE_E_INVALID, "sim_advance: time does not go back");
-  for (;;) {
-    const uint64_t backend_ns = backend_->next_event_ns(), scheduler_ns = scheduler_->next_wakeup_ns();
-    const uint64_t next_ns = backend_ns < scheduler_ns ? backend_ns : scheduler_ns;
-    if (next_ns > until_ns || next_ns == core::kNever) break;
-    if (next_ns > virtual_now_ns_) virtual_now_ns_ = next_ns;
-    core::Event event;
-    if (!backend_->poll(event, virtual_now_ns_)) event = core::Event{};
-    handle(event, virtual_now_ns_);
-  }
-  virtual_now_ns_ = until_ns;
-  return 0;
 }
 
 }  // namespace calypte

@@ -10,7 +10,7 @@
 namespace calypte::sim {
 
 enum class TimerKind : uint8_t {
-  gate_close,      // id: task
+  critical_op,     // id: task; the oldest operation in its stream
   critical_start,  // id: task
   critical_end,    // tag: generation of the sharing
   critical_out,    // id: task; its output has reached the host
@@ -21,6 +21,8 @@ enum class TimerKind : uint8_t {
   stage,   // id: job; look again whether an input can be staged
   staged,  // id: job
   result,  // id: job, tag: unit; its output has reached the host
+  report,  // the oldest completion of an entry that is late reaches the host
+  arrive,  // id: task; a replayed request of it
   sample,
 };
 
