@@ -8,10 +8,12 @@ import type { Engine } from "../ffi/engine.ts";
 import type { CheckpointCompiler } from "./checkpoint.ts";
 import { createCounters } from "./counters.ts";
 import { EventLog } from "./events.ts";
+import { type Faults, NO_FAULTS } from "./faults.ts";
 import type { Logger } from "./log.ts";
 import { needsMemory } from "./memory.ts";
 import { Planner, tickNs } from "./planner.ts";
-import { type MissionFiles, prepareMission } from "./prepare.ts";
+import { type MissionFiles, type PreparedMission, prepareMission } from "./prepare.ts";
+import { BUILT_IN, type ProfileName } from "./profile.ts";
 import { drain } from "./pump.ts";
 import { type RunSummary, summarize } from "./summary.ts";
 
@@ -26,6 +28,12 @@ export interface SimulateOptions {
   durationNs: number;
   /** Compute and write outputs as the mission says. */
   output: boolean;
+  /** What the engine was opened with, for the summary. Default: the built-in one. */
+  profile?: ProfileName;
+  /** Only the planner's are carried out here; the engine was opened with the others. */
+  faults?: Faults;
+  /** Before `ready`: what a recorded flight did is done again. */
+  replay?: (prepared: PreparedMission) => void;
   /** Called as virtual time moves on. */
   onTime?: (nowNs: number) => void;
 }
@@ -51,10 +59,11 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
       });
       const events = new EventLog({ log, counters, leaseNs, tasks, jobs });
       await prepared.open();
+      options.replay?.(prepared);
       needsMemory({ file: files.mission.file, field: "" }, "the mission as a whole", () => engine.ready());
       started = true;
       for (let nowNs = 0; nowNs < durationNs;) {
-        planner.tick();
+        if (!stalled(options.faults ?? NO_FAULTS, nowNs)) planner.tick();
         nowNs = Math.min(durationNs, nowNs + tickNs(leaseNs));
         engine.advance(nowNs);
         options.onTime?.(nowNs);
@@ -68,7 +77,14 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
       counters.plansSet = planner.plansSet;
       const snapshot = engine.snapshot();
       await prepared.close();
-      return summarize({ snapshot, counters, seed: options.seed, tasks, jobs });
+      return summarize({
+        snapshot,
+        counters,
+        seed: options.seed,
+        profile: options.profile ?? BUILT_IN,
+        tasks,
+        jobs,
+      });
     } catch (error) {
       await (started ? prepared.close(Promise.resolve()) : prepared.discard());
       throw error;
@@ -76,4 +92,8 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
   } finally {
     engine.close();
   }
+}
+
+function stalled({ stalledPlanner }: Faults, nowNs: number): boolean {
+  return stalledPlanner !== undefined && nowNs >= stalledPlanner.beginNs && nowNs < stalledPlanner.endNs;
 }

@@ -17,6 +17,7 @@ import { needsMemory } from "./memory.ts";
 import type { MetricsView } from "./metrics.ts";
 import { MIN_TICK_NS, Planner, tickNs } from "./planner.ts";
 import { type MissionFiles, type PreparedMission, prepareMission } from "./prepare.ts";
+import { BUILT_IN, type ProfileName } from "./profile.ts";
 import { drain } from "./pump.ts";
 import { createStatusApp, serveStatus, type SubmitOutcome } from "./status.ts";
 import { type RunSummary, summarize } from "./summary.ts";
@@ -93,11 +94,21 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
     const graceMs = reason === TIME_IS_OVER ? PLANNED_END_GRACE_MS : REFERENCE_GRACE_MS;
     await prepared.close(timers.pause(graceMs));
     const names = namesOf(prepared);
-    const summary = summarize({ snapshot, counters, seed: options.seed, ...names });
+    const summary = summarize({
+      snapshot,
+      counters,
+      seed: options.seed,
+      ...profileOf(engine.backend),
+      ...names,
+    });
     return { summary, fault: run.fault };
   } finally {
     await undoAll(undo, log);
   }
+}
+
+function profileOf(backend: string): { profile?: ProfileName } {
+  return backend === "sim" ? { profile: BUILT_IN } : {};
 }
 
 /** In reverse. What fails here is logged and does not keep the rest from being undone, nor hide what went wrong before. */

@@ -15,7 +15,7 @@ import {
   decodeTiming,
   SnapshotReader,
 } from "./decode.ts";
-import { encodeOptions, encodePlan, encodeWork } from "./encode.ts";
+import { encodeOptions, encodePlan, encodeSimFaults, encodeSimProfile, encodeWork } from "./encode.ts";
 import type {
   Backend,
   DeviceInfo,
@@ -81,7 +81,25 @@ export class NativeEngine implements Engine {
     const operation = `open ${options.backend} engine`;
     const bytes = encodeOptions(options, operation);
     const id = check(library.symbols.calypte_open(ffi(bytes)), operation, library);
-    return new NativeEngine(library, id, options.backend);
+    const engine = new NativeEngine(library, id, options.backend);
+    try {
+      engine.#simulate(options);
+    } catch (error) {
+      engine.close();
+      throw error;
+    }
+    return engine;
+  }
+
+  #simulate({ simProfile, simFaults }: OpenOptions): void {
+    if (simProfile !== undefined) {
+      const bytes = ffi(encodeSimProfile(simProfile));
+      this.#call("set the profile", (c) => c.calypte_sim_profile_set(this.#id, bytes));
+    }
+    if (simFaults !== undefined) {
+      const bytes = ffi(encodeSimFaults(simFaults));
+      this.#call("set the faults", (c) => c.calypte_sim_faults_set(this.#id, bytes));
+    }
   }
 
   device(): DeviceInfo {
@@ -292,6 +310,24 @@ export class NativeEngine implements Engine {
     this.#call(operation, (c) => c.calypte_sim_advance(this.#id, until));
   }
 
+  replayDurations(kind: WorkKind, work: number, timesNs: BigUint64Array): void {
+    const operation = `replay durations of ${kind} work ${work}`;
+    const number = numberOf(WORK_KINDS, kind, "kind", operation);
+    checkInteger(work, "i32", operation, "work");
+    const times = ffi(bytesOf(timesNs));
+    this.#call(
+      operation,
+      (c) => c.calypte_sim_replay_durations(this.#id, number, work, times, timesNs.length),
+    );
+  }
+
+  replayArrivals(task: number, timesNs: BigUint64Array): void {
+    const operation = `replay arrivals of task ${task}`;
+    checkInteger(task, "i32", operation, "task");
+    const times = ffi(bytesOf(timesNs));
+    this.#call(operation, (c) => c.calypte_sim_replay_arrivals(this.#id, task, times, timesNs.length));
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -321,6 +357,10 @@ function ffi(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
     "pass bytes",
     "they must not be in a SharedArrayBuffer; copy them",
   );
+}
+
+function bytesOf(words: BigUint64Array): Uint8Array {
+  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
 }
 
 /** A `uint64_t` argument. */

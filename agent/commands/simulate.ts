@@ -1,9 +1,11 @@
 /** `calypte simulate`: a mission on the simulator, in virtual time. */
 import { checkpointCompiler } from "../checkpoint.ts";
 import { loadMission } from "../config.ts";
+import { NO_FAULTS, parseFaults } from "../faults.ts";
 import { stderrLogger } from "../log.ts";
 import { InputError } from "../errors.ts";
 import { readMissionFiles } from "../prepare.ts";
+import { BUILT_IN, readProfile } from "../profile.ts";
 import { parseDurationNs } from "../quantity.ts";
 import { simulate } from "../simulation.ts";
 import { summaryText } from "../summary.ts";
@@ -20,6 +22,10 @@ Options:
   --for DURATION  virtual time to run for, such as 60s
   --seed N        seed of all randomness; default 1
   --output        compute the outputs with the bundles' CPU references and write them as the mission says
+  --profile NAME  the device to simulate: h200 (measured), orin-agx or orin-nano (estimates), or a file of the same
+                  shape; default: an H200's times on 16 SMs, with timers that are never late
+  --faults SPEC   what goes wrong, by the seed: late-timers=0.01x2ms, slow-kernels=0.01x10, lost-completions=0.0001,
+                  late-entries=0.01x1ms, throttle=10s..20s@0.5, stalled-planner=10s..12s; several between commas
   --json          end with one JSON object instead of a table
 
 Example:
@@ -33,7 +39,7 @@ export const simulateCommand: Command = {
   async run(args, terminal) {
     const { flags, values, positional: [file = ""] } = parseCommand("simulate", args, {
       boolean: ["json", "output"],
-      string: ["for", "seed"],
+      string: ["for", "seed", "profile", "faults"],
       positional: ["MISSION"],
     });
     if (values.for === undefined) {
@@ -41,10 +47,20 @@ export const simulateCommand: Command = {
     }
     const durationNs = parseDurationNs(values.for, { where: { file: "", field: "--for" } });
     const seed = parseSeed(values.seed);
+    const profile = values.profile === undefined ? undefined : await readProfile(values.profile);
+    const faults = values.faults === undefined ? NO_FAULTS : parseFaults(values.faults);
     const files = await readMissionFiles(await loadMission(file));
     let virtualNs = 0;
     const summary = await simulate({
-      engine: openEngine({ backend: "sim", clock: "virtual", seed }),
+      engine: openEngine({
+        backend: "sim",
+        clock: "virtual",
+        seed,
+        simFaults: faults.engine,
+        ...(profile === undefined ? {} : { simProfile: profile }),
+      }),
+      profile: profile === undefined ? BUILT_IN : { name: profile.name, estimate: profile.estimate },
+      faults,
       checkpoint: checkpointCompiler,
       files,
       log: stderrLogger(() => `${(virtualNs / 1e9).toFixed(3)}s`, "warn"),

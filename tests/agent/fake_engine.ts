@@ -262,6 +262,12 @@ export class FakeEngine implements Engine {
   advance(untilNs: number): void {
     this.state.nowNs = untilNs;
   }
+  replayDurations(kind: WorkKind, work: number, timesNs: BigUint64Array): void {
+    this.#call(`replayDurations ${kind} ${work} ${timesNs.length}`);
+  }
+  replayArrivals(task: number, timesNs: BigUint64Array): void {
+    this.#call(`replayArrivals ${task} ${timesNs.length}`);
+  }
   close(): void {
     if (!this.closed) this.calls.push("close");
     this.closed = true;

@@ -237,6 +237,8 @@ test("every method of a closed engine throws E_CLOSED, and closing twice is fine
     takeEvents: () => engine.takeEvents(),
     snapshot: () => engine.snapshot(),
     advance: () => engine.advance(1),
+    replayDurations: () => engine.replayDurations("critical", 0, new BigUint64Array(1)),
+    replayArrivals: () => engine.replayArrivals(0, new BigUint64Array(1)),
   };
   for (const [name, call] of Object.entries(calls)) {
     assertEquals([name, assertThrows(call, EngineError, "the engine is closed").code], [name, -2]);
