@@ -12,8 +12,9 @@ namespace {
 constexpr uint64_t kWindowMarginNs = 50'000;
 constexpr uint64_t kLearnedMarginNs = 20'000;
 constexpr uint32_t kLeastSeen = 20;
-// `whole` segments queued at a time, so that the next begins without the host when one ends.
-constexpr uint32_t kWholeAhead = 3;
+// `whole` launches are queued ahead for this long, and one more, so that the next begins without the host when one ends:
+// the dispatcher looks every 50 us, and on a virtual machine now and then is late by 100.
+constexpr uint64_t kWholeAheadNs = 300'000;
 // Ranges of a grid are put together into launches no longer than this.
 constexpr uint64_t kLongestMergedNs = 1'000'000;
 // Without parking an entry that finds the gate closed is not held back by the stream: few are kept queued.
@@ -283,7 +284,7 @@ bool Scheduler::refill_once(uint64_t now_ns, uint32_t &skip, uint32_t &target, A
 
 // `segment` of job `id`, and as many ranges of the same grid behind it as the window allows.
 bool Scheduler::queue_whole(uint32_t id, uint32_t segment, uint64_t now_ns, ActionList &out) {
-  if (whole_outstanding_ >= kWholeAhead) return false;
+  if (whole_outstanding_ > 1 && whole_end_ns_ > now_ns + kWholeAheadNs) return false;
   Job &job = jobs_[id];
   const std::vector<Segment> &segments = config_.jobs[id].segments;
   uint64_t takes_ns = safe_segment_ns(id, segment), estimate_ns = segments[segment].estimate_ns;

@@ -95,8 +95,22 @@ CUresult BackgroundJob::enqueue_entry(const Gpu &gpu, uint32_t segment, uint64_t
   if (result == CUDA_SUCCESS) result = cu_->EventRecord(entry.begin, gpu.background);
   if (result == CUDA_SUCCESS) result = cu_->GraphLaunch(graphs_[segment].exec, gpu.background);
   if (result == CUDA_SUCCESS) result = cu_->EventRecord(entry.end, gpu.background);
-  if (result == CUDA_SUCCESS) result = copy_word(gpu, entry.done, &entry.number, 4, gpu.background);
+  if (result == CUDA_SUCCESS) result = write_tail(gpu, entry, nullptr);
   return result;
+}
+
+// Behind an entry: it is done. Behind a `whole` step the stream itself moves the step word on.
+CUresult BackgroundJob::write_tail(const Gpu &gpu, const Entry &entry, const uint64_t *step_word) {
+  const CUdeviceptr word_at = control_at(offsetof(ControlBlock, step_word));
+  if (step_word == nullptr) return copy_word(gpu, entry.done, &entry.number, 4, gpu.background);
+  if (gpu.has(CALYPTE_FEATURE_STREAM_MEMOPS)) {
+    CUstreamBatchMemOpParams ops[] = {write64(word_at, *step_word), write64(mirror_.device, *step_word),
+                                      write32(entry.done, entry.number)};
+    return cu_->StreamBatchMemOp(gpu.background, 3, ops, 0);
+  }
+  CUresult result = copy_word(gpu, word_at, step_word, 8, gpu.background);
+  if (result == CUDA_SUCCESS) result = copy_word(gpu, mirror_.device, step_word, 8, gpu.background);
+  return result == CUDA_SUCCESS ? copy_word(gpu, entry.done, &entry.number, 4, gpu.background) : result;
 }
 
 CUresult BackgroundJob::enqueue_whole(const Gpu &gpu, uint32_t index, uint32_t count, uint64_t step_word,
@@ -116,10 +130,7 @@ CUresult BackgroundJob::enqueue_whole(const Gpu &gpu, uint32_t index, uint32_t c
   if (result == CUDA_SUCCESS) result = launch.enqueue(*cu_, gpu.background);
   if (count > 1) launch.set_blocks(work_.steps[step].grid[0]);
   if (result == CUDA_SUCCESS) result = cu_->EventRecord(entry.end, gpu.background);
-  if (result == CUDA_SUCCESS)
-    result = copy_word(gpu, control_at(offsetof(ControlBlock, step_word)), &next, 8, gpu.background);
-  if (result == CUDA_SUCCESS) result = copy_word(gpu, mirror_.device, &next, 8, gpu.background);
-  if (result == CUDA_SUCCESS) result = copy_word(gpu, entry.done, &entry.number, 4, gpu.background);
+  if (result == CUDA_SUCCESS) result = write_tail(gpu, entry, &next);
   return result;
 }
 

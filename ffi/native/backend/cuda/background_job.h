@@ -155,6 +155,7 @@ class BackgroundJob {
   int32_t time_steps(Gpu &gpu, const uint8_t *input, std::vector<uint64_t> &best_ns);
   int32_t wait(const Gpu &gpu, uint64_t timeout_ns, const char *what);
   CUresult write_head(const Gpu &gpu, uint32_t number, uint64_t granted, uint32_t tasks);
+  CUresult write_tail(const Gpu &gpu, const Entry &entry, const uint64_t *step_word);
   CUresult copy_word(const Gpu &gpu, CUdeviceptr target, const void *value, size_t size_bytes, CUstream stream);
   CUdeviceptr control_at(size_t offset) const { return control_ + offset; }
 

@@ -151,8 +151,15 @@ int32_t BackgroundJob::build(Gpu &gpu, uint32_t index) {
   CUgraph graph = nullptr;
   CALYPTE_CU(cu_->StreamBeginCapture(gpu.background, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), what.c_str());
   CUresult recorded = CUDA_SUCCESS;
-  for (uint32_t i = 0; i < config_.units_per_entry * segment.step_count && recorded == CUDA_SUCCESS; ++i)
-    recorded = steps_[segment.first_step + i % segment.step_count].active().launch->enqueue(*cu_, gpu.background);
+  for (uint32_t unit = 0; unit < config_.units_per_entry; ++unit) {
+    // A unit's last step makes whatever comes later in the entry leave; each further unit is as good as an entry of its
+    // own.
+    if (unit > 0 && recorded == CUDA_SUCCESS)
+      recorded = cu_->StreamWriteValue32(gpu.background, control_at(offsetof(ControlBlock, left)), 0,
+                                         CU_STREAM_WRITE_VALUE_DEFAULT);
+    for (uint32_t i = 0; i < segment.step_count && recorded == CUDA_SUCCESS; ++i)
+      recorded = steps_[segment.first_step + i].active().launch->enqueue(*cu_, gpu.background);
+  }
   const CUresult ended = cu_->StreamEndCapture(gpu.background, &graph);
   if (recorded != CUDA_SUCCESS) return fail_cuda(recorded, "capture", what.c_str());
   CALYPTE_CU(ended, what.c_str());
@@ -164,7 +171,7 @@ int32_t BackgroundJob::build(Gpu &gpu, uint32_t index) {
 }
 
 int32_t BackgroundJob::lengthen_entries(Gpu &gpu, uint64_t unit_ns) {
-  if (config_.segments.size() != 1 || config_.segments[0].whole) return 0;
+  if (config_.segments.size() != 1 || config_.segments[0].whole || !gpu.has(CALYPTE_FEATURE_GRAPH_MEMOPS)) return 0;
   const uint64_t units = std::clamp<uint64_t>(kEntryNs / std::max<uint64_t>(unit_ns, 1), 1, unit_slots_ / 2);
   const uint64_t fitting = std::max<uint64_t>(1, kMostNodes / config_.segments[0].step_count);
   config_.units_per_entry = static_cast<uint32_t>(std::min(units, fitting));
