@@ -9,17 +9,15 @@
  * All through the library's C interface: periodic critical tasks whose thread is hot, background that keeps every SM
  * full, idle and busy stretches interleaved in one engine in an order drawn from the seed.
  */
-import { type Engine, type Library, NativeEngine, openLibrary, type StepSpec } from "../ffi/mod.ts";
+import { type Engine, type Library, NativeEngine, openLibrary } from "../ffi/mod.ts";
 import { libraryPath } from "../ffi/library.ts";
-import { rewriteModule } from "../ptx/mod.ts";
 import { parseArgs } from "../agent/std/mod.ts";
+import { pause } from "./session.ts";
+import { Bench, calibrate, type Rates } from "./spin.ts";
 import { type Quantiles, quantilesOf, randomOf, shuffled } from "./statistics.ts";
 
-const THREADS = 256;
-const WORD_BYTES = 4;
-/** Of one step, each SM's blocks full: bounds the output buffer (1.1 GB on an H200). */
+/** Waves of one step at most. */
 const MOST_WAVES = 1024;
-const NO_INPUT = new Uint8Array();
 const LEASE_NS = 2e9;
 /** Left out at both ends of a stretch: background is still ending or beginning there. */
 const GUARD_NS = 4e6;
@@ -83,110 +81,6 @@ const BESIDE: readonly Beside[] = [
   ...[10, 100, 1000, 10_000].map((blockUs) => ({ level: "loop" as const, blockUs })),
 ];
 
-/** What level `loop` may leave of a critical task's time; the gate is read as often as that takes. */
-const LOOP_BOUND_NS = 10_000;
-
-/** Kernels of one engine: `spin` untouched and at levels `block` and `loop`, with blocks whose length is known. */
-class Bench {
-  readonly engine: Engine;
-  readonly #plain: number;
-  readonly #rewritten: Record<"block" | "loop", number>;
-  readonly #out: number;
-  readonly blocksResident: number;
-
-  constructor(engine: Engine) {
-    this.engine = engine;
-    const ptx = Deno.readTextFileSync(new URL("./kernels/micro.ptx", import.meta.url));
-    this.#plain = engine.kernel(engine.loadModule(ptx), "spin");
-    const { blocksPerSm } = engine.kernelInfo(this.#plain, THREADS, 0);
-    const pins = {
-      minBlocksPerSm: new Map([["spin", blocksPerSm]]),
-      maxThreads: new Map([["spin", THREADS]]),
-    };
-    const load = (level: "block" | "loop") => {
-      const { text, kernels } = rewriteModule(ptx, {
-        file: "micro.ptx",
-        ...pins,
-        levels: new Map([["spin", level]]),
-      });
-      if (kernels[0]?.level !== level) {
-        throw new Error(`spin is not at level ${level}: ${kernels[0]?.reason}`);
-      }
-      return engine.kernel(engine.loadModule(text), "spin");
-    };
-    this.#rewritten = { block: load("block"), loop: load("loop") };
-    this.blocksResident = blocksPerSm * engine.device().sms;
-    this.#out = engine.createBuffer(this.blocksResident * MOST_WAVES * THREADS * WORD_BYTES);
-  }
-
-  step(level: "whole" | "block" | "loop", blocks: number, rounds: number, blockNs = 0): StepSpec {
-    const bytes = new Uint8Array(4);
-    new DataView(bytes.buffer).setUint32(0, rounds, true);
-    const args = [
-      { kind: "buffer", buffer: this.#out, offset: 0 } as const,
-      { kind: "scalar", bytes } as const,
-    ];
-    const waves = Math.ceil(blocks / this.blocksResident);
-    return {
-      kernel: level === "whole" ? this.#plain : this.#rewritten[level],
-      level,
-      grid: [blocks, 1, 1],
-      block: [THREADS, 1, 1],
-      sharedBytes: 0,
-      workers: 0,
-      args,
-      estimateNs: waves * blockNs,
-      blockEstimateNs: blockNs,
-    };
-  }
-
-  job(name: string, steps: StepSpec[]): number {
-    return this.engine.addWork({
-      ...this.#common(name, steps),
-      kind: "background",
-      preemptionBoundNs: steps.some(({ level }) => level === "loop") ? LOOP_BOUND_NS : 0,
-      source: { kind: "none", periodNs: 0, phaseNs: 0 },
-    });
-  }
-
-  task(name: string, steps: StepSpec[], periodNs: number): number {
-    return this.engine.addWork({
-      ...this.#common(name, steps),
-      kind: "critical",
-      source: { kind: "none", periodNs, phaseNs: periodNs },
-      deadlineNs: periodNs,
-      from: "arrival",
-      queue: "latest",
-      queueDepth: 1,
-      onMiss: "publish-late",
-      maxBlockingNs: 0,
-      yield: "always",
-      anticipate: false,
-    });
-  }
-
-  /** Median GPU time of a job's unit by itself, in us. */
-  unitUs(job: number, runs: number): number {
-    const times = Array.from(
-      { length: runs },
-      () => this.engine.runOnce("background", job, NO_INPUT).durationNs,
-    );
-    return quantilesOf(times).p50 / 1000;
-  }
-
-  #common(name: string, steps: StepSpec[]) {
-    const empty = {
-      inputs: [],
-      outputs: [],
-      inputBytes: 0,
-      outputBytes: 0,
-      keepOutput: false,
-      estimateNs: 0,
-    };
-    return { name, steps, digest: new Uint8Array(32), ...empty };
-  }
-}
-
 /** Settings with the library that all engines of one run share. */
 interface Run extends Settings {
   library: Library;
@@ -194,21 +88,6 @@ interface Run extends Settings {
 
 function open({ library, backend, seed }: Run): Engine {
   return NativeEngine.open(library, { backend, seed });
-}
-
-/** Rounds of `spin` for a block of 1 us, by itself on an idle SM and with every SM full. */
-function calibrate(settings: Run): { alonePerUs: number; fullPerUs: number } {
-  if (settings.backend === "sim") return { alonePerUs: 100, fullPerUs: 100 };
-  using engine = open(settings);
-  const bench = new Bench(engine);
-  const { sms } = engine.device();
-  const perUs = (blocks: number) => {
-    const [short, long] = [2000, 12000].map((rounds) =>
-      bench.unitUs(bench.job(`calibrate-${blocks}-${rounds}`, [bench.step("whole", blocks, rounds)]), 9)
-    );
-    return 10000 / (long! - short!);
-  };
-  return { alonePerUs: perUs(sms), fullPerUs: perUs(bench.blocksResident) };
 }
 
 function measureLatency(
@@ -220,7 +99,7 @@ function measureLatency(
     periodNs: number;
   },
   background: readonly Beside[],
-  rates: { alonePerUs: number; fullPerUs: number },
+  rates: Rates,
   settings: Run,
 ): LatencyRow[] {
   using engine = open(settings);
@@ -315,15 +194,10 @@ function measureCost(
   });
 }
 
-/** Blocks this thread, as the agent's planner would be asleep; the engine has threads of its own. */
-function pause(ms: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
-}
-
 export function runMicro(wanted: Settings): MicroReport {
   using library = openLibrary(libraryPath());
   const settings = { ...wanted, library };
-  const rates = calibrate(settings);
+  const rates = calibrate(settings.backend, () => open(settings));
   using engine = open(settings);
   const device = engine.device();
   const features = engine.features();

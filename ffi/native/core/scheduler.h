@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "calypte.h"
+#include "core/rhythm.h"
 
 namespace calypte::core {
 
@@ -43,6 +44,7 @@ struct TaskConfig {
   uint64_t deadline_ns = 0;
   uint64_t max_blocking_ns = 0;
   uint64_t estimate_ns = 0;
+  uint64_t worst_ns = 0;  // launch to completion by itself, as measured at load; 0: the estimate is all that is known
 };
 
 // Consecutive steps that are launched together: any number that read the gate, or one that does not (`whole`).
@@ -53,12 +55,15 @@ struct Segment {
   uint32_t level = CALYPTE_LEVEL_BLOCK;  // of its first step
   uint32_t loop_permille = 0;            // share of its time that runs at level LOOP, of 1000; whole: 0
   uint64_t estimate_ns = 0;
+  bool merges = false;  // whole: it and the next one are ranges of one grid, and can be one launch
 };
 
 struct JobConfig {
   std::vector<Segment> segments;  // in order, without gaps, from step 0
   uint64_t estimate_ns = 0;       // of a unit; > 0
-  uint64_t drain_ns = 0;          // longest from closing the gate to the last worker gone, as measured at load; 0: unknown
+  uint64_t bound_ns = 0;          // longest that it may keep the GPU after the gate has closed; 0: no bound
+  uint32_t units_per_entry = 1;   // an entry runs up to so many units; 1 with several segments
+  uint64_t drain_ns = 0;  // longest from closing the gate to the last worker gone, as measured at load; 0: unknown
 };
 
 struct SchedulerConfig {
@@ -84,7 +89,7 @@ enum class EventKind : uint8_t {
   critical_failed,
   unit_ready,  // job `id`: `number` units in all have their input staged and room for their output
   entry_done,  // job `id`: its oldest entry ended; step_word as read after it; busy_ns is the GPU time it took
-  job_sample,  // job `id`: leaves as counted on the device so far
+  job_sample,  // job `id`: leaves and abandoned blocks as counted on the device so far
   plan,        // a new plan
   hold,        // bits `number` set (on) or cleared
   clocks,      // durations are from now on those of clock key `number`
@@ -101,6 +106,7 @@ struct Event {
   uint64_t step_word = 0;
   uint64_t busy_ns = 0;
   uint64_t leaves = 0;
+  uint64_t abandoned = 0;
   const calypte_plan *plan = nullptr;
 };
 
@@ -181,42 +187,92 @@ class Scheduler {
  private:
   struct Task;
   struct Job;
+  struct Learned;
 
+  // Critical work: scheduler.cc
+  bool reserved(uint32_t id) const;
+  bool has_period(uint32_t id) const;
   void arrive_due(uint64_t now_ns, ActionList &out);
   void arrive(uint32_t id, uint64_t arrival_ns, uint64_t sensor_ns, ActionList &out);
   void drop(uint32_t id, const Request &request, ActionList &out);
   void count_miss(Task &task);
   void finish(uint32_t id, uint64_t done_ns, bool failed, ActionList &out);
+  uint32_t earliest(uint64_t now_ns, ActionList &out);
   void launch_next(uint64_t now_ns, ActionList &out);
   uint64_t watchdog_ns(uint32_t id) const;
   void watch(uint64_t now_ns, ActionList &out);
+  bool critical_pending() const;
 
+  // When the gate closes: gate.cc
+  uint64_t execution_ns(uint32_t id) const;
+  uint64_t drain_ns() const;
+  uint64_t margin_ns() const;
+  uint64_t latest_start_ns(uint64_t now_ns) const;
+  bool may_wait(uint32_t id, uint64_t now_ns);
+  Window expected(uint32_t id, uint64_t now_ns) const;
+  void plan_closing(uint32_t id, uint64_t now_ns);
+  void meet(uint32_t id, uint64_t arrival_ns);
+  uint64_t next_gate_ns() const;
+  void keep_gates(uint64_t now_ns, ActionList &out);
+  void write_task_gate(uint32_t id, bool closed, ActionList &out);
+  void write_soft_gate(bool closed, ActionList &out);
+  void background_begins(uint64_t now_ns);
+  void background_closes(uint64_t now_ns);
+  bool gate_open() const;
+
+  // Plan, lease, hold, duty: plan.cc
   void accept_plan(const calypte_plan &plan, uint64_t now_ns, ActionList &out);
-  void change_hold(uint32_t bits, bool on, ActionList &out);
+  void change_hold(uint32_t bits, bool on, uint64_t now_ns, ActionList &out);
+  void keep_lease(uint64_t now_ns, ActionList &out);
+  uint64_t next_duty_ns(uint64_t now_ns) const;
+  void change_clocks(uint64_t key, uint64_t now_ns);
+
+  // Background: background.cc
   void grant(uint32_t id, ActionList &out);
-  void entry_done(const Event &event);
+  void entry_done(const Event &event, uint64_t now_ns);
+  void sample(const Event &event, uint64_t now_ns, ActionList &out);
   void refill(uint64_t now_ns, ActionList &out);
-  void report_refusal(uint32_t id, const Segment &segment, ActionList &out);
+  bool refill_once(uint64_t now_ns, uint32_t &skip, uint32_t &target, ActionList &out);
+  bool queue_whole(uint32_t id, uint32_t segment, uint64_t now_ns, ActionList &out);
+  void queue_entry(uint32_t id, uint64_t now_ns, ActionList &out);
+  void report_refusal(uint32_t id, uint32_t segment, ActionList &out);
   uint32_t choose_job(uint32_t skip) const;
+  uint32_t best_fit(uint32_t first, uint64_t now_ns) const;
   void forget_absence(Job &job) const;
   bool wants_entry(uint32_t id) const;
-  bool window_allows(uint64_t duration_ns, uint64_t now_ns) const;
-  bool can_ever_fit(uint64_t duration_ns) const;
-  bool critical_pending() const;
+  uint64_t segment_ns(uint32_t id, uint32_t segment) const;
+  uint64_t safe_segment_ns(uint32_t id, uint32_t segment) const;
+  uint64_t free_ns(uint32_t id, uint64_t now_ns) const;
+  bool is_short(uint32_t id, uint32_t segment) const;
+  uint64_t window_ns(uint64_t now_ns) const;
+  bool window_allows(uint64_t takes_ns, uint64_t safe_ns, uint64_t now_ns) const;
+  bool can_ever_fit(uint64_t takes_ns, uint64_t safe_ns) const;
 
   SchedulerConfig config_;
   std::vector<Task> tasks_;
   std::vector<Job> jobs_;
+  std::vector<Learned> learned_;  // one for each clock key that is remembered
+  uint32_t clocks_ = 0;           // the one in force
   uint32_t in_flight_task_ = kNobody;
-  uint32_t whole_in_flight_ = kNobody;
+  uint32_t order_[CALYPTE_MAX_ENTRIES_AHEAD] = {};  // jobs of the outstanding entries, a ring
+  uint32_t oldest_ = 0;
   uint32_t outstanding_total_ = 0;
+  uint32_t whole_outstanding_ = 0;
+  uint64_t whole_end_ns_ = 0;        // when those will have ended, at the latest
+  uint64_t head_begin_ns_ = kNever;  // when the oldest entry began to run; kNever: it waits
+  uint64_t closing_ns_ = 0;          // when the gate was closed on a running entry; 0: it was not
+  bool soft_closed_ = false;
+  uint64_t soft_release_ns_ = kNever;  // when the soft gate may open, as the gate itself is closed by then
+  uint64_t deferred_until_ns_ = kNever;
   uint32_t hold_bits_ = CALYPTE_HOLD_NO_PLAN;
+  uint32_t duty_permille_ = 0;
   uint64_t lease_end_ns_ = kNever;
   uint64_t plan_id_ = 0;
   uint64_t lease_expired_ = 0;
   uint64_t safe_mode_ = 0;
   uint64_t critical_busy_ns_ = 0;
   uint64_t least_pass_ = 0;
+  uint64_t now_ns_ = 0;  // of the last step
   bool started_ = false;
   bool watchdog_fired_ = false;
 };

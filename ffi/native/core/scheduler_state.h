@@ -3,11 +3,26 @@
 
 #include <algorithm>
 
+#include "core/anticipation.h"
+#include "core/rhythm.h"
 #include "core/scheduler.h"
+#include "core/sketch.h"
 
 namespace calypte::core {
 
 inline constexpr uint32_t kQueueRoom = 17;  // the deepest queue, and one more while the oldest is dropped
+// Clocks whose durations are remembered: a board has few power modes, and moves between two of them.
+inline constexpr uint32_t kClockKeys = 4;
+// GPU time divided by weight, scaled so that a large weight still leaves whole numbers and that 2^64 lasts for
+// half a year of a job with weight 1.
+inline constexpr uint64_t kPassScale = 1024;
+
+// What a task's gate word holds once all that was enqueued in its stream has been done.
+enum class Gate : uint8_t {
+  open,
+  ahead,    // closed, as a request is expected
+  waiting,  // closed, as a request waits for another task's to end
+};
 
 struct Scheduler::Task {
   std::array<Request, kQueueRoom> queue{};
@@ -16,9 +31,17 @@ struct Scheduler::Task {
   uint64_t next_number = 0;
   uint64_t next_arrival_ns = kNever;  // of a periodic task
   Request current;
+  Rhythm rhythm;  // of the others
+  Anticipation anticipation;
+  Gate gate = Gate::open;
+  uint64_t close_at_ns = kNever;   // when to close it ahead of the next request
+  uint64_t reopen_at_ns = kNever;  // when to give that up
+  uint64_t ahead_ns = 0;           // when it was closed ahead
+  uint64_t deferred_ns = 0;        // since when the oldest request lets background run on; 0: it does not
   calypte_task_stats stats{};
 
   Request &front() { return queue[head]; }
+  const Request &front() const { return queue[head]; }
   void pop() {
     head = (head + 1) % kQueueRoom;
     waiting -= 1;
@@ -34,39 +57,69 @@ struct Scheduler::Job {
   bool refusal_reported = false;
   uint32_t weight = 1;
   uint32_t outstanding = 0;
-  uint32_t segment = 0;    // the one that step_word lies in
-  uint64_t step_word = 0;  // as last read
-  uint64_t staged = 0;     // units with input
+  uint32_t whole_ahead = 0;  // `whole` segments that are queued and not done
+  uint32_t segment = 0;      // the one that step_word lies in
+  uint64_t step_word = 0;    // as last read
+  uint64_t staged = 0;       // units with input
   uint64_t granted = 0;
   uint64_t unit_limit = kNever;  // of the plan in force
   uint64_t pass = 0;             // GPU time divided by weight, scaled
   uint64_t unit_ns = 0;          // estimate
   uint64_t unit_spent_ns = 0;    // of the unit under way
-  // An outstanding entry: what was charged to `pass` for it, and the units that were granted when it was enqueued.
-  struct Charge {
-    uint64_t amount = 0;
+  // As last sampled, and since when nothing has moved.
+  uint64_t sampled_word = 0;
+  uint64_t sampled_blocks = 0;
+  uint64_t sampled_abandoned = 0;
+  uint64_t stuck_since_ns = 0;
+  // An outstanding entry: what was charged to `pass` for it, the units that were granted when it was enqueued, and the
+  // `whole` segments that it consists of (0: it is preemptible).
+  struct Entry {
+    uint64_t charge = 0;
     uint64_t granted = 0;
+    uint32_t segments = 0;
   };
-  std::array<Charge, CALYPTE_MAX_ENTRIES_AHEAD> charges{};  // a ring
-  uint32_t oldest_charge = 0;
+  std::array<Entry, CALYPTE_MAX_ENTRIES_AHEAD> entries{};  // a ring
+  uint32_t oldest = 0;
   calypte_job_stats stats{};
 
-  void charge(uint64_t amount) {
-    charges[(oldest_charge + outstanding) % charges.size()] = {amount, granted};
-    pass += amount;
+  void queue(uint64_t charge, uint32_t segments) {
+    entries[(oldest + outstanding) % entries.size()] = {charge, granted, segments};
+    pass += charge;
     outstanding += 1;
+    whole_ahead += segments;
   }
-  // Of the oldest entry: an estimate was charged ahead, the measured time takes its place.
-  Charge settle(uint64_t amount) {
-    const Charge charge = charges[oldest_charge];
-    oldest_charge = (oldest_charge + 1) % charges.size();
+  // The oldest entry: an estimate was charged ahead, the measured time takes its place.
+  Entry settle(uint64_t charge) {
+    const Entry entry = entries[oldest];
+    oldest = (oldest + 1) % entries.size();
     outstanding -= 1;
-    pass = pass + amount > charge.amount ? pass + amount - charge.amount : 0;
-    return charge;
+    whole_ahead -= entry.segments;
+    pass = pass + charge > entry.charge ? pass + charge - entry.charge : 0;
+    return entry;
   }
 
   uint64_t completed() const { return unit_of(step_word); }
   uint64_t remaining() const { return granted - std::min(granted, completed()); }
+};
+
+// Durations as learned at one clock key.
+struct Scheduler::Learned {
+  uint64_t key = 0;
+  uint64_t used_ns = 0;                       // when it was last in force
+  std::vector<Sketch> executions;             // by task: launch to completion
+  std::vector<Sketch> drains;                 // by job: from closing the gate to the end of its entry
+  std::vector<std::vector<Sketch>> segments;  // by job and segment: GPU time, undisturbed
+
+  void reserve(const SchedulerConfig &config) {
+    executions.resize(config.tasks.size());
+    drains.resize(config.jobs.size());
+    for (const JobConfig &job : config.jobs) segments.emplace_back(job.segments.size());
+  }
+  void forget() {
+    std::fill(executions.begin(), executions.end(), Sketch{});
+    std::fill(drains.begin(), drains.end(), Sketch{});
+    for (std::vector<Sketch> &each : segments) std::fill(each.begin(), each.end(), Sketch{});
+  }
 };
 
 }  // namespace calypte::core

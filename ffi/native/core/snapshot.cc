@@ -2,6 +2,11 @@
 #include "core/scheduler_state.h"
 
 namespace calypte::core {
+namespace {
+
+constexpr uint32_t kLeastToTell = 20;  // samples
+
+}  // namespace
 
 void Scheduler::snapshot(uint64_t now_ns, calypte_snapshot &out) const {
   out.now_ns = now_ns;
@@ -15,12 +20,30 @@ void Scheduler::snapshot(uint64_t now_ns, calypte_snapshot &out) const {
   out.safe_mode = safe_mode_;
   out.critical_busy_ns = critical_busy_ns_;
   out.background_busy_ns = 0;
+  out.ahead_ns = 0;
+  out.clock_key = learned_[clocks_].key;
+  uint64_t window_end_ns = kNever;
   for (size_t i = 0; i < tasks_.size(); ++i) {
     out.tasks[i] = tasks_[i].stats;
     out.tasks[i].waiting = tasks_[i].waiting;
     out.tasks[i].in_flight = in_flight_task_ == i ? 1 : 0;
-    out.tasks[i].next_arrival_ns = tasks_[i].next_arrival_ns == kNever ? 0 : tasks_[i].next_arrival_ns;
+    const uint32_t id = static_cast<uint32_t>(i);
+    const Task &task = tasks_[i];
+    const uint64_t next_ns = has_period(id) ? task.next_arrival_ns : task.rhythm.next_ns(now_ns);
+    window_end_ns = std::min(window_end_ns, next_ns);
+    calypte_task_stats &stats = out.tasks[i];
+    stats.next_arrival_ns = next_ns == kNever ? 0 : next_ns;
+    stats.execution_p50_ns = learned_[clocks_].executions[i].quantile(500, kLeastToTell);
+    stats.execution_p99_ns = learned_[clocks_].executions[i].quantile(990, kLeastToTell);
+    stats.period_ns = has_period(id) ? config_.tasks[i].period_ns : task.rhythm.period_ns();
+    stats.jitter_ns = task.rhythm.jitter_ns();
+    stats.margin_ns = task.anticipation.on() ? margin_ns() : 0;
+    stats.anticipated = task.anticipation.books().hits;
+    stats.wrong_guesses = task.anticipation.books().wrong;
+    stats.ahead_ns = task.anticipation.books().ahead_ns;
+    out.ahead_ns += stats.ahead_ns;
   }
+  out.window_end_ns = window_end_ns == kNever ? 0 : window_end_ns;
   for (size_t i = 0; i < jobs_.size(); ++i) {
     const Job &job = jobs_[i];
     calypte_job_stats &stats = out.jobs[i];
@@ -29,6 +52,7 @@ void Scheduler::snapshot(uint64_t now_ns, calypte_snapshot &out) const {
     stats.ready_units = job.staged - std::min(job.staged, job.completed());
     stats.step = step_of(job.step_word);
     stats.unit_ns = job.unit_ns;
+    stats.drain_p99_ns = learned_[clocks_].drains[i].quantile(990, kLeastToTell);
     for (const uint64_t gpu_ns : stats.gpu_ns) out.background_busy_ns += gpu_ns;
   }
 }

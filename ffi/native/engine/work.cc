@@ -195,6 +195,24 @@ core::TaskConfig task_config(const Work &work) {
   return config;
 }
 
+// Whether the step behind `index` is the next range of the same grid. At level SLICE the last arguments are those of
+// CALYPTE_SLICE_PARAMS in ptx/slice.ts, the first block of the range before the others.
+static bool continues(const Work &work, size_t index) {
+  constexpr uint32_t kSliceArgs = 9;
+  if (index + 1 >= work.steps.size()) return false;
+  const calypte_step &a = work.steps[index], &b = work.steps[index + 1];
+  if (a.level != CALYPTE_LEVEL_SLICE || b.level != CALYPTE_LEVEL_SLICE || a.kernel != b.kernel ||
+      a.arg_count != b.arg_count || a.arg_count < kSliceArgs || a.shared_bytes != b.shared_bytes ||
+      memcmp(a.block, b.block, sizeof a.block) != 0)
+    return false;
+  const uint32_t first = a.arg_count - kSliceArgs;
+  for (uint32_t i = 0; i < a.arg_count; ++i) {
+    const calypte_arg &x = work.args[a.first_arg + i], &y = work.args[b.first_arg + i];
+    if (i == first ? y.value != x.value + a.grid[0] : memcmp(&x, &y, sizeof x) != 0) return false;
+  }
+  return true;
+}
+
 core::JobConfig job_config(const Work &work) {
   core::JobConfig config;
   for (uint32_t i = 0; i < work.steps.size(); ++i) {
@@ -207,6 +225,9 @@ core::JobConfig job_config(const Work &work) {
     config.segments.back().estimate_ns += work.steps[i].estimate_ns;
     config.estimate_ns += work.steps[i].estimate_ns;
   }
+  config.bound_ns = work.head.preemption_bound_ns;
+  for (size_t i = 0; i + 1 < config.segments.size(); ++i)
+    config.segments[i].merges = continues(work, config.segments[i].first_step);
   if (work.head.estimate_ns > 0) config.estimate_ns = work.head.estimate_ns;
   if (config.estimate_ns == 0) config.estimate_ns = 1'000'000;
   return config;

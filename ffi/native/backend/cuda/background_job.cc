@@ -40,7 +40,10 @@ CUstreamBatchMemOpParams write64(CUdeviceptr address, uint64_t value) {
 
 }  // namespace
 
-BackgroundJob::BackgroundJob(const Work &work, core::JobConfig config) : work_(work), config_(std::move(config)) {}
+BackgroundJob::BackgroundJob(const Work &work, core::JobConfig config)
+    : work_(work),
+      config_(std::move(config)),
+      unit_slots_(work.head.input_bytes + work.head.output_bytes > kLargeUnitBytes ? kUnitSlots / 2 : kUnitSlots) {}
 
 BackgroundJob::~BackgroundJob() {
   for (const SegmentGraph &graph : graphs_) {
@@ -74,10 +77,11 @@ CUresult BackgroundJob::write_head(const Gpu &gpu, uint32_t number, uint64_t gra
     const CUresult result = copy_word(gpu, entry_at, &number, 4, gpu.background);
     return result == CUDA_SUCCESS ? copy_word(gpu, granted_at, &granted, 8, gpu.background) : result;
   }
-  CUstreamBatchMemOpParams ops[CALYPTE_MAX_TASKS + 3];
+  CUstreamBatchMemOpParams ops[CALYPTE_MAX_TASKS + 4];
   uint32_t count = 0;
   if (gpu.has(CALYPTE_FEATURE_PARKED_RESUME)) {
     ops[count++] = wait_zero(gpu.gate_word(kHoldWord));
+    ops[count++] = wait_zero(gpu.gate_word(kSoftWord));
     for (uint32_t task = 0; task < tasks; ++task) ops[count++] = wait_zero(gpu.gate_word(task_word(task)));
   }
   ops[count++] = write32(entry_at, number);
@@ -91,24 +95,42 @@ CUresult BackgroundJob::enqueue_entry(const Gpu &gpu, uint32_t segment, uint64_t
   if (result == CUDA_SUCCESS) result = cu_->EventRecord(entry.begin, gpu.background);
   if (result == CUDA_SUCCESS) result = cu_->GraphLaunch(graphs_[segment].exec, gpu.background);
   if (result == CUDA_SUCCESS) result = cu_->EventRecord(entry.end, gpu.background);
-  if (result == CUDA_SUCCESS) result = copy_word(gpu, entry.done, &entry.number, 4, gpu.background);
+  if (result == CUDA_SUCCESS) result = write_tail(gpu, entry, nullptr);
   return result;
 }
 
-CUresult BackgroundJob::enqueue_whole(const Gpu &gpu, uint32_t index, uint64_t step_word, uint32_t tasks,
-                                      const Entry &entry) {
-  const core::Segment &segment = config_.segments[index];
-  const bool last = index + 1 == config_.segments.size();
+// Behind an entry: it is done. Behind a `whole` step the stream itself moves the step word on.
+CUresult BackgroundJob::write_tail(const Gpu &gpu, const Entry &entry, const uint64_t *step_word) {
+  const CUdeviceptr word_at = control_at(offsetof(ControlBlock, step_word));
+  if (step_word == nullptr) return copy_word(gpu, entry.done, &entry.number, 4, gpu.background);
+  if (gpu.has(CALYPTE_FEATURE_STREAM_MEMOPS)) {
+    CUstreamBatchMemOpParams ops[] = {write64(word_at, *step_word), write64(mirror_.device, *step_word),
+                                      write32(entry.done, entry.number)};
+    return cu_->StreamBatchMemOp(gpu.background, 3, ops, 0);
+  }
+  CUresult result = copy_word(gpu, word_at, step_word, 8, gpu.background);
+  if (result == CUDA_SUCCESS) result = copy_word(gpu, mirror_.device, step_word, 8, gpu.background);
+  return result == CUDA_SUCCESS ? copy_word(gpu, entry.done, &entry.number, 4, gpu.background) : result;
+}
+
+CUresult BackgroundJob::enqueue_whole(const Gpu &gpu, uint32_t index, uint32_t count, uint64_t step_word,
+                                      uint32_t tasks, const Entry &entry) {
+  const uint32_t step = config_.segments[index].first_step;
+  const bool last = index + count == config_.segments.size();
   const uint64_t unit = core::unit_of(step_word);
-  const uint64_t next = last ? core::step_word_of(unit + 1, 0) : core::step_word_of(unit, segment.first_step + 1);
+  const uint64_t next = last ? core::step_word_of(unit + 1, 0) : core::step_word_of(unit, step + count);
+  Launch &launch = *steps_[step].active().launch;
+  if (count > 1) {
+    uint32_t blocks = 0;
+    for (uint32_t i = 0; i < count; ++i) blocks += work_.steps[step + i].grid[0];
+    launch.set_blocks(blocks);
+  }
   CUresult result = write_head(gpu, entry.number, unit + 1, tasks);
   if (result == CUDA_SUCCESS) result = cu_->EventRecord(entry.begin, gpu.background);
-  if (result == CUDA_SUCCESS) result = steps_[segment.first_step].active().launch->enqueue(*cu_, gpu.background);
+  if (result == CUDA_SUCCESS) result = launch.enqueue(*cu_, gpu.background);
+  if (count > 1) launch.set_blocks(work_.steps[step].grid[0]);
   if (result == CUDA_SUCCESS) result = cu_->EventRecord(entry.end, gpu.background);
-  if (result == CUDA_SUCCESS)
-    result = copy_word(gpu, control_at(offsetof(ControlBlock, step_word)), &next, 8, gpu.background);
-  if (result == CUDA_SUCCESS) result = copy_word(gpu, mirror_.device, &next, 8, gpu.background);
-  if (result == CUDA_SUCCESS) result = copy_word(gpu, entry.done, &entry.number, 4, gpu.background);
+  if (result == CUDA_SUCCESS) result = write_tail(gpu, entry, &next);
   return result;
 }
 
@@ -116,10 +138,15 @@ CUresult BackgroundJob::write_pause(const Gpu &gpu, uint32_t value) {
   return copy_word(gpu, control_at(offsetof(ControlBlock, pause)), &value, 4, gpu.control);
 }
 
-int32_t BackgroundJob::sample_leaves(const Gpu &gpu, uint64_t &leaves) {
+int32_t BackgroundJob::sample(const Gpu &gpu, core::Event &out) {
   CALYPTE_CU(cu_->MemcpyDtoHAsync(sample_.host, control_, sizeof(ControlBlock), gpu.io), "sample a control block");
   CALYPTE_CU(cu_->StreamSynchronize(gpu.io), "sample a control block");
-  memcpy(&leaves, sample_.host + offsetof(ControlBlock, leaves), sizeof leaves);
+  ControlBlock control;
+  memcpy(&control, sample_.host, sizeof control);
+  out.step_word = control.step_word;
+  out.number = control.completed;
+  out.leaves = control.leaves;
+  out.abandoned = control.abandoned;
   return 0;
 }
 

@@ -12,7 +12,9 @@
 namespace calypte::cuda {
 
 // Units whose input may be staged ahead: short units end faster than the io thread comes round.
-inline constexpr uint32_t kUnitSlots = 4;
+inline constexpr uint32_t kUnitSlots = 8;
+// ... of a job whose units move more than this, half as many: they are not short.
+inline constexpr uint64_t kLargeUnitBytes = 4 << 20;
 
 // The control block of docs/PREEMPTION.md, as the device lays it out.
 struct ControlBlock {
@@ -25,7 +27,8 @@ struct ControlBlock {
   uint32_t completed;
   uint32_t reserved1;
   uint64_t leaves;
-  uint64_t reserved3[2];
+  uint64_t abandoned;
+  uint64_t reserved3;
   uint64_t mirror;
   uint64_t reserved2[7];
   uint32_t ticket;
@@ -33,7 +36,8 @@ struct ControlBlock {
 };
 static_assert(sizeof(ControlBlock) == 256 && offsetof(ControlBlock, ticket) == 128 &&
               offsetof(ControlBlock, step_word) == 16 && offsetof(ControlBlock, completed) == 32 &&
-              offsetof(ControlBlock, leaves) == 40 && offsetof(ControlBlock, mirror) == 64);
+              offsetof(ControlBlock, leaves) == 40 && offsetof(ControlBlock, abandoned) == 48 &&
+              offsetof(ControlBlock, mirror) == 64);
 
 struct UnitSlot {
   Mapped input;
@@ -85,6 +89,11 @@ class BackgroundJob {
   int32_t prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels,
                   const uint8_t *input);
   bool prepared() const { return cu_ != nullptr; }
+  // Puts several short units into one entry, so that the gap between entries weighs less. Loading, when units were
+  // timed.
+  int32_t lengthen_entries(Gpu &gpu, uint64_t unit_ns);
+  // Longest time that was seen from closing the gate to the last worker gone; 0: not measured.
+  uint64_t drain_ns() const;
   // How step `step` runs; settled by prepare.
   void describe(uint32_t step, calypte_step_info &out) const;
   // One unit by itself, gate and scheduler left out; per-segment GPU times are kept. Loading.
@@ -97,19 +106,22 @@ class BackgroundJob {
 
   // Feeder.
   CUresult enqueue_entry(const Gpu &gpu, uint32_t segment, uint64_t granted, uint32_t tasks, const Entry &entry);
-  CUresult enqueue_whole(const Gpu &gpu, uint32_t segment, uint64_t step_word, uint32_t tasks, const Entry &entry);
+  // `count` segments, ranges of one grid, in one launch.
+  CUresult enqueue_whole(const Gpu &gpu, uint32_t segment, uint32_t count, uint64_t step_word, uint32_t tasks,
+                         const Entry &entry);
   CUresult write_pause(const Gpu &gpu, uint32_t value);
 
   // Any thread: the step word as the device last reported it.
   uint64_t step_word() const {
     return std::atomic_ref(*reinterpret_cast<uint64_t *>(mirror_.host)).load(std::memory_order_acquire);
   }
-  // Io thread: reads how many workers have left so far.
-  int32_t sample_leaves(const Gpu &gpu, uint64_t &leaves);
+  // Io thread: reads what the device counts.
+  int32_t sample(const Gpu &gpu, core::Event &out);
 
   const Work &work() const { return work_; }
   const core::JobConfig &config() const { return config_; }
-  UnitSlot &slot(uint64_t unit) { return slots_[unit % kUnitSlots]; }
+  UnitSlot &slot(uint64_t unit) { return slots_[unit % unit_slots_]; }
+  uint32_t unit_slots() const { return unit_slots_; }
 
   // Units whose input lies in its slot; written by whoever stages (io thread, or the caller for an API source).
   std::atomic<uint64_t> staged{0};
@@ -143,6 +155,7 @@ class BackgroundJob {
   int32_t time_steps(Gpu &gpu, const uint8_t *input, std::vector<uint64_t> &best_ns);
   int32_t wait(const Gpu &gpu, uint64_t timeout_ns, const char *what);
   CUresult write_head(const Gpu &gpu, uint32_t number, uint64_t granted, uint32_t tasks);
+  CUresult write_tail(const Gpu &gpu, const Entry &entry, const uint64_t *step_word);
   CUresult copy_word(const Gpu &gpu, CUdeviceptr target, const void *value, size_t size_bytes, CUstream stream);
   CUdeviceptr control_at(size_t offset) const { return control_ + offset; }
 
@@ -152,6 +165,7 @@ class BackgroundJob {
   std::vector<JobStep> steps_;
   std::vector<SegmentGraph> graphs_;
   UnitSlot slots_[kUnitSlots];
+  const uint32_t unit_slots_;
   Mapped mirror_;   // u64: step word
   Mapped sample_;   // ControlBlock
   Mapped staging_;  // values for copies where there are no memory operations

@@ -14,6 +14,10 @@ namespace {
 constexpr uint32_t kMostWorkers = 65535;
 // Between two reads of the gate until it has been measured: 2 us where few warps share an SM, 8 us where it is full.
 constexpr uint32_t kFirstPeriodSlots = 800;
+// The gap between two entries is about 6 us: within entries of this length it weighs 1.5 %.
+constexpr uint64_t kEntryNs = 400'000;
+// Kernels of one entry.
+constexpr uint32_t kMostNodes = 256;
 
 }  // namespace
 
@@ -23,7 +27,7 @@ uint32_t workers_for(const calypte_step &step, uint64_t wanted) {
 
 int32_t BackgroundJob::make_slots(Gpu &gpu) {
   CUdeviceptr table[2 * kUnitSlots]{};
-  for (uint32_t i = 0; i < kUnitSlots; ++i) {
+  for (uint32_t i = 0; i < unit_slots_; ++i) {
     // A slot without bytes still gets an address, so that no kernel is ever given a null one.
     if (const int32_t code =
             gpu.map_host(std::max<uint64_t>(work_.head.input_bytes, 256), slots_[i].input, "allocate an input slot");
@@ -64,7 +68,7 @@ int32_t BackgroundJob::make_variant(Gpu &gpu, uint32_t index, uint32_t kernel, c
 }
 
 int32_t BackgroundJob::make_launches(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels) {
-  const JobAddresses addresses{control_, tables_, tables_ + kUnitSlots * sizeof(CUdeviceptr), kUnitSlots};
+  const JobAddresses addresses{control_, tables_, tables_ + kUnitSlots * sizeof(CUdeviceptr), unit_slots_};
   const uint32_t count = static_cast<uint32_t>(work_.steps.size());
   steps_.resize(count);
   uint32_t most = 1;
@@ -147,8 +151,15 @@ int32_t BackgroundJob::build(Gpu &gpu, uint32_t index) {
   CUgraph graph = nullptr;
   CALYPTE_CU(cu_->StreamBeginCapture(gpu.background, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), what.c_str());
   CUresult recorded = CUDA_SUCCESS;
-  for (uint32_t i = 0; i < segment.step_count && recorded == CUDA_SUCCESS; ++i)
-    recorded = steps_[segment.first_step + i].active().launch->enqueue(*cu_, gpu.background);
+  for (uint32_t unit = 0; unit < config_.units_per_entry; ++unit) {
+    // A unit's last step makes whatever comes later in the entry leave; each further unit is as good as an entry of its
+    // own.
+    if (unit > 0 && recorded == CUDA_SUCCESS)
+      recorded = cu_->StreamWriteValue32(gpu.background, control_at(offsetof(ControlBlock, left)), 0,
+                                         CU_STREAM_WRITE_VALUE_DEFAULT);
+    for (uint32_t i = 0; i < segment.step_count && recorded == CUDA_SUCCESS; ++i)
+      recorded = steps_[segment.first_step + i].active().launch->enqueue(*cu_, gpu.background);
+  }
   const CUresult ended = cu_->StreamEndCapture(gpu.background, &graph);
   if (recorded != CUDA_SUCCESS) return fail_cuda(recorded, "capture", what.c_str());
   CALYPTE_CU(ended, what.c_str());
@@ -157,6 +168,20 @@ int32_t BackgroundJob::build(Gpu &gpu, uint32_t index) {
   CALYPTE_CU(made, what.c_str());
   CALYPTE_CU(cu_->GraphUpload(graphs_[index].exec, gpu.background), what.c_str());
   return 0;
+}
+
+int32_t BackgroundJob::lengthen_entries(Gpu &gpu, uint64_t unit_ns) {
+  if (config_.segments.size() != 1 || config_.segments[0].whole || !gpu.has(CALYPTE_FEATURE_GRAPH_MEMOPS)) return 0;
+  const uint64_t units = std::clamp<uint64_t>(kEntryNs / std::max<uint64_t>(unit_ns, 1), 1, unit_slots_ / 2);
+  const uint64_t fitting = std::max<uint64_t>(1, kMostNodes / config_.segments[0].step_count);
+  config_.units_per_entry = static_cast<uint32_t>(std::min(units, fitting));
+  return config_.units_per_entry > 1 ? build(gpu, 0) : 0;
+}
+
+uint64_t BackgroundJob::drain_ns() const {
+  uint64_t longest_ns = 0;
+  for (const JobStep &step : steps_) longest_ns = std::max(longest_ns, step.active().drain_ns);
+  return longest_ns;
 }
 
 int32_t BackgroundJob::reset(Gpu &gpu) {

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "engine/clock.h"
@@ -11,6 +12,13 @@ namespace calypte::cuda {
 namespace {
 // Beyond those that wait: one runs, one is being staged or collected.
 constexpr uint32_t kSpareSlots = 2;
+// While the last of the input is copied, so long, background leaves; before that it runs on, if that is worth closing
+// later.
+constexpr uint64_t kLeaveNs = 50'000, kLeastHarvestNs = 50'000;
+// An output whose copy takes this long goes out while background runs again.
+constexpr uint64_t kLongOutputNs = 30'000;
+constexpr uint64_t kPageBytes = 4096;
+constexpr uint64_t kMeasureTimeoutNs = 10'000'000'000;
 }  // namespace
 
 CriticalTask::CriticalTask(const Work &work, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels)
@@ -31,7 +39,11 @@ int32_t CriticalTask::prepare(Gpu &gpu, const std::vector<Buffer> &buffers) {
   if (stream_ != nullptr) return 0;
   cu_ = gpu.cu;
   polls_event_ = !gpu.has(CALYPTE_FEATURE_STREAM_MEMOPS);
-  if (const int32_t code = gpu.make_stream(gpu.highest_priority, stream_); code < 0) return code;
+  reserved_ = work_.head.yield == CALYPTE_YIELD_RESERVED && gpu.has(CALYPTE_FEATURE_RESERVED_SMS);
+  if (const int32_t code =
+          reserved_ ? gpu.make_reserved_stream(stream_) : gpu.make_stream(gpu.highest_priority, stream_);
+      code < 0)
+    return code;
   if (const int32_t code = gpu.map_host(4096, completion_, "allocate the completion word"); code < 0) return code;
   CALYPTE_CU(cu_->EventCreate(&begin_, CU_EVENT_DEFAULT), "make an event");
   CALYPTE_CU(cu_->EventCreate(&end_, CU_EVENT_DEFAULT), "make an event");
@@ -48,8 +60,84 @@ int32_t CriticalTask::prepare(Gpu &gpu, const std::vector<Buffer> &buffers) {
       if (const int32_t code = gpu.map_host(work_.head.output_bytes, slot->output, "allocate an output slot"); code < 0)
         return code;
     }
-    if (const int32_t code = build(gpu, *slot, buffers); code < 0) return code;
     slots_.push_back(std::move(slot));
+  }
+  if (const int32_t code = time_copies(gpu, buffers); code < 0) return code;
+  for (const auto &slot : slots_) {
+    if (const int32_t code = build(gpu, *slot, buffers); code < 0) return code;
+  }
+  return 0;
+}
+
+// How long input and output take decides when the gate closes and opens: while they move, no SM has work.
+int32_t CriticalTask::time_copies(const Gpu &gpu, const std::vector<Buffer> &buffers) {
+  uint64_t in_ns = core::kNever, out_ns = core::kNever;
+  for (int i = 0; i < 3; ++i) {
+    for (const bool in : {true, false}) {
+      CALYPTE_CU(cu_->EventRecord(begin_, stream_), "time the copies of a task");
+      CALYPTE_CU(in ? copy_in(gpu, *slots_[0], buffers, false) : copy_out(*slots_[0], buffers), "time the copies");
+      CALYPTE_CU(cu_->EventRecord(end_, stream_), "time the copies of a task");
+      CALYPTE_CU(cu_->StreamSynchronize(stream_), "time the copies of a task");
+      float milliseconds = 0;
+      CALYPTE_CU(cu_->EventElapsedTime(&milliseconds, begin_, end_), "time the copies of a task");
+      uint64_t &best_ns = in ? in_ns : out_ns;
+      best_ns = std::min(best_ns, static_cast<uint64_t>(static_cast<double>(milliseconds) * 1e6));
+    }
+  }
+  if (!gpu.has(CALYPTE_FEATURE_GRAPH_MEMOPS) || reserved_) return 0;
+  if (in_ns >= kLeaveNs + kLeastHarvestNs) {
+    uint64_t bytes = 0;
+    for (const calypte_io &io : work_.inputs) bytes += io.size_bytes;
+    closed_at_bytes_ = bytes / in_ns * (in_ns - kLeaveNs) / kPageBytes * kPageBytes;
+  }
+  opens_early_ = out_ns >= kLongOutputNs && !work_.outputs.empty();
+  return 0;
+}
+
+// With the gate closed on the way, if it is `gated`.
+CUresult CriticalTask::copy_in(const Gpu &gpu, const RequestSlot &slot, const std::vector<Buffer> &buffers,
+                               bool gated) {
+  CUresult result = CUDA_SUCCESS;
+  uint64_t done = 0;
+  bool closed = !gated;
+  for (const calypte_io &io : work_.inputs) {
+    for (uint64_t at = 0; at < io.size_bytes && result == CUDA_SUCCESS;) {
+      if (!closed && done >= closed_at_bytes_) {
+        closed = true;
+        result = gpu.write_gate(stream_, task_word(work_.id), 1);
+        continue;
+      }
+      const uint64_t rest = io.size_bytes - at, piece = closed ? rest : std::min(rest, closed_at_bytes_ - done);
+      result = cu_->MemcpyHtoDAsync(buffers[io.buffer].address + at, slot.input.host + io.offset + at, piece, stream_);
+      at += piece;
+      done += piece;
+    }
+  }
+  return closed || result != CUDA_SUCCESS ? result : gpu.write_gate(stream_, task_word(work_.id), 1);
+}
+
+CUresult CriticalTask::copy_out(const RequestSlot &slot, const std::vector<Buffer> &buffers) {
+  CUresult result = CUDA_SUCCESS;
+  for (const calypte_io &io : work_.outputs) {
+    if (result == CUDA_SUCCESS)
+      result = cu_->MemcpyDtoHAsync(slot.output.host + io.offset, buffers[io.buffer].address, io.size_bytes, stream_);
+  }
+  return result;
+}
+
+int32_t CriticalTask::measure(const Gpu &gpu, uint32_t most, uint64_t budget_ns, std::vector<uint64_t> &times_ns) {
+  const std::string what = "measure task '" + work_.name() + "'";
+  RequestSlot &slot = *slots_.front();
+  const uint64_t begin_ns = monotonic_ns();
+  for (uint32_t i = 0; i < most && monotonic_ns() < begin_ns + budget_ns; ++i) {
+    const uint64_t launch_ns = monotonic_ns();
+    CALYPTE_CU(launch(gpu, slot), what.c_str());
+    while (!poll()) {
+      if (monotonic_ns() > launch_ns + kMeasureTimeoutNs)
+        return fail(CALYPTE_E_TIMEOUT, "%s: it did not end within 10 s", what.c_str());
+    }
+    times_ns.push_back(monotonic_ns() - launch_ns);
+    finish()->state.store(RequestSlot::free, std::memory_order_relaxed);
   }
   return 0;
 }
@@ -70,25 +158,19 @@ int32_t CriticalTask::build(Gpu &gpu, RequestSlot &slot, const std::vector<Buffe
 }
 
 CUresult CriticalTask::record(const Gpu &gpu, RequestSlot &slot, const std::vector<Buffer> &buffers) {
-  const bool gated = gpu.has(CALYPTE_FEATURE_GRAPH_MEMOPS);
-  CUresult result = gated ? gpu.write_gate(stream_, task_word(work_.id), 1) : CUDA_SUCCESS;
-  for (const calypte_io &io : work_.inputs) {
-    if (result == CUDA_SUCCESS)
-      result = cu_->MemcpyHtoDAsync(buffers[io.buffer].address, slot.input.host + io.offset, io.size_bytes, stream_);
-  }
+  const bool gated = gpu.has(CALYPTE_FEATURE_GRAPH_MEMOPS) && !reserved_;
+  CUresult result = copy_in(gpu, slot, buffers, gated);
   for (Launch &launch : launches_) {
     if (result == CUDA_SUCCESS) result = launch.enqueue(*cu_, stream_);
   }
-  for (const calypte_io &io : work_.outputs) {
-    if (result == CUDA_SUCCESS)
-      result = cu_->MemcpyDtoHAsync(slot.output.host + io.offset, buffers[io.buffer].address, io.size_bytes, stream_);
-  }
-  if (result == CUDA_SUCCESS && gated) result = gpu.write_gate(stream_, task_word(work_.id), 0);
+  if (result == CUDA_SUCCESS && opens_early_) result = gpu.write_gate(stream_, task_word(work_.id), 0);
+  if (result == CUDA_SUCCESS) result = copy_out(slot, buffers);
+  if (result == CUDA_SUCCESS && gated && !opens_early_) result = gpu.write_gate(stream_, task_word(work_.id), 0);
   return result;
 }
 
 CUresult CriticalTask::launch_work(const Gpu &gpu, RequestSlot &slot) {
-  if (gpu.has(CALYPTE_FEATURE_GRAPH_MEMOPS)) return cu_->GraphLaunch(slot.exec, stream_);
+  if (gpu.has(CALYPTE_FEATURE_GRAPH_MEMOPS) || reserved_) return cu_->GraphLaunch(slot.exec, stream_);
   CUresult result = gpu.write_gate(stream_, task_word(work_.id), 1);
   if (result == CUDA_SUCCESS) result = cu_->GraphLaunch(slot.exec, stream_);
   if (result == CUDA_SUCCESS) result = gpu.write_gate(stream_, task_word(work_.id), 0);

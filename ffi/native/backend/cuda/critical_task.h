@@ -33,6 +33,11 @@ class CriticalTask {
   // Runs the graph of slot 0 by itself and waits; GPU time in `duration_ns`. Loading.
   int32_t run_once(const Gpu &gpu, const uint8_t *input, uint8_t *output, uint64_t timeout_ns, uint64_t &duration_ns);
 
+  // Launches as the dispatcher will, up to `most` times within `budget_ns`: launch to completion as the host sees it.
+  int32_t measure(const Gpu &gpu, uint32_t most, uint64_t budget_ns, std::vector<uint64_t> &times_ns);
+  // The copy of its input gives background the time to leave.
+  bool hides_drain() const { return closed_at_bytes_ > 0; }
+
   // Any thread: claims a free slot for `number`, or null.
   RequestSlot *claim();
   // The slot staged for `number`, or null.
@@ -43,6 +48,10 @@ class CriticalTask {
   // Dispatcher: true once, when the launch in flight has completed.
   bool poll();
   bool in_flight() const { return running_ != nullptr; }
+  // Dispatcher: closes (1) or opens (0) the task's gate word, in its stream.
+  CUresult write_gate(const Gpu &gpu, uint32_t value) const {
+    return reserved_ ? CUDA_SUCCESS : gpu.write_gate(stream_, task_word(work_.id), value);
+  }
   // Dispatcher: the launch that completed is over; its slot is the caller's to free.
   RequestSlot *finish() {
     RequestSlot *slot = running_;
@@ -59,6 +68,9 @@ class CriticalTask {
   bool forget(uint64_t number) { return std::erase(dropped_unstaged, number) > 0; }
 
  private:
+  int32_t time_copies(const Gpu &gpu, const std::vector<Buffer> &buffers);
+  CUresult copy_in(const Gpu &gpu, const RequestSlot &slot, const std::vector<Buffer> &buffers, bool gated);
+  CUresult copy_out(const RequestSlot &slot, const std::vector<Buffer> &buffers);
   int32_t build(Gpu &gpu, RequestSlot &slot, const std::vector<Buffer> &buffers);
   CUresult launch_work(const Gpu &gpu, RequestSlot &slot);
   CUresult record(const Gpu &gpu, RequestSlot &slot, const std::vector<Buffer> &buffers);
@@ -73,6 +85,10 @@ class CriticalTask {
   Mapped completion_;  // u32: number of the last launch that completed
   uint32_t launched_ = 0;
   bool polls_event_ = false;  // without stream memory operations
+  bool reserved_ = false;     // it has SMs of its own, and closes no gate
+  // Idle time within a request: the gate closes when so many bytes of the input are in, and opens ahead of the output.
+  uint64_t closed_at_bytes_ = 0;
+  bool opens_early_ = false;
   RequestSlot *running_ = nullptr;
 };
 

@@ -30,6 +30,9 @@ namespace {
 constexpr uint32_t kJitLogBytes = 2048;
 // Runs before a measurement counts, and in all: the first loads code, the second fills caches.
 constexpr int kWarmUpRuns = 3;
+// A critical task is timed this often, but no longer than this in all.
+constexpr uint32_t kTimedRuns = 100;
+constexpr uint64_t kTimingBudgetNs = 300'000'000;
 constexpr uint64_t kWarmUpTimeoutNs = 10'000'000'000;
 
 // Buffers that a work's kernels, inputs or outputs touch.
@@ -49,7 +52,8 @@ std::vector<uint32_t> buffers_of(const Work &work) {
 }  // namespace
 
 int32_t CudaBackend::open(const calypte_options &options) {
-  if (const int32_t code = gpu_.open(options.device_index, options.disable_features); code < 0) return code;
+  if (const int32_t code = gpu_.open(options.device_index, options.disable_features, options.reserve_sms); code < 0)
+    return code;
   if (const int32_t code = gpu_.map_host(4096, done_, "allocate the entry counter"); code < 0) return code;
   for (Entry &entry : entries_) {
     entry.done = done_.device;
@@ -243,7 +247,7 @@ int32_t CudaBackend::read_contents(const Work &work, std::vector<uint8_t> &out) 
         code < 0)
       return code;
   }
-  for (uint64_t unit = 0; unit < kUnitSlots; ++unit) {
+  for (uint64_t unit = 0; unit < jobs_[work.id]->unit_slots(); ++unit) {
     const uint8_t *host = jobs_[work.id]->slot(unit).output.host;
     out.insert(out.end(), host, host + work.head.output_bytes);
   }
@@ -290,14 +294,26 @@ int32_t CudaBackend::warm_up(core::SchedulerConfig &config, std::vector<calypte_
   };
   for (size_t i = 0; i < tasks_.size(); ++i) {
     if (const int32_t code = run(tasks_[i]->work(), config.tasks[i].estimate_ns); code < 0) return code;
-    timings[i] = {kWarmUpRuns, config.tasks[i].estimate_ns, config.tasks[i].estimate_ns, config.tasks[i].estimate_ns};
+    std::vector<uint64_t> times_ns;
+    CriticalTask &task = *tasks_[i];
+    if (const int32_t code =
+            with_contents_kept(task.work(), [&] { return task.measure(gpu_, kTimedRuns, kTimingBudgetNs, times_ns); });
+        code < 0)
+      return code;
+    std::sort(times_ns.begin(), times_ns.end());
+    timings[i] = {times_ns.size(), times_ns.front(), times_ns[times_ns.size() / 2], times_ns.back()};
+    config.tasks[i].worst_ns = times_ns.back();
+    config.tasks[i].anticipate = config.tasks[i].anticipate && !task.hides_drain();
   }
   for (size_t i = 0; i < jobs_.size(); ++i) {
     uint64_t best_ns = 0;
     if (const int32_t code = run(jobs_[i]->work(), best_ns); code < 0) return code;
+    if (const int32_t code = jobs_[i]->lengthen_entries(gpu_, best_ns); code < 0) return code;
     config.jobs[i] = jobs_[i]->config();
     config.jobs[i].estimate_ns = best_ns;
+    config.jobs[i].drain_ns = jobs_[i]->drain_ns();
   }
+  config.reserved_sms = gpu_.has(CALYPTE_FEATURE_RESERVED_SMS);
   config.parked_resume = gpu_.has(CALYPTE_FEATURE_PARKED_RESUME);
   return 0;
 }

@@ -60,6 +60,7 @@ class CudaBackend final : public Backend {
     uint32_t job = 0;
     uint32_t segment = 0;
     uint32_t number = 0;
+    uint32_t count = 0;  // whole: consecutive segments in one launch
     uint64_t value = 0;  // entry: units granted; whole: step word; pause: 0 or 1
   };
   // An entry that was handed to the feeder, oldest first. Dispatcher only.

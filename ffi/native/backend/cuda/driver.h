@@ -61,7 +61,13 @@ namespace calypte::cuda {
   X(EventDestroy, cuEventDestroy_v2, true)                                       \
   X(EventRecord, cuEventRecord, true)                                            \
   X(EventQuery, cuEventQuery, true)                                              \
-  X(EventElapsedTime, cuEventElapsedTime, true)
+  X(EventElapsedTime, cuEventElapsedTime, true)                                  \
+  X(DeviceGetDevResource, cuDeviceGetDevResource, false)                         \
+  X(DevSmResourceSplitByCount, cuDevSmResourceSplitByCount, false)               \
+  X(DevResourceGenerateDesc, cuDevResourceGenerateDesc, false)                   \
+  X(GreenCtxCreate, cuGreenCtxCreate, false)                                     \
+  X(GreenCtxDestroy, cuGreenCtxDestroy, false)                                   \
+  X(GreenCtxStreamCreate, cuGreenCtxStreamCreate, false)
 
 struct Driver {
 #define CALYPTE_CUDA_MEMBER(member, symbol, required) decltype(&::symbol) member = nullptr;

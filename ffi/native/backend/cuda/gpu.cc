@@ -89,7 +89,43 @@ CUresult Gpu::write_gate(CUstream stream, uint32_t word, uint32_t value) const {
   return cu->MemcpyHtoDAsync(gate_word(word), constants.host + value * sizeof(uint32_t), sizeof(uint32_t), stream);
 }
 
-int32_t Gpu::open(uint32_t device_index, uint32_t disable_features) {
+int32_t Gpu::make_reserved_stream(CUstream &out) {
+  CALYPTE_CU(cu->GreenCtxStreamCreate(&out, kept_, CU_STREAM_NON_BLOCKING, highest_priority), "make a stream");
+  streams_.push_back(out);
+  return 0;
+}
+
+// Splits the SMs in two with green contexts, and makes the background stream on the larger part.
+int32_t Gpu::reserve(uint32_t wanted) {
+  constexpr const char *kWhat = "keep SMs for critical work";
+  if (cu->DeviceGetDevResource == nullptr || cu->DevSmResourceSplitByCount == nullptr ||
+      cu->DevResourceGenerateDesc == nullptr || cu->GreenCtxCreate == nullptr || cu->GreenCtxStreamCreate == nullptr) {
+    return fail(CALYPTE_E_NO_DEVICE, "reserve_sms: this driver has no green contexts (CUDA 12.4 and newer have)");
+  }
+  if (wanted >= static_cast<uint32_t>(sms))
+    return fail(CALYPTE_E_INVALID, "reserve_sms: %u of %d SMs leave none for background", wanted, sms);
+  CUdevResource all{}, kept{}, rest{};
+  CALYPTE_CU(cu->DeviceGetDevResource(device, &all, CU_DEV_RESOURCE_TYPE_SM), kWhat);
+  unsigned int groups = 1;
+  CALYPTE_CU(cu->DevSmResourceSplitByCount(&kept, &groups, &all, &rest, 0, wanted), kWhat);
+  if (rest.sm.smCount == 0)
+    return fail(CALYPTE_E_INVALID, "reserve_sms: the device keeps %u SMs for %u, which leaves none for background",
+                kept.sm.smCount, wanted);
+  CUdevResourceDesc kept_desc = nullptr, rest_desc = nullptr;
+  CALYPTE_CU(cu->DevResourceGenerateDesc(&kept_desc, &kept, 1), kWhat);
+  CALYPTE_CU(cu->DevResourceGenerateDesc(&rest_desc, &rest, 1), kWhat);
+  CALYPTE_CU(cu->GreenCtxCreate(&kept_, kept_desc, device, CU_GREEN_CTX_DEFAULT_STREAM), kWhat);
+  CALYPTE_CU(cu->GreenCtxCreate(&rest_, rest_desc, device, CU_GREEN_CTX_DEFAULT_STREAM), kWhat);
+  CALYPTE_CU(cu->GreenCtxStreamCreate(&background, rest_, CU_STREAM_NON_BLOCKING, lowest_priority), kWhat);
+  streams_.push_back(background);
+  sms = static_cast<int>(rest.sm.smCount);
+  features[CALYPTE_FEATURE_RESERVED_SMS] = {true, std::to_string(kept.sm.smCount) +
+                                                      " SMs are kept for critical work, " +
+                                                      std::to_string(rest.sm.smCount) + " are left for background"};
+  return 0;
+}
+
+int32_t Gpu::open(uint32_t device_index, uint32_t disable_features, uint32_t reserve_sms) {
   cu = driver();
   if (cu == nullptr) return CALYPTE_E_NO_DEVICE;
   if (const int32_t code = open_device(*cu, device_index, device); code < 0) return code;
@@ -126,7 +162,9 @@ int32_t Gpu::open(uint32_t device_index, uint32_t disable_features) {
   if (!has(CALYPTE_FEATURE_MAPPED_HOST))
     return fail(CALYPTE_E_NO_DEVICE, "the device cannot map host memory, which completions and slots need");
 
-  if (const int32_t code = make_stream(lowest_priority, background); code < 0) return code;
+  features[CALYPTE_FEATURE_RESERVED_SMS] = {false, "no SMs were asked for"};
+  if (const int32_t code = reserve_sms > 0 ? reserve(reserve_sms) : make_stream(lowest_priority, background); code < 0)
+    return code;
   if (const int32_t code = make_stream(highest_priority, control); code < 0) return code;
   if (const int32_t code = make_stream(lowest_priority, io); code < 0) return code;
   if (const int32_t code = allocate(kGateWords * sizeof(uint32_t), gate, "allocate the gate line"); code < 0)
@@ -141,6 +179,9 @@ Gpu::~Gpu() {
   if (context == nullptr || abandoned) return;
   cu->CtxSetCurrent(context);
   for (CUstream stream : streams_) cu->StreamDestroy(stream);
+  for (CUgreenCtx part : {kept_, rest_}) {
+    if (part != nullptr) cu->GreenCtxDestroy(part);
+  }
   for (CUdeviceptr address : device_memory_) cu->MemFree(address);
   for (uint8_t *address : host_memory_) cu->MemFreeHost(address);
   cu->DevicePrimaryCtxRelease(device);

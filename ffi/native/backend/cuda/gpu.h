@@ -30,6 +30,8 @@ struct Mapped {
 inline constexpr uint32_t kGateWords = 32;
 inline constexpr uint32_t kHoldWord = 0;
 constexpr uint32_t task_word(uint32_t task) { return 1 + task; }
+// Read by the waits ahead of entries, by no checkpoint: while it is set, what runs goes on and nothing new begins.
+inline constexpr uint32_t kSoftWord = 16;
 static_assert(1 + CALYPTE_MAX_TASKS == 8, "a checkpoint reads eight words with two vector loads");
 
 struct FeatureState {
@@ -40,8 +42,9 @@ struct FeatureState {
 class Gpu {
  public:
   ~Gpu();
-  // Retains the primary context, makes streams and the gate line, reads attributes.
-  int32_t open(uint32_t device_index, uint32_t disable_features);
+  // Retains the primary context, makes streams and the gate line, reads attributes. Background never uses `reserve_sms`
+  // SMs (0: none are kept).
+  int32_t open(uint32_t device_index, uint32_t disable_features, uint32_t reserve_sms);
 
   // Makes the context current for the calling thread.
   int32_t enter() const;
@@ -51,6 +54,8 @@ class Gpu {
   int32_t allocate(uint64_t size_bytes, CUdeviceptr &out, const char *what);
   int32_t map_host(uint64_t size_bytes, Mapped &out, const char *what);
   int32_t make_stream(int priority, CUstream &out);
+  // A stream for critical work, on the SMs that are kept for it.
+  int32_t make_reserved_stream(CUstream &out);
 
   CUdeviceptr gate_word(uint32_t word) const { return gate + word * sizeof(uint32_t); }
   // Writes a word in stream order: by a stream memory operation, else by a copy from a pinned constant (values
@@ -72,12 +77,16 @@ class Gpu {
   CUstream io = nullptr;          // loading, and samples of the control blocks
   CUdeviceptr gate = 0;
   Mapped constants;  // two u32 in pinned memory: 0 and 1
-  int sms = 0;
+  int sms = 0;       // that background may use
   FeatureState features[CALYPTE_FEATURES];
 
  private:
   std::vector<CUdeviceptr> device_memory_;
   std::vector<uint8_t *> host_memory_;
+  int32_t reserve(uint32_t sms);
+
+  CUgreenCtx kept_ = nullptr;  // SMs for critical work, and the rest
+  CUgreenCtx rest_ = nullptr;
   std::vector<CUstream> streams_;
 };
 

@@ -144,7 +144,7 @@ bool IoThread::serve_job(BackgroundJob &job, uint32_t id, uint64_t now_ns) {
   // A slot is free again when the output of the unit that had it has been moved.
   while (work.head.source != CALYPTE_SOURCE_API) {
     const uint64_t unit = job.staged.load(std::memory_order_relaxed);
-    if (unit >= job.collected.load(std::memory_order_relaxed) + kUnitSlots) break;
+    if (unit >= job.collected.load(std::memory_order_relaxed) + job.unit_slots()) break;
     const uint64_t due_ns = start_ns_ + unit * work.head.period_ns;
     if (work.head.period_ns > 0 && now_ns < due_ns) break;
     UnitSlot &slot = job.slot(unit);
@@ -173,7 +173,7 @@ void IoThread::sample_jobs(uint64_t now_ns) {
     event.kind = core::EventKind::job_sample;
     event.id = id;
     // A failure is a CUDA error, which the dispatcher sees by itself.
-    if (jobs_[id]->sample_leaves(gpu_, event.leaves) >= 0) events_.push(event);
+    if (jobs_[id]->sample(gpu_, event) >= 0) events_.push(event);
   }
 }
 

@@ -29,6 +29,8 @@ class Launch {
 
   // Another number of workers for a launch that has worker parameters; another period for one that has a period.
   void set_workers(uint32_t workers);
+  // Of a step that does not read the gate: so many blocks in x.
+  void set_blocks(uint32_t blocks) { grid_[0] = blocks; }
   void set_run(uint32_t blocks);  // a power of two
   void set_period(uint32_t period_slots);
 

@@ -57,6 +57,7 @@ void CudaBackend::enqueue(const core::Action &action) {
   command.job = action.id;
   command.segment = action.segment;
   command.number = next_entry_++;
+  command.count = static_cast<uint32_t>(action.number);
   command.value = whole ? action.step_word : granted_[action.id];
   commands_.push(command);
 }
@@ -114,7 +115,15 @@ void CudaBackend::execute(const core::Action &action, uint64_t) {
       fed = true;
       break;
     case core::ActionKind::task_gate:
+      if (const CUresult result = tasks_[action.id]->write_gate(gpu_, action.number != 0 ? 1 : 0);
+          result != CUDA_SUCCESS)
+        set_fault(result, "write of a task's gate word");
+      break;
     case core::ActionKind::soft_gate:
+      if (const CUresult result = gpu_.write_gate(gpu_.control, kSoftWord, action.number != 0 ? 1 : 0);
+          result != CUDA_SUCCESS)
+        set_fault(result, "write of the soft gate");
+      break;
     case core::ActionKind::report:
       break;
   }
@@ -187,8 +196,8 @@ int32_t CudaBackend::stage(uint32_t kind, uint32_t id, uint64_t number, const ui
   }
   BackgroundJob &job = *jobs_[id];
   const uint64_t unit = job.staged.load(std::memory_order_relaxed);
-  if (unit >= job.collected.load(std::memory_order_acquire) + kUnitSlots)
-    return fail(CALYPTE_E_BUSY, "submit '%s': %u units wait already", job.work().head.name, kUnitSlots);
+  if (unit >= job.collected.load(std::memory_order_acquire) + job.unit_slots())
+    return fail(CALYPTE_E_BUSY, "submit '%s': %u units wait already", job.work().head.name, job.unit_slots());
   UnitSlot &slot = job.slot(unit);
   if (job.work().head.input_bytes > 0) memcpy(slot.input.host, input, job.work().head.input_bytes);
   slot.sensor_ns = sensor_ns;
@@ -219,7 +228,7 @@ void CudaBackend::feed() {
         result = job.enqueue_entry(gpu_, command.segment, command.value, tasks, entry);
         break;
       case FeederCommand::whole:
-        result = job.enqueue_whole(gpu_, command.segment, command.value, tasks, entry);
+        result = job.enqueue_whole(gpu_, command.segment, command.count, command.value, tasks, entry);
         break;
       case FeederCommand::pause:
         result = job.write_pause(gpu_, static_cast<uint32_t>(command.value));
@@ -249,6 +258,10 @@ void CudaBackend::stop() {
   if (!faulted_.load()) {
     gpu_.enter();
     for (const auto &job : jobs_) job->write_pause(gpu_, 1);
+    for (const auto &task : tasks_) {
+      if (!task->in_flight()) task->write_gate(gpu_, 0);
+    }
+    gpu_.write_gate(gpu_.control, kSoftWord, 0);
     gpu_.write_gate(gpu_.control, kHoldWord, 0);
     bool parked = true;
     while (parked && monotonic_ns() < give_up_ns)

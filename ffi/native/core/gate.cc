@@ -1,0 +1,205 @@
+// When does the gate close, beside what every critical launch does by itself? Ahead of a request that is expected,
+// between two requests of which one waits, and, for a task that need not be served at once, not before its deadline
+// asks for it.
+#include <algorithm>
+
+#include "core/scheduler_state.h"
+
+namespace calypte::core {
+namespace {
+
+// A job's drain until it has been measured.
+constexpr uint64_t kUnknownDrainNs = 30'000;
+// What it takes to write a gate word, and the least and the most that the gate closes ahead.
+constexpr uint64_t kWriteNs = 3'000, kLeastMarginNs = 8'000, kMostMarginNs = 400'000;
+// A learned window is kept closed this much longer.
+constexpr uint64_t kLateNs = 20'000;
+// Between the latest start of a deferred request and its deadline, beside its execution and the drain: the host's
+// launch latency with a scheduler that was asleep.
+constexpr uint64_t kStartMarginNs = 100'000;
+// An awaited request is worth this many times the background time that awaiting saves it in latency.
+constexpr uint64_t kWorth = 10;
+
+constexpr uint64_t minus(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
+
+}  // namespace
+
+// ---- What is known of durations
+
+// What an execution of task `id` hardly ever exceeds.
+uint64_t Scheduler::execution_ns(uint32_t id) const {
+  const TaskConfig &config = config_.tasks[id];
+  const uint64_t at_load_ns = std::max(config.worst_ns, config.estimate_ns + config.estimate_ns / 8);
+  const uint64_t seen_ns = learned_[clocks_].executions[id].quantile(999, 100);
+  return std::max(seen_ns, at_load_ns);
+}
+
+// From closing the gate until background is gone, whichever job it is that runs.
+uint64_t Scheduler::drain_ns() const {
+  uint64_t longest_ns = 0;
+  for (size_t id = 0; id < jobs_.size(); ++id) {
+    if (!jobs_[id].planned) continue;
+    const uint64_t seen_ns = learned_[clocks_].drains[id].quantile(980, 20);
+    const uint64_t at_load_ns = config_.jobs[id].drain_ns == 0 ? kUnknownDrainNs : config_.jobs[id].drain_ns;
+    longest_ns = std::max(longest_ns, seen_ns == 0 ? at_load_ns : seen_ns);
+  }
+  return longest_ns;
+}
+
+uint64_t Scheduler::margin_ns() const { return std::clamp(drain_ns() + kWriteNs, kLeastMarginNs, kMostMarginNs); }
+
+// ---- Deferring
+
+// When the waiting requests must start at the latest so that all meet their deadlines, in their order, with what is
+// expected to arrive before.
+uint64_t Scheduler::latest_start_ns(uint64_t now_ns) const {
+  uint64_t latest_ns = kNever;
+  for (uint32_t last = 0; last < tasks_.size(); ++last) {
+    if (tasks_[last].waiting == 0) continue;
+    const uint64_t deadline_ns = tasks_[last].front().deadline_ns;
+    uint64_t needed_ns = drain_ns() + kStartMarginNs;
+    for (uint32_t id = 0; id < tasks_.size(); ++id) {
+      const Task &task = tasks_[id];
+      uint64_t requests = task.waiting > 0 && task.front().deadline_ns <= deadline_ns ? task.waiting : 0;
+      const Window next = expected(id, now_ns);
+      const uint64_t period_ns =
+          std::max<uint64_t>(has_period(id) ? config_.tasks[id].period_ns : task.rhythm.period_ns(), 1);
+      if (next.known() && next.begin_ns < deadline_ns && id != last)
+        requests += 1 + (deadline_ns - next.begin_ns) / period_ns;
+      needed_ns += requests * execution_ns(id);
+    }
+    latest_ns = std::min(latest_ns, minus(deadline_ns, needed_ns));
+  }
+  return latest_ns;
+}
+
+// Whether the request at the front of task `id` may let what runs in the background come to its end.
+bool Scheduler::may_wait(uint32_t id, uint64_t now_ns) {
+  if (config_.tasks[id].yield != CALYPTE_YIELD_WHEN_NEEDED || head_begin_ns_ == kNever || closing_ns_ != 0)
+    return false;
+  for (const Task &task : tasks_) {
+    if (task.gate != Gate::open) return false;
+  }
+  const Job &job = jobs_[order_[oldest_]];
+  const uint64_t unit_ns = config_.jobs[order_[oldest_]].units_per_entry * job.unit_ns;
+  const uint64_t rest_ns = job.entries[job.oldest].segments > 0 ? segment_ns(order_[oldest_], job.segment)
+                                                                : minus(unit_ns, job.unit_spent_ns);
+  const uint64_t latest_ns = latest_start_ns(now_ns);
+  if (now_ns >= latest_ns || head_begin_ns_ + rest_ns > latest_ns) return false;
+  deferred_until_ns_ = latest_ns;
+  return true;
+}
+
+// ---- Closing ahead
+
+// When the next request of task `id` may come.
+Window Scheduler::expected(uint32_t id, uint64_t now_ns) const {
+  if (has_period(id)) return {tasks_[id].next_arrival_ns, tasks_[id].next_arrival_ns};
+  return tasks_[id].rhythm.next_window(now_ns, kWorth * drain_ns());
+}
+
+void Scheduler::plan_closing(uint32_t id, uint64_t now_ns) {
+  Task &task = tasks_[id];
+  task.close_at_ns = task.reopen_at_ns = kNever;
+  if (!task.anticipation.on()) return;
+  const Window window = expected(id, now_ns);
+  if (!window.known()) return;
+  task.close_at_ns = minus(window.begin_ns, margin_ns());
+  // What we time ourselves comes for certain.
+  if (!has_period(id)) task.reopen_at_ns = window.end_ns + kLateNs;
+}
+
+// A request of task `id` arrived.
+void Scheduler::meet(uint32_t id, uint64_t arrival_ns) {
+  Task &task = tasks_[id];
+  if (!has_period(id)) task.rhythm.arrived(arrival_ns);
+  if (task.gate == Gate::ahead) {
+    task.anticipation.settle(minus(arrival_ns, task.ahead_ns), true);
+    task.gate = Gate::waiting;
+  }
+  plan_closing(id, arrival_ns);
+}
+
+void Scheduler::write_task_gate(uint32_t id, bool closed, ActionList &out) {
+  Action &action = out.add(ActionKind::task_gate);
+  action.id = id;
+  action.number = closed ? 1 : 0;
+}
+
+void Scheduler::write_soft_gate(bool closed, ActionList &out) {
+  if (soft_closed_ == closed) return;
+  soft_closed_ = closed;
+  soft_release_ns_ = kNever;
+  out.add(ActionKind::soft_gate).number = closed ? 1 : 0;
+}
+
+// The task gates and the soft gate as they should be now.
+void Scheduler::keep_gates(uint64_t now_ns, ActionList &out) {
+  const bool idle = in_flight_task_ == kNobody;
+  for (uint32_t id = 0; id < tasks_.size(); ++id) {
+    Task &task = tasks_[id];
+    uint64_t lost_ppm = 0;
+    if (const auto verdict = task.anticipation.judge(now_ns, lost_ppm); verdict != Anticipation::Verdict::same) {
+      plan_closing(id, now_ns);
+      Action &report = out.add(ActionKind::report);
+      report.event_kind = CALYPTE_EVENT_ANTICIPATION;
+      report.id = id;
+      report.a = verdict == Anticipation::Verdict::on ? 1 : 0;
+      report.b = static_cast<int64_t>(lost_ppm);
+    }
+    if (in_flight_task_ == id || reserved(id)) continue;  // its graph keeps its gate, or it has none
+    const bool waits = task.waiting > 0 && !idle && !reserved(in_flight_task_);
+    // Ahead only where there is someone to drive away.
+    const bool ahead =
+        task.waiting == 0 && background_open() && now_ns >= task.close_at_ns && now_ns < task.reopen_at_ns;
+    if (task.gate == Gate::open && (waits || ahead)) {
+      task.gate = ahead ? Gate::ahead : Gate::waiting;
+      task.ahead_ns = now_ns;
+      background_closes(now_ns);
+      write_task_gate(id, true, out);
+    } else if (task.gate != Gate::open && !waits && !ahead) {
+      if (task.gate == Gate::ahead) {
+        task.anticipation.settle(now_ns - task.ahead_ns, false);
+        plan_closing(id, now_ns);
+      }
+      task.gate = Gate::open;
+      write_task_gate(id, false, out);
+      background_begins(now_ns);
+    }
+  }
+  const bool defers = deferred_until_ns_ != kNever;
+  if (soft_closed_ && !defers && (idle || now_ns >= soft_release_ns_)) {
+    write_soft_gate(false, out);
+    background_begins(now_ns);
+  }
+}
+
+uint64_t Scheduler::next_gate_ns() const {
+  uint64_t next_ns = deferred_until_ns_;
+  if (soft_closed_) next_ns = std::min(next_ns, soft_release_ns_);
+  const bool open = background_open();
+  for (uint32_t id = 0; id < tasks_.size(); ++id) {
+    const Task &task = tasks_[id];
+    if (task.gate == Gate::ahead) next_ns = std::min(next_ns, task.reopen_at_ns);
+    if (task.gate == Gate::open && open && task.waiting == 0 && in_flight_task_ != id)
+      next_ns = std::min(next_ns, std::max(task.close_at_ns, now_ns_ + 1));
+  }
+  return next_ns;
+}
+
+// ---- What the background stream does meanwhile
+
+bool Scheduler::gate_open() const {
+  if (hold_bits_ != 0 || soft_closed_ || (in_flight_task_ != kNobody && !reserved(in_flight_task_))) return false;
+  return std::all_of(tasks_.begin(), tasks_.end(), [](const Task &task) { return task.gate == Gate::open; });
+}
+
+void Scheduler::background_begins(uint64_t now_ns) {
+  if (outstanding_total_ > 0 && head_begin_ns_ == kNever && gate_open()) head_begin_ns_ = now_ns;
+}
+
+void Scheduler::background_closes(uint64_t now_ns) {
+  if (head_begin_ns_ != kNever && closing_ns_ == 0) closing_ns_ = now_ns;
+}
+
+}  // namespace calypte::core
