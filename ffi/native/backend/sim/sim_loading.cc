@@ -257,6 +257,15 @@ int32_t SimBackend::warm_up(core::SchedulerConfig &config, std::vector<calypte_t
         segment.estimate_ns += job.steps[segment.first_step + s].estimate_ns;
     }
     out.estimate_ns = work_estimate_ns(job.work, job.steps);
+    // What a GPU would have measured: the longest block, or what is left of it at level loop.
+    for (const GpuStep &step : job.steps) {
+      if (step.whole) continue;
+      const uint64_t block_ns = conditions_.stretched(step.block_ns, 0);
+      const calypte_sim_profile &profile = conditions_.profile;
+      const uint64_t drain_ns =
+          step.loop ? std::min(block_ns, profile.loop_drain_ns) : block_ns + profile.block_drain_ns;
+      out.drain_ns = std::max(out.drain_ns, drain_ns);
+    }
     GpuJob gpu_job;
     gpu_job.steps = job.steps;
     gpu_job.segments = out.segments;
