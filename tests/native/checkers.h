@@ -53,6 +53,7 @@ class Checkers final : public sim::GpuObserver {
     busy_ns.resize(jobs.size());
     next_number_.resize(tasks.size());
     known_.resize(tasks.size());
+    open_.resize(tasks.size());
   }
   void plan(const calypte_plan &plan, uint64_t now_ns) {
     plan_ = plan;
@@ -174,30 +175,34 @@ class Checkers final : public sim::GpuObserver {
     if (running_) busy_ns[running_job_] += now_ns - begun_ns_;
     begun_ns_ = now_ns;
   }
+  // The one of its task that was launched and has not ended.
   Demand *find(uint32_t task, uint64_t number) {
-    for (auto at = demands.rbegin(); at != demands.rend(); ++at) {
-      if (at->task == task && at->number == number) return &*at;
-    }
-    return nullptr;
+    const auto at = open_[task].find(number);
+    return at == open_[task].end() ? nullptr : &demands[at->second];
   }
 
   // Each request is told of once when it is launched and once when it ends; one that is dropped, only then.
   void know(const core::Action &action, uint64_t now_ns) {
-    Demand *demand = find(action.id, action.request.number);
+    const uint32_t id = action.id;
+    const uint64_t number = action.request.number;
+    const bool launch = action.kind == core::ActionKind::launch_critical;
+    Demand *demand = find(id, number);
     if (demand == nullptr) {
+      const bool fresh = number >= next_number_[id] && known_[id].count(number) == 0;
+      look("requests", fresh, "one begins or ends twice", now_ns);
       look("requests", action.kind != core::ActionKind::complete_request, "one ends that never began", now_ns);
-      const bool first = action.kind != core::ActionKind::launch_critical || action.request.number == next_number_[action.id];
-      look("requests", first, "one overtakes another of its task", now_ns);
-      known_[action.id].insert(action.request.number);
-      while (known_[action.id].erase(next_number_[action.id]) > 0) next_number_[action.id] += 1;
-      demands.push_back({action.id, action.request.number, action.request.arrival_ns, action.request.deadline_ns, 0, 0, false});
-      demand = &demands.back();
-    } else {
-      look("requests", action.kind != core::ActionKind::launch_critical && !demand->ended, "one begins or ends twice", now_ns);
+      look("requests", !launch || number == next_number_[id], "one overtakes another of its task", now_ns);
+      if (!fresh) return;
+      known_[id].insert(number);
+      while (known_[id].erase(next_number_[id]) > 0) next_number_[id] += 1;
+      if (launch) open_[id][number] = demands.size();
+      demands.push_back({id, number, action.request.arrival_ns, action.request.deadline_ns, 0, 0, !launch});
+      return;
     }
-    if (action.kind == core::ActionKind::launch_critical) return;
+    look("requests", !launch, "one begins twice", now_ns);
     demand->ended = true;
     demand->done_ns = action.kind == core::ActionKind::complete_request ? action.done_ns : 0;
+    open_[id].erase(number);
   }
 
   // Of the periodic tasks: none that has arrived, and waits, has an earlier deadline.
@@ -241,6 +246,7 @@ class Checkers final : public sim::GpuObserver {
   std::vector<Steps> steps_;
   std::vector<uint64_t> staged_, granted_, granted_before_, limit_;
   std::vector<uint64_t> next_number_;        // by task: the oldest request that nothing was told of
+  std::vector<std::map<uint64_t, size_t>> open_;  // by task and number: where it lies in `demands`
   std::vector<std::set<uint64_t>> known_;    // ... and those behind it of which something was: a full queue drops the newest
   bool running_ = false;
   uint32_t running_job_ = 0;
