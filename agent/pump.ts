@@ -19,6 +19,12 @@ export interface PumpOptions {
   events: EventLog;
 }
 
+/** As `drain`, where nobody wants the results: they are counted and forgotten. Throws `EngineError`. */
+export function discard({ engine, counters, events }: Omit<PumpOptions, "prepared">): void {
+  events.add(engine.takeEvents());
+  counters.resultsTaken += engine.dropResults();
+}
+
 /** Takes all results and events that wait. Throws `EngineError`. */
 export function drain({ engine, prepared, counters, events }: PumpOptions): void {
   events.add(engine.takeEvents());

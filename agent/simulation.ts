@@ -14,7 +14,7 @@ import { needsMemory } from "./memory.ts";
 import { Planner, tickNs } from "./planner.ts";
 import { type MissionFiles, type PreparedMission, prepareMission } from "./prepare.ts";
 import { BUILT_IN, type ProfileName } from "./profile.ts";
-import { drain } from "./pump.ts";
+import { discard, drain } from "./pump.ts";
 import { type RunSummary, summarize } from "./summary.ts";
 
 export interface SimulateOptions {
@@ -67,7 +67,8 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
         nowNs = Math.min(durationNs, nowNs + tickNs(leaseNs));
         engine.advance(nowNs);
         options.onTime?.(nowNs);
-        drain({ engine, prepared, counters, events });
+        if (output) drain({ engine, prepared, counters, events });
+        else discard({ engine, counters, events });
         // Virtual time waits for the references, so that no output is skipped for lack of real time.
         if (output) {
           await Promise.all([...prepared.taskRoutes, ...prepared.jobRoutes].map((route) => route.settle()));

@@ -435,6 +435,8 @@ export interface Engine extends Disposable {
    * one. Empty: none waits; a drain calls until then.
    */
   takeResults(maxBytes?: number): Result[];
+  /** Instead of taking them: forgets all results that wait. Returns how many there were. */
+  dropResults(): number;
   takeEvents(): EngineEvent[];
   snapshot(): EngineSnapshot;
   /** Virtual clock only: run until this time. */

@@ -272,6 +272,12 @@ export class NativeEngine implements Engine {
   }
 
   takeResults(maxBytes: number = DEFAULT_TAKE_BYTES): Result[] {
+    const used = this.#take(maxBytes);
+    return decodeResults(this.#results, used);
+  }
+
+  /** Moves records into `#results`; returns the bytes used. */
+  #take(maxBytes: number): number {
     const operation = "take results";
     checkInteger(maxBytes, "u32", operation, "maxBytes");
     // At least one always fits: a result that no call can take would stop all behind it.
@@ -279,9 +285,17 @@ export class NativeEngine implements Engine {
     if (this.#results.bytes.length < capacity) {
       this.#results = new StructView("result", allocate(capacity, operation, "maxBytes"));
     }
-    const view = this.#results;
-    const used = this.#call(operation, (c) => c.calypte_take_results(this.#id, ffi(view.bytes), capacity));
-    return decodeResults(view, used);
+    const { bytes } = this.#results;
+    return this.#call(operation, (c) => c.calypte_take_results(this.#id, ffi(bytes), capacity));
+  }
+
+  dropResults(): number {
+    let count = 0;
+    for (let bytes = this.#take(DEFAULT_TAKE_BYTES); bytes > 0; bytes = this.#take(DEFAULT_TAKE_BYTES)) {
+      const view = this.#results;
+      for (let at = 0; at < bytes; count++) at += view.moveTo(at).number("sizeBytes");
+    }
+    return count;
   }
 
   takeEvents(): EngineEvent[] {

@@ -251,6 +251,9 @@ export class FakeEngine implements Engine {
     this.#check("takeResults");
     return this.results.splice(0);
   }
+  dropResults(): number {
+    return this.takeResults().length;
+  }
   takeEvents(): EngineEvent[] {
     this.#check("takeEvents");
     return this.events.splice(0);

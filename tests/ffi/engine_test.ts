@@ -234,6 +234,7 @@ test("every method of a closed engine throws E_CLOSED, and closing twice is fine
     hold: () => engine.hold("caller", true),
     submit: () => engine.submit("critical", 0, bytes, 0),
     takeResults: () => engine.takeResults(),
+    dropResults: () => engine.dropResults(),
     takeEvents: () => engine.takeEvents(),
     snapshot: () => engine.snapshot(),
     advance: () => engine.advance(1),

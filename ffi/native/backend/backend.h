@@ -65,6 +65,8 @@ class Backend {
   virtual bool poll(core::Event &out, uint64_t now_ns) = 0;
   // Virtual clock: when the next event is due (core::kNever: none). Real clock: kNever.
   virtual uint64_t next_event_ns() const = 0;
+  // Virtual clock: lets the device go on, but not beyond `limit_ns` nor beyond its next event. Returns as next_event_ns.
+  virtual uint64_t run_until(uint64_t) { return next_event_ns(); }
   // API sources: copies the input into a free slot for `number`. CALYPTE_E_BUSY: none is free. From the caller's
   // thread.
   virtual int32_t stage(uint32_t kind, uint32_t work, uint64_t number, const uint8_t *input, uint64_t sensor_ns) = 0;

@@ -10,7 +10,8 @@ int32_t Engine::advance(uint64_t until_ns) {
   if (!virtual_clock()) return fail(CALYPTE_E_STATE, "sim_advance: the engine runs in real time");
   if (until_ns < virtual_now_ns_) return fail(CALYPTE_E_INVALID, "sim_advance: time does not go back");
   for (;;) {
-    const uint64_t backend_ns = backend_->next_event_ns(), scheduler_ns = next_wakeup_ns();
+    const uint64_t scheduler_ns = next_wakeup_ns();
+    const uint64_t backend_ns = backend_->run_until(until_ns < scheduler_ns ? until_ns : scheduler_ns);
     const uint64_t next_ns = backend_ns < scheduler_ns ? backend_ns : scheduler_ns;
     if (next_ns > until_ns || next_ns == core::kNever) break;
     if (next_ns > virtual_now_ns_) virtual_now_ns_ = next_ns;

@@ -107,6 +107,20 @@ uint64_t SimBackend::next_event_ns() const {
   return timeline_.next_ns();
 }
 
+// Between two events nobody can interfere.
+uint64_t SimBackend::run_until(uint64_t limit_ns) {
+  if (!begun_) return next_event_ns();
+  for (const Job &job : jobs_) {
+    if (job.staging.unseen()) return now_ns_;
+  }
+  while (outbox_taken_ == outbox_.size() && timeline_.next_ns() <= limit_ns) {
+    const Timer timer = timeline_.take();
+    now_ns_ = std::max(now_ns_, timer.time_ns);
+    on_timer(timer);
+  }
+  return outbox_taken_ < outbox_.size() ? outbox_[outbox_taken_].time_ns : timeline_.next_ns();
+}
+
 void SimBackend::advance_to(uint64_t now_ns) {
   while (timeline_.next_ns() <= now_ns) {
     const Timer timer = timeline_.take();

@@ -42,6 +42,7 @@ class SimBackend final : public Backend, private GpuHost {
   void execute(const core::Action &action, uint64_t now_ns) override;
   bool poll(core::Event &out, uint64_t now_ns) override;
   uint64_t next_event_ns() const override;
+  uint64_t run_until(uint64_t limit_ns) override;
   int32_t stage(uint32_t kind, uint32_t work, uint64_t number, const uint8_t *input, uint64_t sensor_ns) override;
   std::string fault_text() const override { return fault_text_; }
   void stop() override {}

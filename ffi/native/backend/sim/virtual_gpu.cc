@@ -201,7 +201,7 @@ void VirtualGpu::entry_start(uint64_t now_ns) {
 uint64_t VirtualGpu::alone_ns(const GpuJob &job, uint32_t step) {
   const uint64_t estimate_ns = job.steps[step].estimate_ns;
   const uint64_t unit_ns = job.durations.empty() ? 0 : job.durations[job.unit() % job.durations.size()];
-  if (unit_ns == 0) return rng_.jittered(estimate_ns, deviation(conditions_.profile.step_deviation_ppm));
+  if (unit_ns == 0) return rng_.roughly_jittered(estimate_ns, deviation(conditions_.profile.step_deviation_ppm));
   uint64_t sum_ns = 0;
   for (const GpuStep &each : job.steps) sum_ns += each.estimate_ns;
   return static_cast<uint64_t>(static_cast<unsigned __int128>(estimate_ns) * unit_ns / sum_ns);
