@@ -44,8 +44,8 @@ class Rng {
   double rough_normal() {
     const uint64_t bits = next();
     const uint64_t sum = (bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48);
-    constexpr double kMean = 2 * 65'535.0, kDeviation = 37'837.2;  // 65536 / sqrt(3)
-    return (static_cast<double>(sum) - kMean) / kDeviation;
+    constexpr double kMean = 2 * 65'535.0, kScale = 1 / 37'837.2;  // 65536 / sqrt(3)
+    return (static_cast<double>(sum) - kMean) * kScale;
   }
 
   // `ns` times a factor close to lognormal: exp(deviation * z) to second order.

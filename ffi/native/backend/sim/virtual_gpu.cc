@@ -201,7 +201,7 @@ void VirtualGpu::entry_start(uint64_t now_ns) {
 uint64_t VirtualGpu::alone_ns(const GpuJob &job, uint32_t step) {
   const uint64_t estimate_ns = job.steps[step].estimate_ns;
   const uint64_t unit_ns = job.durations.empty() ? 0 : job.durations[job.unit() % job.durations.size()];
-  if (unit_ns == 0) return rng_.roughly_jittered(estimate_ns, deviation(conditions_.profile.step_deviation_ppm));
+  if (unit_ns == 0) return rng_.roughly_jittered(estimate_ns, step_deviation_);
   uint64_t sum_ns = 0;
   for (const GpuStep &each : job.steps) sum_ns += each.estimate_ns;
   return static_cast<uint64_t>(static_cast<unsigned __int128>(estimate_ns) * unit_ns / sum_ns);
@@ -217,8 +217,10 @@ void VirtualGpu::start_step(uint64_t now_ns) {
   const uint64_t full_ns = conditions_.stretched(conditions_.slowed(alone, fault_rng_), now_ns);
   slowness_ = full_ns == alone ? 1 : static_cast<double>(full_ns) / static_cast<double>(std::max<uint64_t>(alone, 1));
   run_begin_ns_ = now_ns;
-  run_ns_ = std::max<uint64_t>(
-      static_cast<uint64_t>(static_cast<unsigned __int128>(full_ns) * (step.blocks - done) / step.blocks), 1);
+  run_ns_ = full_ns;
+  if (done > 0)
+    run_ns_ = static_cast<uint64_t>(static_cast<unsigned __int128>(full_ns) * (step.blocks - done) / step.blocks);
+  run_ns_ = std::max<uint64_t>(run_ns_, 1);
   free_ns_ = now_ns + run_ns_;
   stream_ = Stream::running;
   if (observer_ != nullptr) observer_->blocks_begin(entry.job, job.step_word, done, entry.whole, job.paused, now_ns);

@@ -61,7 +61,10 @@ class VirtualGpu {
       : seed_(seed), rng_(seed, 0, 0), timeline_(timeline), host_(host), fault_rng_(seed, kFaultDraws, 0) {}
 
   // Before anything else.
-  void set_conditions(const Conditions &conditions) { conditions_ = conditions; }
+  void set_conditions(const Conditions &conditions) {
+    conditions_ = conditions;
+    step_deviation_ = deviation(conditions.profile.step_deviation_ppm);
+  }
   void observe(GpuObserver *observer) { observer_ = observer; }
   void add_task(GpuTask task) { tasks_.push_back(std::move(task)); }
   void add_job(GpuJob job) { jobs_.push_back(std::move(job)); }
@@ -152,6 +155,7 @@ class VirtualGpu {
   std::vector<GpuJob> jobs_;
   bool parked_ = true;
   Conditions conditions_;
+  double step_deviation_ = deviation(default_profile().step_deviation_ppm);
   Rng fault_rng_;
   GpuObserver *observer_ = nullptr;
 
