@@ -14,6 +14,7 @@ import { needsMemory } from "./memory.ts";
 import { Planner, tickNs } from "./planner.ts";
 import { type MissionFiles, type PreparedMission, prepareMission } from "./prepare.ts";
 import { BUILT_IN, type ProfileName } from "./profile.ts";
+import type { FlightTap } from "./record.ts";
 import { discard, drain } from "./pump.ts";
 import { type RunSummary, summarize } from "./summary.ts";
 
@@ -34,13 +35,15 @@ export interface SimulateOptions {
   faults?: Faults;
   /** Before `ready`: what a recorded flight did is done again. */
   replay?: (prepared: PreparedMission) => void;
+  /** Watches the flight. */
+  tap?: FlightTap | undefined;
   /** Called as virtual time moves on. */
   onTime?: (nowNs: number) => void;
 }
 
 /** Throws `InputError` or `EngineError`. */
 export async function simulate(options: SimulateOptions): Promise<RunSummary> {
-  const { engine, files, log, durationNs, output } = options;
+  const { engine, files, log, durationNs, output, tap } = options;
   const counters = createCounters();
   try {
     const prepared = await prepareMission({ ...options, counters });
@@ -67,7 +70,7 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
         nowNs = Math.min(durationNs, nowNs + tickNs(leaseNs));
         engine.advance(nowNs);
         options.onTime?.(nowNs);
-        if (output) drain({ engine, prepared, counters, events });
+        if (output || tap !== undefined) drain({ engine, prepared, counters, events, tap });
         else discard({ engine, counters, events });
         // Virtual time waits for the references, so that no output is skipped for lack of real time.
         if (output) {
@@ -77,6 +80,7 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
       counters.policyFaults = planner.policyFaults;
       counters.plansSet = planner.plansSet;
       const snapshot = engine.snapshot();
+      tap?.snapshot(snapshot);
       await prepared.close();
       return summarize({
         snapshot,
