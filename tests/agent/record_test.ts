@@ -135,7 +135,7 @@ Deno.test("the comparison holds every figure of both flights, with its deviation
       ["map units", 6, 3],
     ]);
     assertEquals(rows.map(({ deviationPercent }) => deviationPercent), [0, -100, 8.91, 7.94, -50]);
-    assertStringIncludes(comparisonText(rows), "map units               6          3    -50.0 %");
+    assertStringIncludes(comparisonText(rows), "map units                 6          3    -50.0 %");
   });
 });
 
@@ -148,7 +148,7 @@ Deno.test("a record is never written over another, and one that is none, or brok
       await Deno.writeTextFile(file, changed);
       return (await assertRejects(() => readRecord(file), InputError)).message;
     };
-    assertStringIncludes(await refused(text.slice(0, -5)), "line 8: is not JSON");
+    assertStringIncludes(await refused(text.slice(0, -5)), "line 9: is not JSON");
     assertStringIncludes(await refused('{"format":"other"}\n'), "line 1: must be the header");
     assertStringIncludes(await refused(""), "line 1: must be the header");
     assertStringIncludes(await refused(text.replace('"r":[0,2', '"r":[1,2')), "line 5: is no request");
