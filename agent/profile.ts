@@ -15,7 +15,7 @@ export const PROFILE_NAMES: readonly string[] = ["h200", "orin-agx", "orin-nano"
 const DEFAULT_NAME = "built-in";
 
 const ns = z.int().min(0).max(1e12);
-const ppm = z.int().min(0).max(1_000_000);
+const ppm = z.int().min(0).max(200_000);
 const profileSchema = strictObject({
   format: z.literal(PROFILE_FORMAT),
   name: z.string().min(1).max(63),

@@ -4,7 +4,7 @@
  * Every method is one synchronous call (of microseconds, except `open`, `loadModule`, `runOnce`, `ready`,
  * `advance` and `close`). Each call finds its buffers ready-made; only what it returns is allocated.
  */
-import { CONSTANTS } from "./abi.ts";
+import { CONSTANTS, STRUCTS } from "./abi.ts";
 import {
   decodeDevice,
   decodeEvent,
@@ -40,6 +40,7 @@ import { BACKENDS, HOLD_BITS, numberOf, WORK_KINDS } from "./words.ts";
 const DEFAULT_TAKE_BYTES = 4 * 1024 * 1024;
 const EVENTS_PER_CALL = 256;
 const DEFAULT_TIMEOUT = 0n;
+const RESULT_SIZE_AT = STRUCTS.result.fields.sizeBytes.offset;
 const encoder = new TextEncoder();
 
 /** What the device of a backend is, without opening an engine. `EngineError` -4 if there is none. */
@@ -292,8 +293,10 @@ export class NativeEngine implements Engine {
   dropResults(): number {
     let count = 0;
     for (let bytes = this.#take(DEFAULT_TAKE_BYTES); bytes > 0; bytes = this.#take(DEFAULT_TAKE_BYTES)) {
-      const view = this.#results;
-      for (let at = 0; at < bytes; count++) at += view.moveTo(at).number("sizeBytes");
+      // Millions of them in an hour of virtual time: only their sizes are read.
+      const { buffer, byteOffset } = this.#results.bytes;
+      const records = new DataView(buffer, byteOffset, bytes);
+      for (let at = 0; at < bytes; count++) at += records.getUint32(at + RESULT_SIZE_AT, true);
     }
     return count;
   }

@@ -7,6 +7,7 @@ import { InputError } from "../errors.ts";
 import { type PreparedMission, readMissionFiles } from "../prepare.ts";
 import { BUILT_IN, readProfile } from "../profile.ts";
 import { parseDurationNs } from "../quantity.ts";
+import { cachedCompiler, cacheFolder } from "../rewrite_cache.ts";
 import { readRecord } from "../record.ts";
 import {
   BUILT_IN_LAUNCH,
@@ -73,6 +74,8 @@ export const simulateCommand: Command = {
       simFaults: faults.engine,
       ...(profile === undefined ? {} : { simProfile: profile }),
     });
+    const log = stderrLogger(() => `${(virtualNs / 1e9).toFixed(3)}s`, "warn");
+    const folder = cacheFolder((name) => Deno.env.get(name));
     const watcher = record === undefined ? undefined : new FlightWatcher(record.header.tasks.length);
     const summary = await simulate({
       engine,
@@ -86,9 +89,9 @@ export const simulateCommand: Command = {
       }),
       profile: profile === undefined ? BUILT_IN : { name: profile.name, estimate: profile.estimate },
       faults,
-      checkpoint: checkpointCompiler,
+      checkpoint: cachedCompiler(checkpointCompiler, { folder, note: (text) => log.info(text) }),
       files,
-      log: stderrLogger(() => `${(virtualNs / 1e9).toFixed(3)}s`, "warn"),
+      log,
       seed,
       durationNs,
       output: flags.output,

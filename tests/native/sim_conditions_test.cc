@@ -193,6 +193,9 @@ TEST_CASE("profiles and faults that break a rule, or come too late, are refused"
   profile.clock_permille = 0;
   CHECK(calypte_sim_profile_set(engine.id(), &profile) == CALYPTE_E_INVALID);
   profile = sim::default_profile();
+  profile.step_deviation_ppm = 200'001;
+  CHECK(calypte_sim_profile_set(engine.id(), &profile) == CALYPTE_E_INVALID);
+  profile = sim::default_profile();
   profile.size_bytes -= 1;
   CHECK(calypte_sim_profile_set(engine.id(), &profile) == CALYPTE_E_INVALID);
   CHECK(calypte_sim_profile_set(engine.id(), nullptr) == CALYPTE_E_INVALID);

@@ -46,6 +46,8 @@ int32_t Engine::sim_profile(const calypte_sim_profile &profile) {
     return fail(CALYPTE_E_INVALID, "sim_profile_set: a profile of another ABI version");
   if (profile.copy_bytes_per_us == 0 || profile.clock_permille == 0)
     return fail(CALYPTE_E_INVALID, "sim_profile_set: copy_bytes_per_us and clock_permille must be greater than 0");
+  if (profile.critical_deviation_ppm > 200'000 || profile.step_deviation_ppm > 200'000)
+    return fail(CALYPTE_E_INVALID, "sim_profile_set: deviations must be at most 200000 ppm");
   if (profile.timer_p99_ns < profile.timer_p50_ns)
     return fail(CALYPTE_E_INVALID, "sim_profile_set: timer_p99_ns must be at least timer_p50_ns");
   return backend_->sim_profile(profile);

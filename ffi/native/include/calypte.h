@@ -448,7 +448,7 @@ typedef struct calypte_sim_profile {
   uint64_t copy_bytes_per_us; /* 10000 is 10 GB/s; > 0 */
   uint64_t timer_p50_ns;      /* the dispatcher wakes this late, half of the time at most */
   uint64_t timer_p99_ns;      /* ... 99 % of the time at most; >= timer_p50_ns */
-  uint32_t critical_deviation_ppm; /* deviation of the logarithm of critical executions, in millionths */
+  uint32_t critical_deviation_ppm; /* deviation of the logarithm of critical executions, in millionths; at most 200000 */
   uint32_t step_deviation_ppm;     /* ... of background steps */
   uint32_t clock_permille;    /* speed of kernels against what their estimates stand for; > 0; 1000: the same */
   uint32_t reserved;

@@ -113,11 +113,13 @@ uint64_t SimBackend::run_until(uint64_t limit_ns) {
   for (const Job &job : jobs_) {
     if (job.staging.unseen()) return now_ns_;
   }
+  gpu_.set_horizon(limit_ns);
   while (outbox_taken_ == outbox_.size() && timeline_.next_ns() <= limit_ns) {
     const Timer timer = timeline_.take();
     now_ns_ = std::max(now_ns_, timer.time_ns);
     on_timer(timer);
   }
+  gpu_.set_horizon(0);
   return outbox_taken_ < outbox_.size() ? outbox_[outbox_taken_].time_ns : timeline_.next_ns();
 }
 

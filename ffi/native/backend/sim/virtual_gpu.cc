@@ -201,7 +201,7 @@ void VirtualGpu::entry_start(uint64_t now_ns) {
 uint64_t VirtualGpu::alone_ns(const GpuJob &job, uint32_t step) {
   const uint64_t estimate_ns = job.steps[step].estimate_ns;
   const uint64_t unit_ns = job.durations.empty() ? 0 : job.durations[job.unit() % job.durations.size()];
-  if (unit_ns == 0) return rng_.roughly_jittered(estimate_ns, step_deviation_);
+  if (unit_ns == 0) return rng_.jittered(estimate_ns, step_noise_);
   uint64_t sum_ns = 0;
   for (const GpuStep &each : job.steps) sum_ns += each.estimate_ns;
   return static_cast<uint64_t>(static_cast<unsigned __int128>(estimate_ns) * unit_ns / sum_ns);
@@ -224,7 +224,11 @@ void VirtualGpu::start_step(uint64_t now_ns) {
   free_ns_ = now_ns + run_ns_;
   stream_ = Stream::running;
   if (observer_ != nullptr) observer_->blocks_begin(entry.job, job.step_word, done, entry.whole, job.paused, now_ns);
-  next_timer(TimerKind::step_end, free_ns_);
+  // Where nothing can come between, the step ends here and now.
+  if (free_ns_ <= horizon_ns_ && free_ns_ < timeline_.next_ns())
+    step_end(free_ns_);
+  else
+    next_timer(TimerKind::step_end, free_ns_);
 }
 
 // The step or its part that ends now.

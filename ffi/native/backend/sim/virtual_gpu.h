@@ -63,7 +63,7 @@ class VirtualGpu {
   // Before anything else.
   void set_conditions(const Conditions &conditions) {
     conditions_ = conditions;
-    step_deviation_ = deviation(conditions.profile.step_deviation_ppm);
+    step_noise_ = Rng::Roughness(deviation(conditions.profile.step_deviation_ppm));
   }
   void observe(GpuObserver *observer) { observer_ = observer; }
   void add_task(GpuTask task) { tasks_.push_back(std::move(task)); }
@@ -84,6 +84,8 @@ class VirtualGpu {
     return append(job, segment, count, true, now_ns);
   }
 
+  // Until then the host does nothing of its own accord.
+  void set_horizon(uint64_t until_ns) { horizon_ns_ = until_ns; }
   // Carries out a timer of the kinds critical_op..entry_end.
   void on_timer(const Timer &timer);
 
@@ -155,7 +157,8 @@ class VirtualGpu {
   std::vector<GpuJob> jobs_;
   bool parked_ = true;
   Conditions conditions_;
-  double step_deviation_ = deviation(default_profile().step_deviation_ppm);
+  uint64_t horizon_ns_ = 0;
+  Rng::Roughness step_noise_{deviation(default_profile().step_deviation_ppm)};
   Rng fault_rng_;
   GpuObserver *observer_ = nullptr;
 
