@@ -33,13 +33,16 @@ Options:
   --for DURATION  virtual time to run for, such as 60s
   --seed N        seed of all randomness; default 1
   --output        compute the outputs with the bundles' CPU references and write them as the mission says
-  --profile NAME  the device to simulate: h200 (measured), orin-agx or orin-nano (estimates), or a file of the same
-                  shape; default: an H200's times on 16 SMs, with timers that are never late
-  --faults SPEC   what goes wrong, by the seed: late-timers=0.01x2ms, slow-kernels=0.01x10, lost-completions=0.0001,
-                  late-entries=0.01x1ms, throttle=10s..20s@0.5, stalled-planner=10s..12s; several between commas
-  --replay FILE   fly what run --record has kept, for as long as it lasted, and compare: the recorded arrivals,
-                  executions and unit times, everything else foretold
+  --profile NAME  the device to simulate: h200 (measured), orin-agx or orin-nano (estimates), or a file
+                  of the same shape; default: an H200's times on 16 SMs, with timers that are never late
+  --faults SPEC   what goes wrong, by the seed, several between commas: late-timers=0.01x2ms,
+                  slow-kernels=0.01x10, lost-completions=0.0001, late-entries=0.01x1ms,
+                  throttle=10s..20s@0.5, stalled-planner=10s..12s
+  --replay FILE   fly what run --record has kept, for as long as it lasted, and compare: the recorded
+                  arrivals, executions and unit times, everything else foretold; see docs/RECORD.md
   --json          end with one JSON object instead of a table
+
+Rewritten kernels are kept for the next time, as by calypte run.
 
 Example:
   calypte simulate examples/missions/survey.yaml --for 60s --seed 7 --json

@@ -58,6 +58,44 @@ nativeTest("simulate: the same mission and seed give the same bytes", async ({ f
   assertEquals(first.err, second.err);
 });
 
+nativeTest(
+  "simulate: faults come by the seed, and the planner's stall lets the lease end",
+  async ({ file }) => {
+    const args = ["simulate", file, "--for", "3s", "--json", "--profile", "orin-nano"];
+    const spec = "late-timers=0.1x1ms,slow-kernels=0.05x3,stalled-planner=1s..2s";
+    const [without, first, second] = await Promise.all([
+      calypte(...args),
+      calypte(...args, "--faults", spec),
+      calypte(...args, "--faults", spec),
+    ]);
+    assertEquals(first.code, 0, first.err);
+    assertEquals(first.out, second.out);
+    const [good, bad] = [without, first].map(({ out }) => JSON.parse(out));
+    assertEquals(good.profile, { name: "orin-nano", estimate: true });
+    assertEquals([good.events.leaseExpired, bad.events.leaseExpired], [0, 1]);
+    assert(bad.critical.detector.response.p99Us > 1.5 * good.critical.detector.response.p99Us);
+  },
+);
+
+nativeTest(
+  "run --record keeps a flight that simulate --replay flies again and compares",
+  async ({ dir, file }) => {
+    const record = path.join(dir, "flight.jsonl");
+    const run = await calypte("run", file, "--backend", "sim", "--for", "1s", "--json", "--record", record);
+    assertEquals(run.code, 0, run.err);
+    const { code, out, err } = await calypte("simulate", file, "--replay", record, "--json");
+    assertEquals(code, 0, err);
+    const summary = JSON.parse(out);
+    assert(Math.abs(summary.durationS - JSON.parse(run.out).durationS) < 0.01, out);
+    const of = (what: string) => summary.comparison.find((row: { what: string }) => row.what === what);
+    const requests = of("detector requests");
+    assert(requests.recorded > 90 && Math.abs(requests.predicted - requests.recorded) <= 2, out);
+    // Generous: the machine that records in real time may have something else to do.
+    assert(Math.abs(of("detector p50 ns").deviationPercent) < 30, out);
+    assert(of("map units").predicted > 0, out);
+  },
+);
+
 nativeTest("simulate: every request is served in time and background fills the rest", async ({ file }) => {
   const { code, out, err } = await calypte("simulate", file, "--for", "3s", "--json");
   assertEquals(code, 0, err);
