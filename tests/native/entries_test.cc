@@ -203,7 +203,7 @@ TEST_SUITE("whole steps") {
     CHECK(rig.snapshot().jobs[1].whole_launches == 1);
   }
 
-  TEST_CASE("a unit of block and whole steps goes through its segments in order") {
+  TEST_CASE("a unit of block and whole steps goes through its segments in order, and what follows a whole step is queued behind it") {
     constexpr uint32_t kBlock = CALYPTE_LEVEL_BLOCK, kWhole = CALYPTE_LEVEL_WHOLE;
     JobConfig job{{{0, 2, false, kBlock, 0, kMs}, {2, 1, true, kWhole, 0, kMs}, {3, 1, false, kBlock, 0, kMs}}, 3 * kMs};
     SchedulerConfig config = jobs_of({job});
@@ -220,9 +220,10 @@ TEST_SUITE("whole steps") {
     rig.entry_done(0, step_word_of(0, 2), 2 * kMs);
     REQUIRE(rig.count(ActionKind::launch_whole) == 1);
     CHECK(rig.all(ActionKind::launch_whole)[0].step_word == step_word_of(0, 2));
-    rig.entry_done(0, step_word_of(0, 3), 3 * kMs, kMs);
     REQUIRE(rig.count(ActionKind::enqueue_entry) == 1);
     CHECK(rig.all(ActionKind::enqueue_entry)[0].segment == 2);
+    rig.entry_done(0, step_word_of(0, 3), 3 * kMs, kMs);
+    CHECK(rig.count(ActionKind::enqueue_entry) == 0);
     rig.entry_done(0, step_word_of(1, 0), 4 * kMs);
     CHECK(rig.count(ActionKind::enqueue_entry) == 0);
     CHECK(rig.snapshot().jobs[0].units == 1);

@@ -75,10 +75,14 @@ uint64_t Scheduler::latest_start_ns(uint64_t now_ns) const {
 
 // Whether the request at the front of task `id` may let what runs in the background come to its end.
 bool Scheduler::may_wait(uint32_t id, uint64_t now_ns) {
-  if (config_.tasks[id].yield != CALYPTE_YIELD_WHEN_NEEDED || head_begin_ns_ == kNever || closing_ns_ != 0)
-    return false;
-  for (const Task &task : tasks_) {
+  if (head_begin_ns_ == kNever || closing_ns_ != 0) return false;
+  for (uint32_t other = 0; other < tasks_.size(); ++other) {
+    const Task &task = tasks_[other];
     if (task.gate != Gate::open) return false;
+    // Nobody is kept waiting who asked to be served at once.
+    if (task.waiting > 0 && config_.tasks[other].yield != CALYPTE_YIELD_WHEN_NEEDED) return false;
+    // What may come at any time cannot be allowed for.
+    if (other != id && !has_period(other) && !task.rhythm.regular()) return false;
   }
   const Job &job = jobs_[order_[oldest_]];
   const uint64_t unit_ns = config_.jobs[order_[oldest_]].units_per_entry * job.unit_ns;

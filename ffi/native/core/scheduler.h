@@ -177,6 +177,8 @@ class Scheduler {
   uint64_t next_wakeup_ns() const;
 
   bool critical_in_flight() const { return in_flight_task_ != kNobody; }
+  // A request waits for background to come to its end, so that this is worth seeing at once.
+  bool critical_deferred() const { return deferred_until_ns_ != kNever; }
   // Background may run now, so that its progress is worth a look.
   bool background_open() const;
   uint32_t hold_bits() const { return hold_bits_; }
@@ -234,7 +236,7 @@ class Scheduler {
   void refill(uint64_t now_ns, ActionList &out);
   bool refill_once(uint64_t now_ns, uint32_t &skip, uint32_t &target, ActionList &out);
   bool queue_whole(uint32_t id, uint32_t segment, uint64_t now_ns, ActionList &out);
-  void queue_entry(uint32_t id, uint64_t now_ns, ActionList &out);
+  void queue_entry(uint32_t id, uint32_t segment, uint64_t now_ns, ActionList &out);
   void report_refusal(uint32_t id, uint32_t segment, ActionList &out);
   uint32_t choose_job(uint32_t skip) const;
   uint32_t best_fit(uint32_t first, uint64_t now_ns) const;

@@ -57,10 +57,11 @@ struct Scheduler::Job {
   bool refusal_reported = false;
   uint32_t weight = 1;
   uint32_t outstanding = 0;
-  uint32_t whole_ahead = 0;  // `whole` segments that are queued and not done
-  uint32_t segment = 0;      // the one that step_word lies in
-  uint64_t step_word = 0;    // as last read
-  uint64_t staged = 0;       // units with input
+  uint32_t whole_ahead = 0;    // `whole` segments that are queued and not done
+  uint32_t whole_entries = 0;  // ... in so many launches
+  uint32_t segment = 0;        // the one that step_word lies in
+  uint64_t step_word = 0;      // as last read
+  uint64_t staged = 0;         // units with input
   uint64_t granted = 0;
   uint64_t unit_limit = kNever;  // of the plan in force
   uint64_t pass = 0;             // GPU time divided by weight, scaled
@@ -87,6 +88,7 @@ struct Scheduler::Job {
     pass += charge;
     outstanding += 1;
     whole_ahead += segments;
+    whole_entries += segments > 0 ? 1 : 0;
   }
   // The oldest entry: an estimate was charged ahead, the measured time takes its place.
   Entry settle(uint64_t charge) {
@@ -94,6 +96,7 @@ struct Scheduler::Job {
     oldest = (oldest + 1) % entries.size();
     outstanding -= 1;
     whole_ahead -= entry.segments;
+    whole_entries -= entry.segments > 0 ? 1 : 0;
     pass = pass + charge > entry.charge ? pass + charge - entry.charge : 0;
     return entry;
   }

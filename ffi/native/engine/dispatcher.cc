@@ -148,7 +148,7 @@ bool Engine::serve_mailbox(uint64_t now_ns) {
 }
 
 void Engine::rest(uint64_t now_ns, uint32_t seen) {
-  if (scheduler_->critical_in_flight()) {
+  if (scheduler_->critical_in_flight() || scheduler_->critical_deferred()) {
     relax();
     return;
   }
