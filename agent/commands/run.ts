@@ -67,6 +67,7 @@ export const runCommand: Command = {
         seed: backend === "sim" ? seed : undefined,
         timers: realTimers,
         stop: stop.reason,
+        onAdmitted: (lines) => lines.forEach((line) => terminal.err(`${line}\n`)),
         onReady: (prepared, url) => {
           stop.after(forNs);
           announce(terminal, prepared, url);
