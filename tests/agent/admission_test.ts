@@ -32,14 +32,14 @@ Deno.test("a task by itself takes its execution, the host and the leaving of bac
 Deno.test("what stands before a request is named, and adds up", () => {
   const { tasks } = admission([
     task("detector", 4, { deadlineNs: 24e6 }),
-    task("slam", 9, { deadlineNs: 28e6, periodNs: 60e6 }),
+    task("slam", 10, { deadlineNs: 28e6, periodNs: 60e6 }),
     task("tracker", 1, { periodNs: 10e6, deadlineNs: 10e6, maxBlockingNs: 2e6 }),
   ], NO_DRAIN);
-  assertMatch(tasks[0]!, /^worst case 15 ms of 24 ms = .*blocked 9 ms \(slam, which runs already\)/);
+  assertMatch(tasks[0]!, /^worst case 16 ms of 24 ms = .*blocked 10 ms \(slam, which runs already\)/);
   assertMatch(tasks[0]!, /\+ 2 x 1 ms \(of tracker, due earlier\)$/);
   assertMatch(
     tasks[1]!,
-    /^worst case 16 ms of 28 ms = .*blocked 2 ms \(a kernel that cannot be interrupted\)/,
+    /^worst case 17 ms of 28 ms = .*blocked 2 ms \(a kernel that cannot be interrupted\)/,
   );
   assertMatch(tasks[1]!, /\+ 1 x 4 ms \(of detector, due earlier\) \+ 1 x 1 ms \(of tracker, due earlier\)$/);
 });

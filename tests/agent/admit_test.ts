@@ -5,7 +5,6 @@ import { InputError } from "../../agent/errors.ts";
 import { type Logger, SILENT } from "../../agent/log.ts";
 import { readMissionFiles } from "../../agent/prepare.ts";
 import { simulate } from "../../agent/simulation.ts";
-import { path } from "../../agent/std/mod.ts";
 import { supervise } from "../../agent/supervisor.ts";
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "../assert.ts";
 import { calypte, ignore } from "./bad_input_scene.ts";

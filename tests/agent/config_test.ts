@@ -207,7 +207,7 @@ Deno.test("the messages read as agreed", () => {
   );
   assertEquals(
     messageOf(mission({ top: "qqqq: 1" })),
-    "m.yaml: qqqq: is not a known key; known here: device, http, preemptionBound, critical, background, policy",
+    "m.yaml: qqqq: is not a known key; known here: device, http, preemptionBound, overcommit, critical, background, policy",
   );
   assertEquals(
     messageOf(mission({ job: "weight: many, source: { frames: 3 }" })),
@@ -256,6 +256,7 @@ Deno.test("the JSON Schema of a mission lists its keys", () => {
     "device",
     "http",
     "preemptionBound",
+    "overcommit",
     "critical",
     "background",
     "policy",
