@@ -17,8 +17,8 @@ export { missionJsonSchema } from "./config_schema.ts";
 export type MissionSource =
   /** A folder of frames. `periodNs` 0, background only: back to back. */
   | { kind: "frames"; dir: string; periodNs: number }
-  /** Requests come by HTTP. Critical only. */
-  | { kind: "api" }
+  /** Requests come by HTTP. Critical only. `periodNs`: the shortest time between two, if the mission states a rate. */
+  | { kind: "api"; periodNs?: number }
   /** No input. Background only. */
   | { kind: "none" };
 
@@ -71,6 +71,8 @@ export interface Mission {
   http: { hostname: string; port: number } | undefined;
   /** How long background may keep the GPU after the gate has closed. */
   preemptionBoundNs: number;
+  /** Starts also where critical tasks cannot all meet their deadlines. */
+  overcommit: boolean;
   /** In the order of the file; 0..7. There is at least one task or job. */
   critical: readonly CriticalTask[];
   /** In the order of the file; 0..24. */
@@ -127,7 +129,7 @@ function missionOf(raw: RawMission, file: string): Mission {
     name,
     bundleDir: resolve(task.bundle),
     source: "api" in task.source
-      ? { kind: "api" }
+      ? { kind: "api", ...(task.source.rate === undefined ? {} : { periodNs: task.source.rate }) }
       : { kind: "frames", dir: resolve(task.source.frames), periodNs: task.source.rate },
     deadlineNs: typeof task.deadline === "number" ? task.deadline : task.deadline.within,
     from: typeof task.deadline === "number" ? "arrival" : task.deadline.from,
@@ -156,6 +158,7 @@ function missionOf(raw: RawMission, file: string): Mission {
     backend: raw.device.backend,
     http: listen === false ? undefined : listen,
     preemptionBoundNs: raw.preemptionBound,
+    overcommit: raw.overcommit,
     critical,
     background,
     policy: { name: raw.policy.name, leaseNs: raw.policy.lease },

@@ -33,8 +33,10 @@ const http = z.union([off, strictObject({ listen: z.union([off, address], { erro
 });
 
 const framesSource = strictObject({ frames: filePath, rate: frequencySchema() });
-const apiSource = strictObject({ api: z.literal(true) });
-const criticalSource = z.union([framesSource, apiSource], { error: "must be {frames, rate} or {api: true}" });
+const apiSource = strictObject({ api: z.literal(true), rate: frequencySchema().optional() });
+const criticalSource = z.union([framesSource, apiSource], {
+  error: "must be {frames, rate} or {api: true, rate}",
+});
 
 const backgroundFrames = strictObject({ frames: filePath, rate: frequencySchema().optional() });
 const noSource = strictObject({ none: z.literal(true) });
@@ -102,6 +104,7 @@ export const missionSchema = strictObject({
   }).prefault({}),
   http: http.prefault({ listen: DEFAULT_LISTEN }),
   preemptionBound: durationSchema().prefault("30us"),
+  overcommit: z.boolean().default(false),
   critical: z.record(nameSchema, criticalTask).default({}),
   background: z.record(nameSchema, backgroundJob).default({}),
   policy: strictObject({

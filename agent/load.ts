@@ -305,7 +305,7 @@ export class Loader {
   #source(settings: WorkSettings, frames: Frames | undefined): SourceSpec {
     const { source } = settings;
     if (source.kind === "none") return { kind: "none", periodNs: 0, phaseNs: 0 };
-    if (source.kind === "api") return source;
+    if (source.kind === "api") return { kind: "api" };
     if (frames === undefined) throw new Error(`${settings.name} has no frames`);
     let id = this.#frameIds.get(frames);
     if (id === undefined) {

@@ -5,6 +5,7 @@
  * seed give the same summary, byte for byte, on any machine. Nothing here reads a clock.
  */
 import type { Engine } from "../ffi/engine.ts";
+import { admit } from "./admit.ts";
 import type { CheckpointCompiler } from "./checkpoint.ts";
 import { createCounters } from "./counters.ts";
 import { EventLog } from "./events.ts";
@@ -26,6 +27,8 @@ export interface SimulateOptions {
   durationNs: number;
   /** Compute and write outputs as the mission says. */
   output: boolean;
+  /** Called before any file is opened, with a line for each critical task on how its deadline is met. */
+  onAdmitted?: (lines: readonly string[]) => void;
   /** Called as virtual time moves on. */
   onTime?: (nowNs: number) => void;
 }
@@ -50,8 +53,12 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
         log,
       });
       const events = new EventLog({ log, counters, leaseNs, tasks, jobs });
+      const whole = { file: files.mission.file, field: "" };
+      needsMemory(whole, "the mission as a whole", () => engine.warmUp());
+      const admitted = admit({ engine, mission: files.mission, ...prepared, log });
+      options.onAdmitted?.(admitted);
       await prepared.open();
-      needsMemory({ file: files.mission.file, field: "" }, "the mission as a whole", () => engine.ready());
+      needsMemory(whole, "the mission as a whole", () => engine.ready());
       started = true;
       for (let nowNs = 0; nowNs < durationNs;) {
         planner.tick();

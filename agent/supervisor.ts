@@ -1,13 +1,14 @@
 /**
  * How does a mission run, from the first check to the last result?
  *
- * Load everything, bind the port, open the outputs, make the engine ready, then three loops: plan, drain, serve. On a
+ * Load everything, bind the port, see whether deadlines can be met, open the outputs, make the engine ready, then three loops: plan, drain, serve. On a
  * stop: hold background, take what is left, close the engine, write what waits, sum up. On an error before `ready`
  * all is undone in reverse, down to the files that were made. The loops own nothing that is critical: if this process stalls, critical work goes on and background stops
  * when the lease ends. Time comes from `Timers`, so that tests need no clock.
  */
 import type { Engine, EngineSnapshot } from "../ffi/engine.ts";
 import { EngineError } from "../ffi/errors.ts";
+import { admit } from "./admit.ts";
 import type { CheckpointCompiler } from "./checkpoint.ts";
 import { type Counters, createCounters } from "./counters.ts";
 import { EventLog } from "./events.ts";
@@ -39,6 +40,8 @@ export interface SuperviseOptions {
   timers: Timers;
   /** Resolves, with the reason, when the run is to end. */
   stop: Promise<string>;
+  /** Called before any file is opened, with a line for each critical task on how its deadline is met. */
+  onAdmitted?: (lines: readonly string[]) => void;
   /** Called once critical tasks receive requests. `url` is the address of the status, if there is one. */
   onReady?: (prepared: PreparedMission, url: string | undefined) => void;
   /** Opens the status server. Default: a real socket. */
@@ -78,6 +81,9 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
     if (server !== undefined) undo.push(() => Promise.race([server.close(), timers.pause(SERVER_GRACE_MS)]));
     let settle = () => prepared.discard();
     undo.push(() => settle());
+    needsMemory({ file, field: "" }, "the mission as a whole", () => engine.warmUp());
+    const admitted = admit({ engine, mission: files.mission, ...prepared, log });
+    options.onAdmitted?.(admitted);
     await prepared.open();
     needsMemory({ file, field: "" }, "the mission as a whole", () => engine.ready());
     settleLevels(engine, prepared.jobs, files.mission.preemptionBoundNs);

@@ -51,6 +51,7 @@ export const simulateCommand: Command = {
       seed,
       durationNs,
       output: flags.output,
+      onAdmitted: (lines) => lines.forEach((line) => terminal.err(`${line}\n`)),
       onTime: (nowNs) => virtualNs = nowNs,
     });
     terminal.out(flags.json ? JSON.stringify(summary) + "\n" : summaryText(summary));

@@ -25,6 +25,7 @@ Deno.test("a mission with every key is read as written, in the units of the fiel
     backend: "sim",
     http: { hostname: "127.0.0.1", port: 0 },
     preemptionBoundNs: 20_000,
+    overcommit: true,
     policy: { name: "round-robin", leaseNs: 250_000_000 },
   });
   assertEquals(critical[0], {
@@ -42,6 +43,7 @@ Deno.test("a mission with every key is read as written, in the units of the fiel
     overlap: false,
     output: { kind: "jsonl", file: path.join(MISSIONS, "out/detections.jsonl"), every: 1 },
   });
+  assertEquals(critical[1]?.source, { kind: "api", periodNs: 100_000_000 });
   assertEquals(background.map((job) => [job.name, job.weight, job.source.kind, job.output.kind]), [
     ["vegetation-map", 3, "frames", "dir"],
     ["keyframe-select", 1, "frames", "drop"],
@@ -55,6 +57,7 @@ Deno.test("what a mission leaves out has the documented default", async () => {
     backend: "auto",
     http: { hostname: "127.0.0.1", port: 8717 },
     preemptionBoundNs: 30_000,
+    overcommit: false,
     critical: [{
       name: "detector",
       bundleDir: path.join(MISSIONS, "../bundles/tiny"),
@@ -131,9 +134,13 @@ const BROKEN: [Parameters<typeof mission>[0] | string, string, string][] = [
   [{ task: "source: { frames: f, rate: 0Hz }" }, "critical.a.source.rate", "more than zero"],
   [{ task: "source: { frames: f, rate: 30 }" }, "critical.a.source.rate", "must have a unit"],
   [{ task: "source: { api: false }" }, "critical.a.source.api", "must be true"],
-  [{ task: "source: { none: true }" }, "critical.a.source", "must be {frames, rate} or {api: true}"],
-  [{ task: "source: {}" }, "critical.a.source", "must be {frames, rate} or {api: true}"],
-  [{ task: "source: { frames: f, rate: 30Hz, api: true }" }, "critical.a.source.api", "is not a known key"],
+  [{ task: "source: { none: true }" }, "critical.a.source", "must be {frames, rate} or {api: true, rate}"],
+  [{ task: "source: {}" }, "critical.a.source", "must be {frames, rate} or {api: true, rate}"],
+  [
+    { task: "source: { frames: f, rate: 30Hz, api: true }" },
+    "critical.a.source",
+    "must be {frames, rate} or {api: true, rate}",
+  ],
   [{ task: "deadline: 15" }, "critical.a.deadline", "must be a duration with its unit"],
   [{ task: "deadline: { from: sensor }" }, "critical.a.deadline.within", "must be given"],
   [{ task: "deadline: { within: 1ms, from: now }" }, "critical.a.deadline.from", "arrival or sensor"],
@@ -200,7 +207,7 @@ Deno.test("the messages read as agreed", () => {
   );
   assertEquals(
     messageOf(mission({ top: "qqqq: 1" })),
-    "m.yaml: qqqq: is not a known key; known here: device, http, preemptionBound, critical, background, policy",
+    "m.yaml: qqqq: is not a known key; known here: device, http, preemptionBound, overcommit, critical, background, policy",
   );
   assertEquals(
     messageOf(mission({ job: "weight: many, source: { frames: 3 }" })),
@@ -249,6 +256,7 @@ Deno.test("the JSON Schema of a mission lists its keys", () => {
     "device",
     "http",
     "preemptionBound",
+    "overcommit",
     "critical",
     "background",
     "policy",

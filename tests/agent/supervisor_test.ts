@@ -68,7 +68,7 @@ async function onStage(
   });
 }
 
-const START = ["serve", "ready", "setPlan"];
+const START = ["serve", "warmUp", "ready", "setPlan"];
 
 function afterLoading(calls: readonly string[]): string[] {
   return calls.filter((call) => call !== "loadModule" && call !== "addWork");
@@ -179,7 +179,7 @@ Deno.test("an engine that refuses to be ready closes what was opened, in reverse
   onStage(async ({ engine, options }) => {
     engine.failures.ready = new EngineError(-6, "get ready", "self-test failed");
     await assertRejects(() => supervise(options), EngineError, "self-test failed");
-    assertEquals(afterLoading(engine.calls), ["serve", "unserve", "close"]);
+    assertEquals(afterLoading(engine.calls), ["serve", "warmUp", "unserve", "close"]);
   }));
 
 Deno.test("a fault of the engine ends the run with a reason and a summary", () =>
