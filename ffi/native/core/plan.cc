@@ -38,6 +38,10 @@ void Scheduler::accept_plan(const calypte_plan &plan, uint64_t now_ns, ActionLis
     }
     grant(id, out);
   }
+  // Other jobs leave in another time.
+  for (uint32_t id = 0; id < tasks_.size(); ++id) {
+    if (tasks_[id].gate == Gate::open) plan_closing(id, now_ns);
+  }
   const uint32_t before = hold_bits_;
   change_hold(CALYPTE_HOLD_NO_PLAN | CALYPTE_HOLD_LEASE, false, now_ns, out);
   if ((before & (CALYPTE_HOLD_NO_PLAN | CALYPTE_HOLD_LEASE)) != 0) {
