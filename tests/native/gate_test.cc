@@ -224,6 +224,35 @@ TEST_SUITE("when needed") {
   }
 }
 
+TEST_SUITE("whole kernels behind a closed gate") {
+  TEST_CASE(
+      "one that was queued in a window does not begin by itself when the gate opens, but in the next window that holds "
+      "it") {
+    SchedulerConfig config;
+    config.tasks = {periodic(10 * kMs, 5 * kMs)};
+    config.tasks[0].phase_ns = 10 * kMs;
+    config.jobs = {whole_job(3 * kMs)};
+    Rig rig(config);
+    rig.start();
+    rig.staged(0, 9, 0);
+    rig.plan(kSecond, {{0, 1, 0}}, 0);
+    REQUIRE(rig.count(ActionKind::launch_whole) == 2);
+    // Held while the first one runs: the second one stays in the stream.
+    rig.hold(CALYPTE_HOLD_CALLER, true, kMs);
+    CHECK(soft(rig) == 1);
+    rig.entry_done(0, step_word_of(1, 0), 3 * kMs, 3 * kMs);
+    rig.hold(CALYPTE_HOLD_CALLER, false, 8 * kMs);  // 2 ms to the next request
+    CHECK(soft(rig) == -1);
+    rig.tick(10 * kMs);
+    REQUIRE(rig.count(ActionKind::launch_critical) == 1);
+    CHECK(soft(rig) == -1);
+    rig.done(0, 11 * kMs);
+    CHECK(soft(rig) == 0);
+    rig.entry_done(0, step_word_of(2, 0), 14 * kMs, 3 * kMs);
+    CHECK(rig.snapshot().jobs[0].units == 2);
+  }
+}
+
 TEST_SUITE("shares of time") {
   void plan_with_duty(Rig & rig, uint32_t permille, uint64_t now_ns) {
     calypte_plan plan = plan_of(++rig.plan_id, 3'000 * kSecond, {{0, 1, 0}});

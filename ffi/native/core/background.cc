@@ -66,6 +66,7 @@ void Scheduler::entry_done(const Event &event, uint64_t now_ns) {
   outstanding_total_ -= 1;
   oldest_ = (oldest_ + 1) % CALYPTE_MAX_ENTRIES_AHEAD;
   whole_outstanding_ -= entry.segments > 0 ? 1 : 0;
+  long_outstanding_ -= entry.window_ns > 0 ? 1 : 0;
   const uint64_t done_ns = std::min(event.time_ns, now_ns);
   const bool undisturbed = closing_ns_ == 0;
   if (!undisturbed) learned.drains[event.id].add(done_ns - std::min(done_ns, closing_ns_));
@@ -310,7 +311,9 @@ bool Scheduler::queue_whole(uint32_t id, uint32_t segment, uint64_t now_ns, Acti
   whole_end_ns_ = std::max(whole_end_ns_, now_ns) + takes_ns;
   whole_outstanding_ += 1;
   order_[(oldest_ + outstanding_total_) % CALYPTE_MAX_ENTRIES_AHEAD] = id;
-  job.queue(estimate_ns * kPassScale / job.weight, count);
+  const uint64_t window_ns = is_short(id, segment) && count == 1 ? 0 : takes_ns;
+  long_outstanding_ += window_ns > 0 ? 1 : 0;
+  job.queue(estimate_ns * kPassScale / job.weight, count, window_ns);
   outstanding_total_ += 1;
   background_begins(now_ns);
   Action &action = out.add(ActionKind::launch_whole);
@@ -325,7 +328,7 @@ void Scheduler::queue_entry(uint32_t id, uint32_t segment, uint64_t now_ns, Acti
   Job &job = jobs_[id];
   const uint64_t units = std::clamp<uint64_t>(job.remaining(), 1, config_.jobs[id].units_per_entry);
   order_[(oldest_ + outstanding_total_) % CALYPTE_MAX_ENTRIES_AHEAD] = id;
-  job.queue(units * job.unit_ns * kPassScale / job.weight, 0);
+  job.queue(units * job.unit_ns * kPassScale / job.weight, 0, 0);
   outstanding_total_ += 1;
   background_begins(now_ns);
   Action &action = out.add(ActionKind::enqueue_entry);

@@ -171,16 +171,27 @@ void Scheduler::keep_gates(uint64_t now_ns, ActionList &out) {
       background_begins(now_ns);
     }
   }
-  const bool defers = deferred_until_ns_ != kNever;
-  if (soft_closed_ && !defers && (idle || now_ns >= soft_release_ns_)) {
+  if (deferred_until_ns_ != kNever || long_must_wait(now_ns)) {
+    write_soft_gate(true, out);
+  } else if (soft_closed_ && (idle || now_ns >= soft_release_ns_)) {
     write_soft_gate(false, out);
     background_begins(now_ns);
   }
 }
 
+// A queued `whole` launch was given a window that began when it was queued. While the gate is closed that window
+// passes: the launch must not begin by itself when the gate opens, but when there is a window for it again.
+bool Scheduler::long_must_wait(uint64_t now_ns) const {
+  if (long_outstanding_ == 0) return false;
+  if (hold_bits_ != 0 || !tasks_open()) return true;
+  const Job &job = jobs_[order_[oldest_]];
+  const uint64_t window_ns = job.entries[job.oldest].window_ns;
+  return head_begin_ns_ == kNever && window_ns > 0 && !window_allows(window_ns, window_ns, now_ns);
+}
+
 uint64_t Scheduler::next_gate_ns() const {
   uint64_t next_ns = deferred_until_ns_;
-  if (soft_closed_) next_ns = std::min(next_ns, soft_release_ns_);
+  if (soft_closed_ && soft_release_ns_ > now_ns_) next_ns = std::min(next_ns, soft_release_ns_);
   const bool open = background_open();
   for (uint32_t id = 0; id < tasks_.size(); ++id) {
     const Task &task = tasks_[id];
@@ -193,10 +204,12 @@ uint64_t Scheduler::next_gate_ns() const {
 
 // ---- What the background stream does meanwhile
 
-bool Scheduler::gate_open() const {
-  if (hold_bits_ != 0 || soft_closed_ || (in_flight_task_ != kNobody && !reserved(in_flight_task_))) return false;
+bool Scheduler::tasks_open() const {
+  if (in_flight_task_ != kNobody && !reserved(in_flight_task_)) return false;
   return std::all_of(tasks_.begin(), tasks_.end(), [](const Task &task) { return task.gate == Gate::open; });
 }
+
+bool Scheduler::gate_open() const { return hold_bits_ == 0 && !soft_closed_ && tasks_open(); }
 
 void Scheduler::background_begins(uint64_t now_ns) {
   if (outstanding_total_ > 0 && head_begin_ns_ == kNever && gate_open()) head_begin_ns_ = now_ns;

@@ -7,8 +7,8 @@ namespace {
 
 // Intervals within this part of their median count as one period.
 constexpr uint64_t kRegularPart = 8;
-// An arrival further than this part of a period from its place does not fit. One that does not weighs as much as two that
-// do, as with another period some fit by chance; with so much weight the lock ends.
+// An arrival further than this part of a period from its place does not fit. One that does not weighs as much as two
+// that do, as with another period some fit by chance; with so much weight the lock ends.
 constexpr uint64_t kStrayPart = 8;
 constexpr uint32_t kStrayWeight = 2, kUnlockWeight = 6;
 // Parts of the error by which phase and period are corrected: phase within about five arrivals, period within fifty, so

@@ -220,6 +220,8 @@ class Scheduler {
   void write_soft_gate(bool closed, ActionList &out);
   void background_begins(uint64_t now_ns);
   void background_closes(uint64_t now_ns);
+  bool long_must_wait(uint64_t now_ns) const;
+  bool tasks_open() const;
   bool gate_open() const;
 
   // Plan, lease, hold, duty: plan.cc
@@ -260,6 +262,7 @@ class Scheduler {
   uint32_t oldest_ = 0;
   uint32_t outstanding_total_ = 0;
   uint32_t whole_outstanding_ = 0;
+  uint32_t long_outstanding_ = 0;    // ... of which so many need a window to begin
   uint64_t whole_end_ns_ = 0;        // when those will have ended, at the latest
   uint64_t head_begin_ns_ = kNever;  // when the oldest entry began to run; kNever: it waits
   uint64_t closing_ns_ = 0;          // when the gate was closed on a running entry; 0: it was not
