@@ -37,7 +37,7 @@ Scheduler::~Scheduler() = default;
 void Scheduler::start(uint64_t now_ns, ActionList &out) {
   started_ = true;
   for (size_t i = 0; i < tasks_.size(); ++i) {
-    if (config_.tasks[i].source != CALYPTE_SOURCE_API) tasks_[i].next_arrival_ns = now_ns + config_.tasks[i].phase_ns;
+    if (has_period(config_.tasks[i].source)) tasks_[i].next_arrival_ns = now_ns + config_.tasks[i].phase_ns;
   }
   Action &hold = out.add(ActionKind::set_hold);
   hold.number = hold_bits_;
@@ -383,7 +383,7 @@ bool Scheduler::window_allows(uint64_t duration_ns, uint64_t now_ns) const {
 bool Scheduler::can_ever_fit(uint64_t duration_ns) const {
   for (size_t i = 0; i < tasks_.size(); ++i) {
     const TaskConfig &task = config_.tasks[i];
-    const bool fits = task.source != CALYPTE_SOURCE_API && with_margin(duration_ns) <= task.period_ns;
+    const bool fits = has_period(task.source) && with_margin(duration_ns) <= task.period_ns;
     if (!fits && duration_ns > task.max_blocking_ns) return false;
   }
   return true;

@@ -30,6 +30,9 @@ static_assert(CALYPTE_MAX_STEPS < 1 << kStepBits);
 inline constexpr uint32_t kEntriesAheadTarget = 6;
 static_assert(kEntriesAheadTarget <= CALYPTE_MAX_ENTRIES_AHEAD);
 
+// Requests come by a period of the engine's own, not when somebody sends them.
+constexpr bool has_period(uint32_t source) { return source == CALYPTE_SOURCE_NONE || source == CALYPTE_SOURCE_FRAMES; }
+
 struct TaskConfig {
   uint32_t source = CALYPTE_SOURCE_API;
   uint32_t queue = CALYPTE_QUEUE_LATEST;
@@ -78,8 +81,8 @@ struct Request {
 
 enum class EventKind : uint8_t {
   tick,           // time has passed
-  arrival,        // API task: request `number` arrived at time_ns with sensor_ns
-  refused,        // API task: a request found no slot; counted as dropped
+  arrival,        // task without a period: request `number` arrived at time_ns with sensor_ns
+  refused,        // ... : a request found no slot; counted as dropped
   critical_done,  // task `id`, its output complete at time_ns
   critical_failed,
   unit_ready,  // job `id`: `number` units in all have their input staged and room for their output
