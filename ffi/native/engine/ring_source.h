@@ -18,6 +18,7 @@ class RingSource final : public Source {
 
  private:
   explicit RingSource(std::string path) : Source(CALYPTE_SOURCE_RING), path_(std::move(path)) {}
+  void begin() override { find(); }
   void run() override;
   void interrupt() override;
   bool find();

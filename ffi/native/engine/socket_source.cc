@@ -95,10 +95,12 @@ void SocketSource::interrupt() {
   [[maybe_unused]] const ssize_t written = write(wake_, &one, sizeof one);
 }
 
-void SocketSource::run() {
+void SocketSource::begin() {
   payload_.resize(input_bytes());
-  // What was sent before there was anybody to answer is of the past.
   for (int i = 0; i < kMostPast && recv(socket_, nullptr, 0, MSG_DONTWAIT) >= 0; ++i) continue;
+}
+
+void SocketSource::run() {
   while (!stopping()) {
     const bool waits = report();
     pollfd waited[] = {{socket_, POLLIN, 0}, {wake_, POLLIN, 0}};

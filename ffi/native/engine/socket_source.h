@@ -19,6 +19,7 @@ class SocketSource final : public Source {
 
  private:
   SocketSource(std::string path, int socket, int wake) : Source(CALYPTE_SOURCE_SOCKET), path_(std::move(path)), socket_(socket), wake_(wake) {}
+  void begin() override;
   void run() override;
   void interrupt() override;
   bool receive();

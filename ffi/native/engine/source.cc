@@ -24,6 +24,7 @@ void Source::serve(const Work &work) {
 
 void Source::start(Host host) {
   host_ = std::move(host);
+  begin();
   thread_ = std::thread([this] {
     prctl(PR_SET_NAME, "calypte-source");
     prctl(PR_SET_TIMERSLACK, 1);

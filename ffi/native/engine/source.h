@@ -50,6 +50,8 @@ class Source {
   uint32_t task() const { return task_; }
 
  protected:
+  // At `start`, in the caller's thread: what is there already is of the past.
+  virtual void begin() = 0;
   // What the thread does until `stopping`.
   virtual void run() = 0;
   // Ends a wait of `run`; any thread.
