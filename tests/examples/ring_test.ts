@@ -136,3 +136,17 @@ Deno.test({
       await end(producer, "SIGKILL");
     }),
 });
+
+Deno.test({
+  name: "in virtual time a mission with rings is refused, with the reason and what to do instead",
+  ignore,
+  fn: () =>
+    withMission(async ({ mission, detections }) => {
+      const { code, stderr } = await deno("agent/main.ts", "simulate", mission, "--for", "1s").output();
+      assertEquals(code, 2);
+      assertStringIncludes(decoder.decode(stderr), "critical.obstacle-detector.source");
+      assertStringIncludes(decoder.decode(stderr), "clock is virtual");
+      assertStringIncludes(decoder.decode(stderr), "calypte run");
+      assertEquals(await Deno.stat(detections).catch(() => "none"), "none");
+    }),
+});

@@ -1,5 +1,6 @@
 /*
  * calypte_ring.h - how do two processes hand records (camera frames, results) to each other through shared memory?
+ * house-rule: length, because programs elsewhere take this one header along, manual and all.
  *
  * One writer, any number of readers, one file that all of them map (below /dev/shm, or on any path). C11 or C++, header
  * only, no dependencies, Linux. Include it first, or compile with -D_GNU_SOURCE.
