@@ -1,6 +1,6 @@
 /*
- * How does a camera driver in C give frames to Calypte? Writes a moving test pattern, or raw frames from a file, into a ring
- * at a fixed rate.
+ * How does a camera driver in C give frames to Calypte? Writes a moving test pattern, or raw frames from a file, into a
+ * ring at a fixed rate.
  *
  *   cc -O2 -D_GNU_SOURCE -I ffi/native/include examples/ring/producer.c -o producer
  *   ./producer /dev/shm/calypte-camera [count] [rate in Hz] [file of raw RGB frames]     count 0: until stopped
@@ -50,7 +50,9 @@ int main(int argc, char **argv) {
   const int code = calypte_ring_create(&ring, argv[1], &shape);
   if (code < 0) {
     fprintf(stderr, "producer: cannot create ring %s: %s\n", argv[1],
-            code == CALYPTE_RING_E_BUSY ? "it has a writer" : code == CALYPTE_RING_E_SYSTEM ? strerror(errno) : "no ring");
+            code == CALYPTE_RING_E_BUSY     ? "it has a writer"
+            : code == CALYPTE_RING_E_SYSTEM ? strerror(errno)
+                                            : "no ring");
     return 1;
   }
 

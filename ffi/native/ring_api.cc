@@ -72,7 +72,9 @@ int32_t refused(int code, const char *operation, const char *path) {
     case CALYPTE_RING_E_BUSY:
       return fail(CALYPTE_E_BUSY, "%s '%s': another writer has it", operation, path);
     default:
-      return fail(errno == ENOENT ? CALYPTE_E_NOT_FOUND : errno == ENOSPC ? CALYPTE_E_NO_MEMORY : CALYPTE_E_INVALID,
+      return fail(errno == ENOENT   ? CALYPTE_E_NOT_FOUND
+                  : errno == ENOSPC ? CALYPTE_E_NO_MEMORY
+                                    : CALYPTE_E_INVALID,
                   "%s '%s': %s", operation, path, strerror(errno));
   }
 }
@@ -177,8 +179,16 @@ CALYPTE_EXPORT int32_t calypte_shm_info_of(int32_t id, calypte_shm_info *info) {
   const std::shared_ptr<Handle> handle = find(id);
   if (handle == nullptr) return CALYPTE_E_CLOSED;
   const calypte_ring_shape &shape = handle->ring.shape;
-  *info = {shape.slot_count, shape.format, shape.slot_bytes, shape.width, shape.height, shape.stride, 0,
-           shape.expiry_ns, calypte_ring_head(&handle->ring), handle->ring.overruns};
+  *info = {shape.slot_count,
+           shape.format,
+           shape.slot_bytes,
+           shape.width,
+           shape.height,
+           shape.stride,
+           0,
+           shape.expiry_ns,
+           calypte_ring_head(&handle->ring),
+           handle->ring.overruns};
   return 0;
 }
 

@@ -185,7 +185,7 @@ const BROKEN: [Parameters<typeof mission>[0] | string, string, string][] = [
   [{ task: "source: { socket: s, shm: r }" }, "critical.a.source", "must be {frames, rate}, {socket}, {shm}"],
   [{ task: "source: { shm: r, rate: 100Hz }" }, "critical.a.deadline", "must not be longer than the period"],
   [{ task: "output: { shm: r, slots: 1 }" }, "critical.a.output.slots", "2"],
-  [{ task: "output: { shm: r, expiry: 1ms }" }, "critical.a.output.expiry", "10ms"],
+  [{ task: "output: { shm: r, expiry: 1ms }" }, "critical.a.output.expiry", "at least 10 ms"],
   [{ job: "source: { api: true }" }, "background.b.source", "must be {frames} or {none: true}"],
   [{ job: "isolation: process" }, "background.b.isolation", "process is not available yet"],
   [{ job: "isolation: full" }, "background.b.isolation", "must be shared"],

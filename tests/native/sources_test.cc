@@ -221,7 +221,7 @@ TEST_CASE("a socket's path is taken only if nobody listens there, has mode 0660,
   {
     TestEngine first(real_options());
     REQUIRE(calypte_socket(first.id(), path.c_str()) == 1);
-    struct stat about{};
+    struct stat about {};
     REQUIRE(stat(path.c_str(), &about) == 0);
     CHECK((about.st_mode & 0777) == 0660);
     TestEngine second(real_options());
@@ -374,7 +374,7 @@ TEST_CASE("units of a background job are published too") {
 
 namespace {
 
-int pipe_out[2], pipe_in[2];
+int pipe_out[2], pipe_in[2];  // open until the process ends, as the thread below may be within a call
 
 // In the thread that it is sent to: says so, and stays there until it is told to go on.
 void stall(int) {
@@ -401,7 +401,7 @@ TEST_CASE("the heartbeat ends when the dispatcher stalls, though every other thr
   CHECK(scene.until(alive));
   REQUIRE(pipe(pipe_out) == 0);
   REQUIRE(pipe(pipe_in) == 0);
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = stall;
   REQUIRE(sigaction(SIGUSR1, &action, nullptr) == 0);
   const pid_t thread = dispatcher();
@@ -412,7 +412,6 @@ TEST_CASE("the heartbeat ends when the dispatcher stalls, though every other thr
   CHECK(scene.until([&] { return !alive(); }));
   REQUIRE(write(pipe_in[1], &byte, 1) == 1);
   CHECK(scene.until(alive));
-  for (const int fd : {pipe_out[0], pipe_out[1], pipe_in[0], pipe_in[1]}) close(fd);
 }
 
 TEST_CASE("the heartbeat is the dispatcher's time, not the thread's, and ends with the engine") {

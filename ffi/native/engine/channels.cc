@@ -53,27 +53,24 @@ int32_t Channels::give(const Work &work) {
       return fail(CALYPTE_E_NOT_FOUND, "add '%s': channel %u is not an output", head.name, head.output_channel);
     if (const int32_t code = outputs_.give(out->output, work); code < 0) return code;
   }
-  if (head.channel != 0) in->source->serve(work);
+  if (head.channel != 0) {
+    in->source->serve(work);
+    used_.push_back(in->source.get());
+  }
   return 0;
 }
 
 void Channels::start(const Source::Host &host, const std::atomic<uint64_t> &alive_ns) {
   outputs_.start(alive_ns);
-  for (const Channel &channel : channels_) {
-    if (channel.source == nullptr || !channel.source->taken()) continue;
-    running_.push_back(channel.source.get());
-    channel.source->start(host);
-  }
+  for (Source *source : used_) source->start(host);
 }
 
 void Channels::stop_sources() {
-  for (const Channel &channel : channels_) {
-    if (channel.source != nullptr) channel.source->stop();
-  }
+  for (Source *source : used_) source->stop();
 }
 
 bool Channels::poll(SourceItem &out) {
-  for (Source *source : running_) {
+  for (Source *source : used_) {
     if (source->poll(out)) return true;
   }
   return false;

@@ -39,7 +39,7 @@ class Channels {
   const Channel *find(uint32_t id) const;
 
   std::vector<Channel> channels_;
-  std::vector<Source *> running_;
+  std::vector<Source *> used_;  // those that have a work; from `ready` on it does not change
   Outputs outputs_;
 };
 

@@ -23,7 +23,8 @@ Outputs::~Outputs() { stop(); }
 int32_t Outputs::open(const char *path, uint32_t slots, uint64_t slot_bytes, uint64_t expiry_ns) {
   if (path == nullptr || path[0] == 0) return fail(CALYPTE_E_INVALID, "ring_output: the path is empty");
   if (slots < 2 || slots > CALYPTE_RING_MAX_SLOTS)
-    return fail(CALYPTE_E_INVALID, "ring_output '%s': slots must be 2..%d, got %u", path, CALYPTE_RING_MAX_SLOTS, slots);
+    return fail(CALYPTE_E_INVALID, "ring_output '%s': slots must be 2..%d, got %u", path, CALYPTE_RING_MAX_SLOTS,
+                slots);
   if (slot_bytes > CALYPTE_RING_MAX_SLOT_BYTES)
     return fail(CALYPTE_E_INVALID, "ring_output '%s': slot_bytes must be at most %u", path,
                 CALYPTE_RING_MAX_SLOT_BYTES);

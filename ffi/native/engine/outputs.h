@@ -1,5 +1,5 @@
-// How do other processes get outputs, without the caller? Each work may have a ring (calypte_ring.h) that its outputs are
-// written into; a heartbeat in it tells that the dispatcher goes on.
+// How do other processes get outputs, without the caller? Each work may have a ring (calypte_ring.h) that its outputs
+// are written into; a heartbeat in it tells that the dispatcher goes on.
 #pragma once
 
 #include <atomic>

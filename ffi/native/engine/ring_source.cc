@@ -9,7 +9,8 @@
 namespace calypte {
 namespace {
 
-// Between two looks for a ring that is not there, or at whether a silent one was replaced. Also the longest that `stop` waits.
+// Between two looks for a ring that is not there, or at whether a silent one was replaced. Also the longest that `stop`
+// waits.
 constexpr uint64_t kLookNs = 100'000'000;
 
 }  // namespace

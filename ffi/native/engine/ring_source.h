@@ -27,8 +27,8 @@ class RingSource final : public Source {
 
   const std::string path_;
   calypte_ring ring_{};
-  uint64_t counted_ = 0;  // of its overruns
-  std::atomic<uint32_t> stop_word_{0};// futex: the thread sleeps on it while there is no ring
+  uint64_t counted_ = 0;                // of its overruns
+  std::atomic<uint32_t> stop_word_{0};  // futex: the thread sleeps on it while there is no ring
 };
 
 }  // namespace calypte

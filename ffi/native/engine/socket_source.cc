@@ -35,7 +35,7 @@ int32_t bind_to(int socket, const char *path, const sockaddr_un &address) {
   fchmod(socket, 0660);
   if (bind(socket, name, sizeof address) == 0) return chmod(path, 0660);
   if (errno != EADDRINUSE) return -1;
-  struct stat there{};
+  struct stat there {};
   if (lstat(path, &there) != 0) return -1;
   if (!S_ISSOCK(there.st_mode)) {
     errno = EEXIST;
@@ -64,7 +64,7 @@ std::unique_ptr<SocketSource> SocketSource::open(const char *path) {
   memcpy(address.sun_path, path, strlen(path));
   const int socket = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   const int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  struct stat there{};
+  struct stat there {};
   if (socket < 0 || wake < 0 || bind_to(socket, path, address) != 0 || stat(path, &there) != 0) {
     const char *why = errno == EADDRINUSE ? "another process listens there"
                       : errno == EEXIST   ? "there is a file that is not a socket"
@@ -83,7 +83,7 @@ std::unique_ptr<SocketSource> SocketSource::open(const char *path) {
 
 SocketSource::~SocketSource() {
   stop();
-  struct stat there{};
+  struct stat there {};
   if (lstat(path_.c_str(), &there) == 0 && there.st_dev == device_ && there.st_ino == inode_) unlink(path_.c_str());
   close(socket_);
   close(wake_);

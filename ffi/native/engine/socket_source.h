@@ -18,7 +18,8 @@ class SocketSource final : public Source {
   ~SocketSource() override;
 
  private:
-  SocketSource(std::string path, int socket, int wake) : Source(CALYPTE_SOURCE_SOCKET), path_(std::move(path)), socket_(socket), wake_(wake) {}
+  SocketSource(std::string path, int socket, int wake)
+      : Source(CALYPTE_SOURCE_SOCKET), path_(std::move(path)), socket_(socket), wake_(wake) {}
   void begin() override;
   void run() override;
   void interrupt() override;
@@ -26,7 +27,7 @@ class SocketSource final : public Source {
 
   const std::string path_;
   const int socket_;
-  const int wake_;  // eventfd
+  const int wake_;    // eventfd
   dev_t device_ = 0;  // of the socket's file, so that only our own is removed
   ino_t inode_ = 0;
   std::vector<uint8_t> payload_;

@@ -1,5 +1,5 @@
-// How do requests come in without the caller? Through a source: one thread that waits for a critical task's input, puts it
-// into the backend's slot and tells the dispatcher, through a ring of its own, when it came.
+// How do requests come in without the caller? Through a source: one thread that waits for a critical task's input, puts
+// it into the backend's slot and tells the dispatcher, through a ring of its own, when it came.
 #pragma once
 
 #include <array>

@@ -170,8 +170,9 @@ int32_t decode_work(const uint8_t *blob, uint32_t size_bytes, Work &out) {
   if (from_channel && !out.critical())
     return fail(CALYPTE_E_INVALID, "work '%s': only critical tasks have a socket or a ring as source", head.name);
   if (from_channel != (head.channel != 0))
-    return fail(CALYPTE_E_INVALID, "work '%s': channel %u, but a channel is given for SOCKET and RING, and only for them",
-                head.name, head.channel);
+    return fail(CALYPTE_E_INVALID,
+                "work '%s': channel %u, but a channel is given for SOCKET and RING, and only for them", head.name,
+                head.channel);
   if (head.source == CALYPTE_SOURCE_NONE && head.input_bytes > 0)
     return fail(CALYPTE_E_INVALID, "work '%s': it has inputs, so it needs a source", head.name);
   if (const int32_t code = check_times(out); code < 0) return code;

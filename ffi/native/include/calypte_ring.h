@@ -14,25 +14,28 @@
  *
  * What holds
  *   - A reader never blocks the writer and never sees half a record: it copies, then looks whether the slot was written
- *     meanwhile. What the writer overtook is counted in `overruns`, and the reader goes on half a ring behind the newest.
+ *     meanwhile. What the writer overtook is counted in `overruns`, and the reader goes on half a ring behind the
+ * newest.
  *   - A writer may die at any instruction (SIGKILL). Records that were whole stay readable; the one under way is never
  *     shown. The next writer of the same shape takes the file over and goes on with the next sequence number; readers
  *     need not open it again. With another shape it puts a new file in the place of the old one (calypte_ring_moved).
  *   - There is one writer: a lock on the file (flock), which the kernel releases when the writer dies.
- *   - Whoever opens a file checks its head once and keeps the bounds in its own memory. Whatever is written into the file
- *     later cannot lead a reader out of the mapping or into an endless loop. One thing can hurt: who may write the file may
- *     also truncate it, and then the kernel sends SIGBUS. So the file's mode is 0660: share it with whom you trust.
+ *   - Whoever opens a file checks its head once and keeps the bounds in its own memory. Whatever is written into the
+ * file later cannot lead a reader out of the mapping or into an endless loop. One thing can hurt: who may write the
+ * file may also truncate it, and then the kernel sends SIGBUS. So the file's mode is 0660: share it with whom you
+ * trust.
  *   - Liveness: the writer stores the time (CLOCK_MONOTONIC) now and then; calypte_ring_alive says whether that is
  *     older than the ring's expiry. The clock is that of one machine: a ring does not cross machines or reboots.
  *
- * Thread rule: a calypte_ring belongs to one thread at a time; only calypte_ring_heartbeat and calypte_ring_alive may be
- * called from others meanwhile.
+ * Thread rule: a calypte_ring belongs to one thread at a time; only calypte_ring_heartbeat and calypte_ring_alive may
+ * be called from others meanwhile.
  *
  * Functions return a value >= 0, or CALYPTE_RING_E_*; with E_SYSTEM errno tells more.
  *
- * The file, version 1, little-endian: a calypte_ring_header, then slot_count times [calypte_ring_slot, slot_bytes bytes of
- * payload]. Record p (from 0) lies in slot p % slot_count. Its `sequence` is 2p + 1 while it is written and 2p + 2 when it is
- * whole; `head` is stored after that, and then `wake` grows and whoever waits on it (futex, shared) is woken.
+ * The file, version 1, little-endian: a calypte_ring_header, then slot_count times [calypte_ring_slot, slot_bytes bytes
+ * of payload]. Record p (from 0) lies in slot p % slot_count. Its `sequence` is 2p + 1 while it is written and 2p + 2
+ * when it is whole; `head` is stored after that, and then `wake` grows and whoever waits on it (futex, shared) is
+ * woken.
  */
 #ifndef CALYPTE_RING_H
 #define CALYPTE_RING_H
@@ -164,7 +167,7 @@ static inline uint64_t calypte_ring_now_ns(void) {
 
 /* Bytes of an image; 0: the three do not fit together, or the format is RAW. */
 static inline uint64_t calypte_ring_image_bytes(uint32_t format, uint32_t width, uint32_t height, uint32_t stride) {
-  const uint32_t pixel_bytes = format == CALYPTE_RING_RGBA8                                     ? 4
+  const uint32_t pixel_bytes = format == CALYPTE_RING_RGBA8                                 ? 4
                                : format == CALYPTE_RING_RGB8 || format == CALYPTE_RING_BGR8 ? 3
                                                                                             : 1;
   if (format == CALYPTE_RING_RAW || format > CALYPTE_RING_NV12) return 0;
@@ -415,7 +418,8 @@ static inline void *calypte_ring_reserve(calypte_ring *ring) {
   return slot + 1;
 }
 
-/* Completes what calypte_ring_reserve began, and wakes the readers. Returns 0, or E_BUFFER: payload_bytes is too large. */
+/* Completes what calypte_ring_reserve began, and wakes the readers. Returns 0, or E_BUFFER: payload_bytes is too large.
+ */
 static inline int calypte_ring_commit(calypte_ring *ring, const calypte_ring_record *about) {
   if (about->payload_bytes > ring->shape.slot_bytes) return CALYPTE_RING_E_BUFFER;
   calypte_ring_header *head = calypte_ring_header_(ring);
@@ -483,8 +487,8 @@ static inline void calypte_ring_lose_(calypte_ring *ring) {
 }
 
 /*
- * Shows the next record without copying. Returns 1; 0: there is none now. The payload may change while it is used: use it,
- * then ask calypte_ring_confirm whether it was whole all the while.
+ * Shows the next record without copying. Returns 1; 0: there is none now. The payload may change while it is used: use
+ * it, then ask calypte_ring_confirm whether it was whole all the while.
  */
 static inline int calypte_ring_peek(calypte_ring *ring, calypte_ring_record *record, const void **payload) {
   for (int round = 0; round < 8; ++round) {

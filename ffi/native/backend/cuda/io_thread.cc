@@ -33,8 +33,8 @@ void IoThread::stop() {
   thread_.join();
 }
 
-// Sequentially consistent, as the order of the two words decides: either the thread sees that `wake_` has grown, or this
-// sees that it sleeps.
+// Sequentially consistent, as the order of the two words decides: either the thread sees that `wake_` has grown, or
+// this sees that it sleeps.
 void IoThread::wake() {
   wake_.fetch_add(1);
   if (sleeping_.load()) syscall(SYS_futex, &wake_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
