@@ -98,6 +98,13 @@ struct Scene {
     REQUIRE(calypte_ring_read(&out.ring, nullptr, 0, &record) == 1);
     return record;
   }
+  // Whether an output of what the sensor saw then has come since the last look.
+  bool seen(uint64_t sensor_ns) {
+    calypte_ring_record record{};
+    bool found = false;
+    while (calypte_ring_read(&out.ring, nullptr, 0, &record) == 1) found |= record.sensor_ns == sensor_ns;
+    return found;
+  }
   const calypte_task_stats &stats() { return engine.snapshot().tasks[0]; }
 
   // The counts of input events by their reason, of all events so far.
@@ -256,10 +263,13 @@ TEST_CASE("a producer's ring may come late, and FIFO accounts for every record o
   });
   REQUIRE(scene.until([&] { return scene.inputs()[CALYPTE_INPUT_NO_RING] > 0; }));
   Ring producer(scene.input, frames_shape(4));
-  // Until the source has found the ring, records are of the past.
+  // Until the source has found the ring, records are of the past. The last of these is waited for, so that none of them
+  // is still under way when counting begins.
+  uint64_t marker_ns = 0;
   REQUIRE(scene.until([&] {
-    put(producer.ring, 0);
-    return scene.stats().requests > 0;
+    if (marker_ns != 0 && scene.seen(marker_ns)) return true;
+    if (scene.stats().requests == 0) put(producer.ring, marker_ns = calypte_now_ns());
+    return false;
   }));
   const uint64_t first = producer.ring.next, before = scene.stats().requests;
   const uint64_t last_ns = calypte_now_ns();
@@ -296,11 +306,7 @@ TEST_CASE("a source follows its producer to a new file") {
   const uint64_t sensor_ns = calypte_now_ns();
   REQUIRE(scene.until([&] {
     put(next.ring, sensor_ns);
-    calypte_ring_record record{};
-    while (calypte_ring_read(&scene.out.ring, nullptr, 0, &record) == 1) {
-      if (record.sensor_ns == sensor_ns) return true;
-    }
-    return false;
+    return scene.seen(sensor_ns);
   }));
 }
 
