@@ -70,8 +70,9 @@ void Channels::stop_sources() {
 }
 
 bool Channels::poll(SourceItem &out) {
-  for (Source *source : used_) {
-    if (source->poll(out)) return true;
+  for (size_t i = 0; i < used_.size(); ++i) {
+    turn_ = (turn_ + 1) % used_.size();
+    if (used_[turn_]->poll(out)) return true;
   }
   return false;
 }

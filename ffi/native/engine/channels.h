@@ -25,7 +25,7 @@ class Channels {
   // ... and nothing goes out.
   void stop_outputs() { outputs_.stop(); }
 
-  // Dispatcher: the next thing that a source has to tell.
+  // Dispatcher: the next thing that a source has to tell, each source in its turn.
   bool poll(SourceItem &out);
   OutputSink *outputs() { return &outputs_; }
 
@@ -40,6 +40,7 @@ class Channels {
 
   std::vector<Channel> channels_;
   std::vector<Source *> used_;  // those that have a work; from `ready` on it does not change
+  size_t turn_ = 0;             // dispatcher only
   Outputs outputs_;
 };
 

@@ -26,6 +26,7 @@ constexpr uint64_t kIdlePollNs = 2'000'000;
 constexpr uint64_t kSnapshotPatienceNs = 20'000'000;
 constexpr uint64_t kSnapshotTimeoutNs = 200'000'000;
 constexpr int kRealtimePriority = 50;
+constexpr uint32_t kSourceItemsPerRound = 16;
 
 void futex_wait(std::atomic<uint32_t> &word, uint32_t seen, uint64_t timeout_ns) {
   const timespec timeout{static_cast<time_t>(timeout_ns / 1'000'000'000),
@@ -154,7 +155,8 @@ bool Engine::serve_mailbox(uint64_t now_ns) {
 bool Engine::serve_sources() {
   SourceItem item;
   bool served = false;
-  while (channels_.poll(item)) {
+  // A sender in a frenzy must not keep the dispatcher from looking at the GPU.
+  for (uint32_t i = 0; i < kSourceItemsPerRound && channels_.poll(item); ++i) {
     served = true;
     const uint64_t now_ns = monotonic_ns();
     if (item.fault == 0) {
