@@ -54,7 +54,7 @@ function taskOf(engine: Engine, task: CriticalTask, id: number, interruptible: b
   return {
     name,
     execution: { ns: worstNs, origin, safety: true },
-    periodNs: source.periodNs,
+    periodNs: source.periodNs === 0 ? undefined : source.periodNs,
     deadlineNs,
     overlap: overlap || source.kind === "api",
     queueDepth,

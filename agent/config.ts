@@ -19,6 +19,8 @@ export type MissionSource =
   | { kind: "frames"; dir: string; periodNs: number }
   /** Requests come by HTTP. Critical only. `periodNs`: the shortest time between two, if the mission states a rate. */
   | { kind: "api"; periodNs?: number }
+  /** Datagrams to a Unix socket, or records of a producer's ring, come when they come: `periodNs` is a hint, 0: none. */
+  | { kind: "socket" | "ring"; path: string; periodNs: number }
   /** No input. Background only. */
   | { kind: "none" };
 
@@ -26,6 +28,8 @@ export type MissionSource =
 export type MissionOutput =
   | { kind: "jsonl"; file: string; every: number }
   | { kind: "dir"; dir: string; every: number }
+  /** A ring of `slots` (2..65536) that the engine writes itself, with a heartbeat. */
+  | { kind: "shm"; file: string; slots: number; expiryNs: number }
   | { kind: "drop" };
 
 export interface CriticalTask {
@@ -55,7 +59,7 @@ export interface BackgroundJob {
   /** Kebab-case, unique among all work of the mission. */
   name: string;
   bundleDir: string;
-  source: Exclude<MissionSource, { kind: "api" }>;
+  source: Exclude<MissionSource, { kind: "api" | "socket" | "ring" }>;
   /** 1..1000000. */
   weight: number;
   isolation: "shared";
@@ -121,6 +125,9 @@ function missionOf(raw: RawMission, file: string): Mission {
   const resolve = (text: string) => path.isAbsolute(text) ? path.normalize(text) : path.join(folder, text);
   const output = (out: RawMission["critical"][string]["output"]): MissionOutput => {
     if (out === "drop") return { kind: "drop" };
+    if ("shm" in out) {
+      return { kind: "shm", file: resolve(out.shm), slots: out.slots, expiryNs: out.expiry };
+    }
     return "jsonl" in out
       ? { kind: "jsonl", file: resolve(out.jsonl), every: out.every }
       : { kind: "dir", dir: resolve(out.dir), every: out.every };
@@ -128,9 +135,7 @@ function missionOf(raw: RawMission, file: string): Mission {
   const critical = Object.entries(raw.critical).map(([name, task]): CriticalTask => ({
     name,
     bundleDir: resolve(task.bundle),
-    source: "api" in task.source
-      ? { kind: "api", ...(task.source.rate === undefined ? {} : { periodNs: task.source.rate }) }
-      : { kind: "frames", dir: resolve(task.source.frames), periodNs: task.source.rate },
+    source: sourceOf(task.source, resolve),
     deadlineNs: typeof task.deadline === "number" ? task.deadline : task.deadline.within,
     from: typeof task.deadline === "number" ? "arrival" : task.deadline.from,
     queue: task.queue.kind,
@@ -165,6 +170,20 @@ function missionOf(raw: RawMission, file: string): Mission {
   };
 }
 
+function sourceOf(
+  source: RawMission["critical"][string]["source"],
+  resolve: (text: string) => string,
+): CriticalTask["source"] {
+  if ("api" in source) {
+    return { kind: "api", ...(source.rate === undefined ? {} : { periodNs: source.rate }) };
+  }
+  if ("frames" in source) return { kind: "frames", dir: resolve(source.frames), periodNs: source.rate };
+  const periodNs = source.rate ?? 0;
+  return "socket" in source
+    ? { kind: "socket", path: resolve(source.socket), periodNs }
+    : { kind: "ring", path: resolve(source.shm), periodNs };
+}
+
 /** The rules that join several fields. */
 function checkMission(mission: Mission): Problem[] {
   const { file, critical, background } = mission;
@@ -193,16 +212,17 @@ function checkMission(mission: Mission): Problem[] {
 
 function checkDeadline(task: CriticalTask, file: string): Problem[] {
   const { name, source, deadlineNs, overlap } = task;
-  if (overlap || source.kind !== "frames" || deadlineNs <= source.periodNs) return [];
+  const periodNs = source.kind === "api" ? 0 : source.periodNs;
+  if (overlap || periodNs === 0 || deadlineNs <= periodNs) return [];
   return [{
     file,
     field: `critical.${name}.deadline`,
-    rule: `must not be longer than the period (${formatDurationNs(source.periodNs)})`,
+    rule: `must not be longer than the period (${formatDurationNs(periodNs)})`,
     remedy: "shorten it or set `overlap: true`",
   }];
 }
 
-/** Two works never write to one file or folder, nor any into a folder that frames come from. */
+/** Two works never write to one file or folder, nor any to a place that input comes from; each source has one task. */
 function checkOutputs(mission: Mission): Problem[] {
   const problems: Problem[] = [];
   const works = worksOf(mission);
@@ -210,15 +230,28 @@ function checkOutputs(mission: Mission): Problem[] {
   const frameDirs = new Set(
     works.flatMap(({ work }) => work.source.kind === "frames" ? [key(work.source.dir)] : []),
   );
+  const inputs = new Set<string>();
+  for (const { field, work: { source } } of works) {
+    if (source.kind !== "socket" && source.kind !== "ring") continue;
+    if (inputs.has(key(source.path))) {
+      problems.push({
+        file: mission.file,
+        field: `${field}.source`,
+        rule: "must not be another task's source",
+      });
+    }
+    inputs.add(key(source.path));
+  }
   for (const { field, work } of works) {
     if (work.output.kind === "drop") continue;
-    const target = work.output.kind === "jsonl" ? work.output.file : work.output.dir;
+    const target = work.output.kind === "dir" ? work.output.dir : work.output.file;
     const place = { file: mission.file, field: `${field}.output` };
     const earlier = writers.get(key(target));
     if (earlier !== undefined) problems.push({ ...place, rule: `must not be where ${earlier} writes` });
     if (frameDirs.has(key(target))) {
       problems.push({ ...place, rule: "must not be a folder that frames come from" });
     }
+    if (inputs.has(key(target))) problems.push({ ...place, rule: "must not be where input comes from" });
     writers.set(key(target), field);
   }
   return problems;

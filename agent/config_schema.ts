@@ -34,8 +34,10 @@ const http = z.union([off, strictObject({ listen: z.union([off, address], { erro
 
 const framesSource = strictObject({ frames: filePath, rate: frequencySchema() });
 const apiSource = strictObject({ api: z.literal(true), rate: frequencySchema().optional() });
-const criticalSource = z.union([framesSource, apiSource], {
-  error: "must be {frames, rate} or {api: true, rate}",
+const socketSource = strictObject({ socket: filePath, rate: frequencySchema().optional() });
+const shmSource = strictObject({ shm: filePath, rate: frequencySchema().optional() });
+const criticalSource = z.union([framesSource, apiSource, socketSource, shmSource], {
+  error: "must be {frames, rate}, {socket, rate}, {shm, rate} or {api: true, rate}",
 });
 
 const backgroundFrames = strictObject({ frames: filePath, rate: frequencySchema().optional() });
@@ -47,8 +49,13 @@ const output = z.union([
   z.literal("drop"),
   strictObject({ jsonl: filePath, every }),
   strictObject({ dir: filePath, every }),
+  strictObject({
+    shm: filePath,
+    slots: z.int().min(2).max(65_536).default(8),
+    expiry: durationSchema({ min: 10e6, max: 3600e9 }).prefault("500ms"),
+  }),
 ], {
-  error: "must be {jsonl}, {dir} or drop",
+  error: "must be {jsonl}, {dir}, {shm} or drop",
 });
 
 const deadline = z.union([

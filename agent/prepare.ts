@@ -107,14 +107,22 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
     const target: MissionOutput = output ? work.output : { kind: "drop" };
     const bundle = files.bundles.get(work.name);
     if (bundle === undefined) throw new Error(`bundle of ${work.name} was not read`);
-    const loaded = loader.add(settingsOf(work, target.kind !== "drop"), bundle, files.frames.get(work.name));
-    const computes = engine.backend === "sim" && target.kind !== "drop";
+    // What goes into a ring is the engine's own business.
+    const kept = target.kind !== "drop" && target.kind !== "shm";
+    const settings = settingsOf(work, kept);
+    if (target.kind === "shm") settings.outputRing = target;
+    const loaded = loader.add(settings, bundle, files.frames.get(work.name));
+    const computes = engine.backend === "sim" && kept;
     const reference = computes ? await loadReference(bundle) : undefined;
     const sinks: Sink[] = [];
     const open = async () => {
-      const sink = await openCountedSink(target, `${kind}.${work.name}.output`, { counters, log });
+      const sink = await openCountedSink(
+        target.kind === "shm" ? { kind: "drop" } : target,
+        `${kind}.${work.name}.output`,
+        { counters, log },
+      );
       sinks.push(sink);
-      const every = target.kind === "drop" ? 1 : target.every;
+      const every = "every" in target ? target.every : 1;
       return new Route({ work: loaded, sink, every, reference, computes, turns, counters, log });
     };
     return { loaded, open, sinks };

@@ -11,6 +11,7 @@ import type {
   Feature,
   JobStats,
   KernelInfo,
+  OutputRing,
   Plan,
   Result,
   StepInfo,
@@ -137,6 +138,8 @@ export class FakeEngine implements Engine {
   /** By task. */
   readonly timings: Timing[] = [];
   readonly submitted: Uint8Array[] = [];
+  /** By channel, less 1. */
+  readonly channels: (string | OutputRing)[] = [];
   results: Result[] = [];
   events: EngineEvent[] = [];
   /** By kernel id; 8 unless set. */
@@ -191,6 +194,18 @@ export class FakeEngine implements Engine {
   }
   addFrames(data: Uint8Array, frameBytes: number, count: number): number {
     return this.frames.push({ data, frameBytes, count }) - 1;
+  }
+  socket(path: string): number {
+    this.#call("socket");
+    return this.channels.push(path);
+  }
+  ringInput(path: string): number {
+    this.#call("ringInput");
+    return this.channels.push(path);
+  }
+  ringOutput(ring: OutputRing): number {
+    this.#call("ringOutput");
+    return this.channels.push(ring);
   }
   addWork(spec: WorkSpec): number {
     this.#call("addWork");

@@ -156,7 +156,7 @@ uint64_t Scheduler::free_ns(uint32_t id, uint64_t now_ns) const {
   const TaskConfig &config = config_.tasks[id];
   const Task &task = tasks_[id];
   uint64_t next_ns = now_ns;
-  if (has_period(id)) {
+  if (periodic(id)) {
     next_ns = task.next_arrival_ns;
   } else if (task.rhythm.regular()) {
     next_ns = task.rhythm.next_window(now_ns, 0).begin_ns;
@@ -193,7 +193,7 @@ bool Scheduler::window_allows(uint64_t takes_ns, uint64_t safe_ns, uint64_t now_
 bool Scheduler::can_ever_fit(uint64_t takes_ns, uint64_t safe_ns) const {
   for (uint32_t id = 0; id < tasks_.size(); ++id) {
     if (reserved(id) || takes_ns <= config_.tasks[id].max_blocking_ns) continue;
-    if (safe_ns > (has_period(id) ? config_.tasks[id].period_ns : tasks_[id].rhythm.period_ns())) return false;
+    if (safe_ns > (periodic(id) ? config_.tasks[id].period_ns : tasks_[id].rhythm.period_ns())) return false;
   }
   return true;
 }

@@ -63,7 +63,7 @@ uint64_t Scheduler::latest_start_ns(uint64_t now_ns) const {
       uint64_t requests = task.waiting > 0 && task.front().deadline_ns <= deadline_ns ? task.waiting : 0;
       const Window next = expected(id, now_ns);
       const uint64_t period_ns =
-          std::max<uint64_t>(has_period(id) ? config_.tasks[id].period_ns : task.rhythm.period_ns(), 1);
+          std::max<uint64_t>(periodic(id) ? config_.tasks[id].period_ns : task.rhythm.period_ns(), 1);
       if (next.known() && next.begin_ns < deadline_ns && id != last)
         requests += 1 + (deadline_ns - next.begin_ns) / period_ns;
       needed_ns += requests * execution_ns(id);
@@ -82,7 +82,7 @@ bool Scheduler::may_wait(uint32_t id, uint64_t now_ns) {
     // Nobody is kept waiting who asked to be served at once.
     if (task.waiting > 0 && config_.tasks[other].yield != CALYPTE_YIELD_WHEN_NEEDED) return false;
     // What may come at any time cannot be allowed for.
-    if (other != id && !has_period(other) && !task.rhythm.regular()) return false;
+    if (other != id && !periodic(other) && !task.rhythm.regular()) return false;
   }
   const Job &job = jobs_[order_[oldest_]];
   const uint64_t unit_ns = config_.jobs[order_[oldest_]].units_per_entry * job.unit_ns;
@@ -98,7 +98,7 @@ bool Scheduler::may_wait(uint32_t id, uint64_t now_ns) {
 
 // When the next request of task `id` may come.
 Window Scheduler::expected(uint32_t id, uint64_t now_ns) const {
-  if (has_period(id)) return {tasks_[id].next_arrival_ns, tasks_[id].next_arrival_ns};
+  if (periodic(id)) return {tasks_[id].next_arrival_ns, tasks_[id].next_arrival_ns};
   return tasks_[id].rhythm.next_window(now_ns, kWorth * drain_ns());
 }
 
@@ -110,13 +110,13 @@ void Scheduler::plan_closing(uint32_t id, uint64_t now_ns) {
   if (!window.known()) return;
   task.close_at_ns = minus(window.begin_ns, margin_ns());
   // What we time ourselves comes for certain.
-  if (!has_period(id)) task.reopen_at_ns = window.end_ns + kLateNs;
+  if (!periodic(id)) task.reopen_at_ns = window.end_ns + kLateNs;
 }
 
 // A request of task `id` arrived.
 void Scheduler::meet(uint32_t id, uint64_t arrival_ns) {
   Task &task = tasks_[id];
-  if (!has_period(id)) task.rhythm.arrived(arrival_ns);
+  if (!periodic(id)) task.rhythm.arrived(arrival_ns);
   if (task.gate == Gate::ahead) {
     task.anticipation.settle(minus(arrival_ns, task.ahead_ns), true);
     task.gate = Gate::waiting;

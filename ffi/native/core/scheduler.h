@@ -31,6 +31,9 @@ static_assert(CALYPTE_MAX_STEPS < 1 << kStepBits);
 inline constexpr uint32_t kEntriesAheadTarget = 6;
 static_assert(kEntriesAheadTarget <= CALYPTE_MAX_ENTRIES_AHEAD);
 
+// Requests come by a period of the engine's own, not when somebody sends them.
+constexpr bool has_period(uint32_t source) { return source == CALYPTE_SOURCE_NONE || source == CALYPTE_SOURCE_FRAMES; }
+
 struct TaskConfig {
   uint32_t source = CALYPTE_SOURCE_API;
   uint32_t queue = CALYPTE_QUEUE_LATEST;
@@ -83,8 +86,8 @@ struct Request {
 
 enum class EventKind : uint8_t {
   tick,           // time has passed
-  arrival,        // API task: request `number` arrived at time_ns with sensor_ns
-  refused,        // API task: a request found no slot; counted as dropped
+  arrival,        // task without a period: request `number` arrived at time_ns with sensor_ns
+  refused,        // ... : a request found no slot; counted as dropped
   critical_done,  // task `id`, its output complete at time_ns
   critical_failed,
   unit_ready,  // job `id`: `number` units in all have their input staged and room for their output
@@ -193,7 +196,7 @@ class Scheduler {
 
   // Critical work: scheduler.cc
   bool reserved(uint32_t id) const;
-  bool has_period(uint32_t id) const;
+  bool periodic(uint32_t id) const;
   void arrive_due(uint64_t now_ns, ActionList &out);
   void arrive(uint32_t id, uint64_t arrival_ns, uint64_t sensor_ns, ActionList &out);
   void drop(uint32_t id, const Request &request, ActionList &out);
