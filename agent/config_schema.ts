@@ -4,6 +4,7 @@
  * The shape only: types, ranges, units, names. Rules that join several fields are in config.ts.
  */
 import { z } from "zod";
+import { conditionsSchema, policySchema, stopSchema, whenSchema } from "./config_policy.ts";
 import { durationSchema, frequencySchema, nameSchema, strictObject } from "./schema.ts";
 
 /** CALYPTE_MAX_TASKS in calypte.h. */
@@ -91,10 +92,9 @@ const backgroundJob = strictObject({
   source: backgroundSource.default({ none: true }),
   isolation: isolation.default("shared"),
   output: output.default("drop"),
-}, ["memory", "when", "plugin"]);
-
-const MIN_LEASE_NS = 10e6;
-const MAX_LEASE_NS = 60e9;
+  when: whenSchema.default([]),
+  deadline: durationSchema().optional(),
+}, ["memory", "plugin"]);
 
 export const missionSchema = strictObject({
   device: strictObject({
@@ -104,11 +104,10 @@ export const missionSchema = strictObject({
   preemptionBound: durationSchema().prefault("30us"),
   critical: z.record(nameSchema, criticalTask).default({}),
   background: z.record(nameSchema, backgroundJob).default({}),
-  policy: strictObject({
-    name: nameSchema.default("weighted-fair"),
-    lease: durationSchema({ min: MIN_LEASE_NS, max: MAX_LEASE_NS }).prefault("500ms"),
-  }).prefault({}),
-}, ["stopBackgroundAbove"]);
+  policy: policySchema,
+  conditions: conditionsSchema.optional(),
+  stopBackgroundAbove: stopSchema.default({}),
+});
 
 /** A mission whose shape is right: durations in nanoseconds, rates as periods in nanoseconds, defaults applied. */
 export type RawMission = z.infer<typeof missionSchema>;

@@ -11,7 +11,13 @@ import {
   FREQUENCY_PATTERN,
   parseDurationNs,
   parseFrequencyToPeriodNs,
+  parsePercent,
+  parsePowerW,
+  parseTemperatureC,
+  PERCENT_PATTERN,
+  POWER_PATTERN,
   type QuantityOptions,
+  TEMPERATURE_PATTERN,
 } from "./quantity.ts";
 
 type Issue = z.core.$ZodIssue;
@@ -51,6 +57,25 @@ export function frequencySchema() {
     FREQUENCY_PATTERN,
     'a frequency such as "30Hz"',
   );
+}
+
+/** A power with its unit; parses to watts. */
+export function powerSchema() {
+  return quantitySchema((text) => parsePowerW(text), POWER_PATTERN, 'a power such as "25W"');
+}
+
+/** A temperature with its unit; parses to degrees Celsius. */
+export function temperatureSchema() {
+  return quantitySchema(
+    (text) => parseTemperatureC(text),
+    TEMPERATURE_PATTERN,
+    'a temperature such as "85C"',
+  );
+}
+
+/** A percentage; parses to percent. */
+export function percentSchema() {
+  return quantitySchema((text) => parsePercent(text), PERCENT_PATTERN, 'a percentage such as "20%"');
 }
 
 function quantitySchema(parse: (value: unknown) => number, pattern: string, description: string) {

@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects, assertThrows } from "../assert.ts";
-import { Planner, tickNs, totalGpuNs, WINDOW_NS } from "../../agent/planner.ts";
+import { Planner, tickNs } from "../../agent/planner.ts";
+import { totalGpuNs, WINDOW_NS } from "../../agent/policy_snapshot.ts";
 import type { LogFields, Logger } from "../../agent/log.ts";
 import { EngineError } from "../../ffi/errors.ts";
 import type { Policy, PolicySnapshot } from "../../policies/policy.ts";
