@@ -23,16 +23,17 @@ const FLOOR = 0.1;
 const MIN_FIT = 0.25;
 /** Near its end a unit would draw all time to itself for the sake of one result. */
 const MIN_LEFT = 0.1;
-/** Of a job that has nothing to do: the floor is its share, should something arrive before the next look. */
-const IDLE_WISH = 1e-6;
+/** Of a job that has nothing to do, below any other: the floor is its share, should something arrive before the next look. */
+const IDLE_WISH = 1e-30;
 
 export function throughput(snapshot: PolicySnapshot): PolicyPlan {
   const windowNs = Math.min(...snapshot.tasks.filter(isRegular).map(idleNs));
   const unitNs = orMean(snapshot.jobs, (job) => job.unitNs);
   const wish = (job: PolicyJob) => {
+    if (!job.backlogged) return job.weight * IDLE_WISH;
     const leftNs = unitNs(job) * Math.max(MIN_LEFT, 1 - job.unitProgress);
     const fit = clamp(windowNs / (leftNs + job.drainP99Ns), MIN_FIT, 1);
-    return job.weight * fit / leftNs * (job.backlogged ? 1 : IDLE_WISH);
+    return job.weight * fit / leftNs;
   };
   return { entries: entriesOf(snapshot.jobs, wish, floorOf(snapshot, FLOOR)) };
 }

@@ -223,7 +223,7 @@ Deno.test("a mission with an unknown policy is refused with the known ones", asy
   assertEquals(code, 2);
   assertStringIncludes(
     err,
-    "policy.name: must be one of round-robin, weighted-fair, not weighted-fare; did you mean weighted-fair?",
+    "policy.name: must be one of round-robin, weighted-fair, deadline, throughput, energy, mission, not weighted-fare; did you mean weighted-fair?",
   );
 });
 
