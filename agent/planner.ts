@@ -9,6 +9,7 @@
  */
 import type { Engine, EngineSnapshot, Plan } from "../ffi/engine.ts";
 import {
+  MAX_WEIGHT,
   planFault,
   type Policy,
   type PolicyConditions,
@@ -83,7 +84,7 @@ export class Planner {
     const given = this.#snapshots.next(snapshot, shownToPolicies(conditions, limits));
     const plan = this.#stop.stopped(conditions) ? NOTHING : this.#decide(given, snapshot.leaseEndNs);
     if (plan !== undefined) {
-      engine.setPlan({ id: snapshot.planId + 1, leaseNs, ...withDuty(plan) });
+      engine.setPlan({ id: snapshot.planId + 1, leaseNs, ...forEngine(plan) });
       this.plansSet++;
     }
     return snapshot;
@@ -140,9 +141,18 @@ function shownToPolicies({ clockKey: _, ...known }: Conditions, limits: StopLimi
   return { ...known, limits };
 }
 
-/** To the engine 0 permille means no limit, so a duty of 0 is a plan without entries. */
-function withDuty({ entries, duty = 1 }: PolicyPlan): Pick<Plan, "entries" | "dutyPermille"> {
+/**
+ * A policy's weights are shares, whatever they add up to; the engine charges time by weight across plans, so that a plan
+ * in other numbers would starve a job for what it had under the one before. Hence one sum for all plans. To the
+ * engine 0 permille means no limit, so a duty of 0 is a plan without entries.
+ */
+function forEngine({ entries: shares, duty = 1 }: PolicyPlan): Pick<Plan, "entries" | "dutyPermille"> {
   if (duty === 0) return { entries: [] };
+  const total = shares.reduce((sum, { weight }) => sum + weight, 0);
+  const entries = shares.map((entry) => ({
+    ...entry,
+    weight: Math.max(1, Math.round(entry.weight / total * MAX_WEIGHT)),
+  }));
   const dutyPermille = Math.max(1, Math.round(duty * 1000));
   return dutyPermille === 1000 ? { entries } : { entries, dutyPermille };
 }

@@ -34,11 +34,24 @@ Deno.test("a tick sets the policy's plan with the mission's lease and a growing 
   const { engine, planner } = setUp(oneEntry);
   planner.tick();
   planner.tick();
-  const entries = [{ job: 0, weight: 7, maxUnits: 0 }];
+  const entries = [{ job: 0, weight: 1_000_000, maxUnits: 0 }];
   assertEquals(engine.plans, [
     { id: 1, leaseNs: 500_000_000, entries },
     { id: 2, leaseNs: 500_000_000, entries },
   ]);
+});
+
+Deno.test("weights reach the engine with one sum for all plans, as only their proportions are meant", () => {
+  const plan = (weights: number[]) => {
+    const { engine, planner } = setUp(() => ({
+      entries: weights.map((weight, job) => ({ job, weight, maxUnits: 0 })),
+    }));
+    planner.tick();
+    return engine.plans[0]?.entries.map(({ weight }) => weight);
+  };
+  assertEquals(plan([3, 1]), [750_000, 250_000]);
+  assertEquals(plan([300_000, 100_000]), plan([3, 1]));
+  assertEquals(plan([1_000_000, 1]), [999_999, 1]);
 });
 
 Deno.test("a planner that comes back goes on after the engine's last plan", () => {
