@@ -5,7 +5,6 @@
  * whatever that imports is checked against the Worker's permissions too, and calls it under a time limit. One message in,
  * one message out; a message that nobody asked for is the policy's and ends it. This module imports nothing of the tree: the Worker could not read it.
  */
-import { Script } from "node:vm";
 
 /** From the agent. `source`: a data URL of a module whose default export is the policy. */
 export type ToWorker =
@@ -32,8 +31,12 @@ const { stringify, parse } = JSON;
 
 let policy: ((snapshot: unknown) => unknown) | undefined;
 let limits = { limitMs: 0, maxHeapBytes: 0 };
-/** Only a script of `node:vm` can be stopped in the middle. */
-const call = new Script(`${CALL}()`);
+interface Script {
+  runInThisContext(options: { timeout: number }): unknown;
+}
+/** Only a script of `node:vm` can be stopped in the middle. Named like this, its types need no package. */
+const VM: string = "node:vm";
+let call: Script | undefined;
 
 scope.onmessage = async ({ data }) => {
   if (data.kind === "load") post(await load(data));
@@ -45,6 +48,8 @@ async function load(
 ): Promise<FromWorker> {
   limits = { limitMs, maxHeapBytes };
   try {
+    const vm: { Script: new (code: string) => Script } = await import(VM);
+    call = new vm.Script(`${CALL}()`);
     const module: Record<string, unknown> = await import(source);
     if (typeof module.default !== "function") {
       return { kind: "failed", id: 0, why: "it does not load: it has no function as its default export" };
@@ -70,7 +75,7 @@ function ask(id: number, snapshot: unknown): FromWorker {
     },
   });
   try {
-    call.runInThisContext({ timeout: limits.limitMs });
+    call?.runInThisContext({ timeout: limits.limitMs });
     const { heapUsed } = memory();
     if (heapUsed > limits.maxHeapBytes) {
       return { kind: "failed", id, why: `it holds ${Math.round(heapUsed / 2 ** 20)} MiB` };

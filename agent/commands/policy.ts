@@ -3,7 +3,7 @@ import { planText, randomSnapshot } from "../policy_cases.ts";
 import { openSandbox, type PolicyFile, readPolicyFile } from "../policy_sandbox.ts";
 import { table } from "../summary.ts";
 import { planFault } from "../../policies/policy.ts";
-import { DEFAULT_POLICY, POLICY_NAMES, POLICY_OPTIONS, POLICY_SUMMARIES } from "../../policies/registry.ts";
+import { POLICY_NAMES, POLICY_OPTIONS, POLICY_SUMMARIES } from "../../policies/registry.ts";
 import { type Command, lines, parseCommand, parseSeed, type Terminal } from "./command.ts";
 
 const LIST_HELP = `Usage: calypte policy list
