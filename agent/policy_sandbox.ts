@@ -104,6 +104,8 @@ export const openSandbox: OpenSandbox = (policy, limitMs, events) => {
       if (kind === "answer") events.answered(data.id, data.plan, Number(data.tookUs));
       else events.failed(data.id, String(data.why));
     } else {
+      // At once: the next message may be the first of millions.
+      close();
       events.failed(0, "it sent a message of its own");
     }
   };

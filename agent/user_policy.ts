@@ -89,7 +89,7 @@ export class UserPolicy {
    * For virtual time, which waits: resolves once nothing is awaited of the sandbox. What has not come after `limitMs`
    * of real time counts as stalled.
    */
-  async settled(limitMs = 2000): Promise<void> {
+  async settled(limitMs = 5000): Promise<void> {
     const awaited = () =>
       this.#sandbox !== undefined && this.#fault === undefined &&
       (!this.#loaded || this.#asked !== undefined);

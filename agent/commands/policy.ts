@@ -42,9 +42,9 @@ const SILENCE_MS = 5000;
 
 const CHECK_HELP = `Usage: calypte policy check FILE [--seed N]
 
-Loads a policy of your own in its sandbox, without any permission, and has it answer ${CASES} random snapshots twice, in
-another order. Each answer has to be a plan for its snapshot, within ${LIMIT_MS} ms, and the same both times. The snapshot
-of the first answer that is not is printed.
+Loads a policy of your own in its sandbox, without any permission, and has it answer ${CASES} random
+snapshots twice, in another order. Each answer has to be a plan for its snapshot, within ${LIMIT_MS} ms, and
+the same both times. The snapshot of the first answer that is not is printed.
 
 Options:
   --seed N  seed of the snapshots; default 1
@@ -93,8 +93,8 @@ const WARM_UP_CALLS = 100;
 
 const BENCH_HELP = `Usage: calypte policy bench FILE [--seed N]
 
-Measures how long a policy of your own takes for one answer, on random snapshots of 1 to 24 jobs: ${BENCH_CALLS} calls each,
-after ${WARM_UP_CALLS} that do not count. The calls alone are timed, in the sandbox.
+Measures how long a policy of your own takes for one answer, on random snapshots of 1 to 24 jobs:
+${BENCH_CALLS} calls each, after ${WARM_UP_CALLS} that do not count. The calls alone are timed, in the sandbox.
 
 Options:
   --seed N  seed of the snapshots; default 1
