@@ -13,6 +13,7 @@ import type { PolicyOptions } from "./policy_snapshot.ts";
 import {
   durationSchema,
   nameSchema,
+  pathSchema as filePath,
   percentSchema,
   powerSchema,
   strictObject,
@@ -33,12 +34,6 @@ export interface MissionConditions {
   file: string;
   maxAgeNs: number;
 }
-
-const PATH_RULE = "must be a path";
-const filePath = z.string({ error: PATH_RULE }).min(1, PATH_RULE).max(4096).refine(
-  (text) => !text.includes("\0"),
-  PATH_RULE,
-);
 
 const MIN_LEASE_NS = 10e6;
 const MAX_LEASE_NS = 60e9;

@@ -5,19 +5,19 @@
  */
 import { z } from "zod";
 import { conditionsSchema, policySchema, stopSchema, whenSchema } from "./config_policy.ts";
-import { durationSchema, frequencySchema, nameSchema, strictObject } from "./schema.ts";
+import {
+  durationSchema,
+  frequencySchema,
+  nameSchema,
+  pathSchema as filePath,
+  strictObject,
+} from "./schema.ts";
 
 /** CALYPTE_MAX_TASKS in calypte.h. */
 export const MAX_CRITICAL = 7;
 /** CALYPTE_MAX_JOBS in calypte.h. */
 export const MAX_BACKGROUND = 24;
 export const DEFAULT_LISTEN = "127.0.0.1:8717";
-
-const PATH_RULE = "must be a path";
-const filePath = z.string({ error: PATH_RULE }).min(1, PATH_RULE).max(4096).refine(
-  (text) => !text.includes("\0"),
-  PATH_RULE,
-);
 
 const LISTEN_RULE = 'must be "host:port" such as "127.0.0.1:8717", or false';
 const address = z.string({ error: LISTEN_RULE }).transform((text, context) => {

@@ -30,6 +30,12 @@ export const nameSchema = z.string({ error: NAME_RULE }).regex(
   NAME_RULE,
 );
 
+const PATH_RULE = "must be a path";
+export const pathSchema = z.string({ error: PATH_RULE }).min(1, PATH_RULE).max(4096).refine(
+  (text) => !text.includes("\0"),
+  PATH_RULE,
+);
+
 /**
  * An object without unknown keys. `later` are keys that the design has and this version has not. The message
  * of its unknown-key issue carries both lists as JSON, for `toProblems` to make a did-you-mean of.
