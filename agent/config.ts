@@ -6,6 +6,15 @@
  */
 import { type Bundle, inputLayout, loadBundle } from "./bundle.ts";
 import { MAX_BACKGROUND, MAX_CRITICAL, missionSchema, type RawMission } from "./config_schema.ts";
+import {
+  checkConditional,
+  type MissionConditions,
+  type MissionPolicy,
+  policyOf,
+  stopLimitsOf,
+} from "./config_policy.ts";
+import type { Phase } from "../policies/policy.ts";
+import type { StopLimits } from "./stop_limits.ts";
 import { decodeText } from "./bundle_reader.ts";
 import { InputError, type Problem, problemsOf, reasonOf, throwIfAny } from "./errors.ts";
 import { formatDurationNs } from "./quantity.ts";
@@ -63,6 +72,10 @@ export interface BackgroundJob {
   /** 1..1000000. */
   weight: number;
   isolation: "shared";
+  /** Phases of the mission in which it may run; empty: in all, the unknown one too. */
+  when: readonly Phase[];
+  /** Soft, of one unit; 0: none. */
+  deadlineNs: number;
   output: MissionOutput;
 }
 
@@ -81,7 +94,11 @@ export interface Mission {
   critical: readonly CriticalTask[];
   /** In the order of the file; 0..24. */
   background: readonly BackgroundJob[];
-  policy: { name: string; leaseNs: number };
+  policy: MissionPolicy;
+  /** `undefined`: nothing is known of the world outside the GPU. */
+  conditions: MissionConditions | undefined;
+  /** Empty: never. */
+  stopBackgroundAbove: StopLimits;
 }
 
 const MAX_MISSION_BYTES = 2 ** 20;
@@ -155,6 +172,8 @@ function missionOf(raw: RawMission, file: string): Mission {
       : { kind: "frames", dir: resolve(job.source.frames), periodNs: job.source.rate ?? 0 },
     weight: job.weight,
     isolation: job.isolation,
+    when: job.when,
+    deadlineNs: job.deadline ?? 0,
     output: output(job.output),
   }));
   const listen = raw.http === false ? false : raw.http.listen;
@@ -166,7 +185,9 @@ function missionOf(raw: RawMission, file: string): Mission {
     overcommit: raw.overcommit,
     critical,
     background,
-    policy: { name: raw.policy.name, leaseNs: raw.policy.lease },
+    policy: policyOf(raw.policy, resolve),
+    conditions: raw.conditions && { file: resolve(raw.conditions.file), maxAgeNs: raw.conditions.maxAge },
+    stopBackgroundAbove: stopLimitsOf(raw.stopBackgroundAbove),
   };
 }
 
@@ -207,7 +228,12 @@ function checkMission(mission: Mission): Problem[] {
     if (!names.has(name)) continue;
     problems.push({ file, field: `background.${name}`, rule: "must not have the name of a critical task" });
   }
-  return [...problems, ...critical.flatMap((task) => checkDeadline(task, file)), ...checkOutputs(mission)];
+  return [
+    ...problems,
+    ...critical.flatMap((task) => checkDeadline(task, file)),
+    ...checkOutputs(mission),
+    ...checkConditional(mission),
+  ];
 }
 
 function checkDeadline(task: CriticalTask, file: string): Problem[] {

@@ -4,19 +4,20 @@
  * The shape only: types, ranges, units, names. Rules that join several fields are in config.ts.
  */
 import { z } from "zod";
-import { durationSchema, frequencySchema, nameSchema, strictObject } from "./schema.ts";
+import { conditionsSchema, policySchema, stopSchema, whenSchema } from "./config_policy.ts";
+import {
+  durationSchema,
+  frequencySchema,
+  nameSchema,
+  pathSchema as filePath,
+  strictObject,
+} from "./schema.ts";
 
 /** CALYPTE_MAX_TASKS in calypte.h. */
 export const MAX_CRITICAL = 7;
 /** CALYPTE_MAX_JOBS in calypte.h. */
 export const MAX_BACKGROUND = 24;
 export const DEFAULT_LISTEN = "127.0.0.1:8717";
-
-const PATH_RULE = "must be a path";
-const filePath = z.string({ error: PATH_RULE }).min(1, PATH_RULE).max(4096).refine(
-  (text) => !text.includes("\0"),
-  PATH_RULE,
-);
 
 const LISTEN_RULE = 'must be "host:port" such as "127.0.0.1:8717", or false';
 const address = z.string({ error: LISTEN_RULE }).transform((text, context) => {
@@ -100,10 +101,9 @@ const backgroundJob = strictObject({
   source: backgroundSource.default({ none: true }),
   isolation: isolation.default("shared"),
   output: output.default("drop"),
-}, ["memory", "when", "plugin"]);
-
-const MIN_LEASE_NS = 10e6;
-const MAX_LEASE_NS = 60e9;
+  when: whenSchema.default([]),
+  deadline: durationSchema().optional(),
+}, ["memory", "plugin"]);
 
 export const missionSchema = strictObject({
   device: strictObject({
@@ -114,11 +114,10 @@ export const missionSchema = strictObject({
   overcommit: z.boolean().default(false),
   critical: z.record(nameSchema, criticalTask).default({}),
   background: z.record(nameSchema, backgroundJob).default({}),
-  policy: strictObject({
-    name: nameSchema.default("weighted-fair"),
-    lease: durationSchema({ min: MIN_LEASE_NS, max: MAX_LEASE_NS }).prefault("500ms"),
-  }).prefault({}),
-}, ["stopBackgroundAbove"]);
+  policy: policySchema,
+  conditions: conditionsSchema.optional(),
+  stopBackgroundAbove: stopSchema.default({}),
+});
 
 /** A mission whose shape is right: durations in nanoseconds, rates as periods in nanoseconds, defaults applied. */
 export type RawMission = z.infer<typeof missionSchema>;

@@ -7,11 +7,13 @@
 import type { Engine } from "../ffi/engine.ts";
 import { admit } from "./admit.ts";
 import type { CheckpointCompiler } from "./checkpoint.ts";
+import { fixedConditions, NO_CONDITIONS } from "./conditions.ts";
 import { createCounters } from "./counters.ts";
 import { EventLog } from "./events.ts";
 import type { Logger } from "./log.ts";
 import { needsMemory } from "./memory.ts";
-import { Planner, tickNs } from "./planner.ts";
+import { tickNs } from "./planner.ts";
+import { createPlanner } from "./planning.ts";
 import { type MissionFiles, prepareMission } from "./prepare.ts";
 import { drain } from "./pump.ts";
 import { type RunSummary, summarize } from "./summary.ts";
@@ -44,14 +46,9 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
       const tasks = prepared.tasks.map(({ name }) => name);
       const jobs = prepared.jobs.map(({ name }) => name);
       const { leaseNs } = files.mission.policy;
-      const planner = new Planner({
-        engine,
-        policy: files.policy,
-        leaseNs,
-        tasks,
-        jobs: prepared.plannedJobs,
-        log,
-      });
+      const named = files.mission.conditions;
+      const conditions = named === undefined ? NO_CONDITIONS : await fixedConditions(named.file);
+      using planner = createPlanner({ engine, prepared, conditions, log });
       const events = new EventLog({ log, counters, leaseNs, tasks, jobs });
       const whole = { file: files.mission.file, field: "" };
       needsMemory(whole, "the mission as a whole", () => engine.warmUp());
@@ -61,6 +58,7 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
       needsMemory(whole, "the mission as a whole", () => engine.ready());
       started = true;
       for (let nowNs = 0; nowNs < durationNs;) {
+        await planner.settled();
         planner.tick();
         nowNs = Math.min(durationNs, nowNs + tickNs(leaseNs));
         engine.advance(nowNs);

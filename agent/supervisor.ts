@@ -10,13 +10,15 @@ import type { Engine, EngineSnapshot } from "../ffi/engine.ts";
 import { EngineError } from "../ffi/errors.ts";
 import { admit } from "./admit.ts";
 import type { CheckpointCompiler } from "./checkpoint.ts";
+import { FileConditions, NO_CONDITIONS } from "./conditions.ts";
 import { type Counters, createCounters } from "./counters.ts";
 import { EventLog } from "./events.ts";
 import { settleLevels } from "./levels.ts";
 import type { Logger } from "./log.ts";
 import { needsMemory } from "./memory.ts";
 import type { MetricsView } from "./metrics.ts";
-import { MIN_TICK_NS, Planner, tickNs } from "./planner.ts";
+import { MIN_TICK_NS, type Planner, tickNs } from "./planner.ts";
+import { createPlanner } from "./planning.ts";
 import { type MissionFiles, type PreparedMission, prepareMission } from "./prepare.ts";
 import { drain } from "./pump.ts";
 import { createStatusApp, serveStatus, type SubmitOutcome } from "./status.ts";
@@ -76,6 +78,7 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
   try {
     const prepared = await prepareMission({ ...options, counters, output: true });
     const run = new Run(options, prepared, counters);
+    undo.push(() => run.close());
     const { http, file } = files.mission;
     const server = http === undefined ? undefined : (options.serve ?? serveStatus)(run.fetch, http, file);
     if (server !== undefined) undo.push(() => Promise.race([server.close(), timers.pause(SERVER_GRACE_MS)]));
@@ -150,12 +153,11 @@ class Run {
       };
     });
     const { leaseNs } = files.mission.policy;
-    this.#planner = new Planner({
+    const { conditions } = files.mission;
+    this.#planner = createPlanner({
       engine,
-      policy: files.policy,
-      leaseNs,
-      tasks: this.#names.tasks,
-      jobs: prepared.plannedJobs,
+      prepared,
+      conditions: conditions === undefined ? NO_CONDITIONS : new FileConditions({ ...conditions, log }),
       log,
     });
     this.#events = new EventLog({ log, counters, leaseNs, ...this.#names });
@@ -183,6 +185,11 @@ class Run {
   stop(): void {
     for (const end of this.#timers.splice(0)) end();
     this.#prepared.turns.before = () => {};
+  }
+
+  close(): void {
+    this.stop();
+    this.#planner.close();
   }
 
   /** Ends the loops, holds background, takes the last results. Returns the state at the moment of the hold. */

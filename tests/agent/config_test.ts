@@ -26,7 +26,9 @@ Deno.test("a mission with every key is read as written, in the units of the fiel
     http: { hostname: "127.0.0.1", port: 0 },
     preemptionBoundNs: 20_000,
     overcommit: true,
-    policy: { name: "round-robin", leaseNs: 250_000_000 },
+    policy: { name: "deadline", file: undefined, leaseNs: 250_000_000, options: { floor: 0.1 } },
+    conditions: { file: path.join(MISSIONS, "../conditions.json"), maxAgeNs: 3_000_000_000 },
+    stopBackgroundAbove: { temperatureC: 85, powerW: 25, batteryPercent: 20 },
   });
   assertEquals(critical[0], {
     name: "obstacle-detector",
@@ -48,6 +50,10 @@ Deno.test("a mission with every key is read as written, in the units of the fiel
     ["vegetation-map", 3, "frames", "dir"],
     ["keyframe-select", 1, "frames", "drop"],
   ]);
+  assertEquals(background.map((job) => [job.when, job.deadlineNs]), [[["disarmed", "cruising"], 2e9], [
+    [],
+    0,
+  ]]);
 });
 
 Deno.test("what a mission leaves out has the documented default", async () => {
@@ -74,7 +80,9 @@ Deno.test("what a mission leaves out has the documented default", async () => {
       output: { kind: "drop" },
     }],
     background: [],
-    policy: { name: "weighted-fair", leaseNs: 500_000_000 },
+    policy: { name: "weighted-fair", file: undefined, leaseNs: 500_000_000, options: {} },
+    conditions: undefined,
+    stopBackgroundAbove: {},
   });
 });
 
@@ -144,7 +152,6 @@ const BROKEN: [Parameters<typeof mission>[0] | string, string, string][] = [
   [{ top: "policy: { name: Fair }" }, "policy.name", "kebab-case"],
   [{ top: "policy: { lease: 1ms }" }, "policy.lease", "at least 10 ms"],
   [{ top: "policy: { lease: 2min }" }, "policy.lease", "at most 60 s"],
-  [{ top: "stopBackgroundAbove: {}" }, "stopBackgroundAbove", "is not available yet"],
   [{ top: "__proto__: {}" }, "__proto__", "is not a possible key"],
   ["critical: { A_b: { bundle: x, source: { api: true }, deadline: 1ms } }", "critical.A_b", "kebab-case"],
   [`critical: { ${"a".repeat(64)}: 1 }`, `critical."${"a".repeat(37)}..."`, "at most 63"],
@@ -247,7 +254,8 @@ Deno.test("the messages read as agreed", () => {
   );
   assertEquals(
     messageOf(mission({ top: "qqqq: 1" })),
-    "m.yaml: qqqq: is not a known key; known here: device, http, preemptionBound, overcommit, critical, background, policy",
+    "m.yaml: qqqq: is not a known key; known here: device, http, preemptionBound, overcommit, critical, background, " +
+      "policy, conditions, stopBackgroundAbove",
   );
   assertEquals(
     messageOf(mission({ job: "weight: many, source: { frames: 3 }" })),
@@ -300,6 +308,8 @@ Deno.test("the JSON Schema of a mission lists its keys", () => {
     "critical",
     "background",
     "policy",
+    "conditions",
+    "stopBackgroundAbove",
   ]);
   assertEquals(schema.additionalProperties, false);
 });

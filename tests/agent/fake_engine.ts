@@ -2,6 +2,7 @@
  * An engine without a GPU and without a scheduler: it keeps what it is told and answers what the test set. Ids count
  * up from 0 for each kind, as the real one's do.
  */
+import type { PlannedJob } from "../../agent/policy_snapshot.ts";
 import type {
   Backend,
   DeviceInfo,
@@ -68,6 +69,10 @@ export function jobStats(change: Partial<JobStats> = {}): JobStats {
     drainP99Ns: 0,
     ...change,
   };
+}
+
+export function plannedJob(id: number, change: Partial<PlannedJob> = {}): PlannedJob {
+  return { id, name: `job-${id}`, weight: 1, endless: true, deadlineNs: 0, when: [], steps: 1, ...change };
 }
 
 export function snapshotOf(change: Partial<EngineSnapshot> = {}): EngineSnapshot {

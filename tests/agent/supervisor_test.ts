@@ -224,6 +224,35 @@ Deno.test("a policy that throws sets no plan, and critical work goes on", () =>
     assertEquals([fault, engine.plans.length, summary.events.policyFaults], [undefined, 0, 1]);
   }));
 
+Deno.test("what a companion writes about the flight reaches the plans of a running agent", () =>
+  onStage(async ({ engine, options, timers, stop, fixture }) => {
+    const file = path.join(fixture.dir, "now.json");
+    const text = await Deno.readTextFile(fixture.file);
+    await Deno.writeTextFile(
+      fixture.file,
+      text.replace("bundle: map, weight: 3,", "bundle: map, weight: 3, when: [cruising],") +
+        "conditions: { file: now.json }\n",
+    );
+    const files = await readMissionFiles(await loadMission(fixture.file));
+    const { promise: ready, resolve } = Promise.withResolvers<void>();
+    const run = supervise({ ...options, files, onReady: () => resolve() });
+    await ready;
+    const jobs = () => engine.plans.at(-1)?.entries.map(({ job }) => job);
+    assertEquals(jobs(), [1]);
+    await Deno.writeTextFile(file, `{"phase":"cruising","clockKey":4}`);
+    // The agent reads beside its loops; the engine's clock stands still meanwhile.
+    while (jobs()?.length !== 2) {
+      timers.ticks.get(100)?.();
+      await new Promise((done) => setTimeout(done, 0));
+    }
+    assertEquals(engine.state.clockKey, 4);
+    engine.state.nowNs = 3e9;
+    timers.ticks.get(100)?.();
+    assertEquals(jobs(), [1]);
+    stop("enough");
+    await run;
+  }));
+
 Deno.test("the status of a running agent is served, and requests reach tasks that take them only", () =>
   onStage(async ({ options, fetch, stop }) => {
     const { promise: ready, resolve } = Promise.withResolvers<void>();
