@@ -22,7 +22,8 @@ void Scheduler::accept_plan(const calypte_plan &plan, uint64_t now_ns, ActionLis
   plan_id_ = plan.id;
   lease_end_ns_ = now_ns + plan.lease_ns;
   duty_permille_ = plan.duty_permille >= 1000 ? 0 : plan.duty_permille;
-  // What a job has had is kept divided by its weight: weights mean the same from plan to plan only as parts of their sum.
+  // What a job has had is kept divided by its weight: weights mean the same from plan to plan only as parts of their
+  // sum.
   uint64_t sum = 0;
   for (uint32_t i = 0; i < plan.entry_count; ++i) sum += plan.entries[i].weight;
   for (uint32_t id = 0; id < jobs_.size(); ++id) {

@@ -13,8 +13,8 @@ namespace calypte::core {
 inline constexpr uint32_t kQueueRoom = 17;  // the deepest queue, and one more while the oldest is dropped
 // Clocks whose durations are remembered: a board has few power modes, and moves between two of them.
 inline constexpr uint32_t kClockKeys = 4;
-// GPU time divided by weight, scaled so that the largest weight, a million, still leaves whole numbers and that 2^64 lasts
-// for half a year of a job with weight 1.
+// GPU time divided by weight, scaled so that the largest weight, a million, still leaves whole numbers and that 2^64
+// lasts for half a year of a job with weight 1.
 inline constexpr uint64_t kPassScale = 1024;
 
 // What a task's gate word holds once all that was enqueued in its stream has been done.

@@ -307,8 +307,8 @@ int32_t Engine::ready() {
   backend_->features(probed);
   for (uint32_t i = 0; i < CALYPTE_FEATURES; ++i) {
     // Not lowered but of this machine or this process: calypte_features tells.
-    constexpr uint32_t kOfThisMachine = 1u << CALYPTE_FEATURE_REALTIME | 1u << CALYPTE_FEATURE_LOCKED_MEMORY |
-                                        1u << CALYPTE_FEATURE_INTEGRATED;
+    constexpr uint32_t kOfThisMachine =
+        1u << CALYPTE_FEATURE_REALTIME | 1u << CALYPTE_FEATURE_LOCKED_MEMORY | 1u << CALYPTE_FEATURE_INTEGRATED;
     const bool unasked = i == CALYPTE_FEATURE_RESERVED_SMS && options_.reserve_sms == 0;
     if ((kOfThisMachine >> i & 1) != 0 || unasked || probed[i].on != 0) continue;
     events_.add(CALYPTE_EVENT_FEATURE, UINT32_MAX, i, 0, ready_ns_, probed[i].reason);
