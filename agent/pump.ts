@@ -8,6 +8,7 @@ import type { Engine } from "../ffi/engine.ts";
 import type { Counters } from "./counters.ts";
 import type { EventLog } from "./events.ts";
 import type { PreparedMission } from "./prepare.ts";
+import type { FlightTap } from "./record.ts";
 
 /** Rounds of one drain: a background job that is faster than the agent must not hold the loop for ever. */
 const MAX_ROUNDS = 16;
@@ -17,11 +18,21 @@ export interface PumpOptions {
   prepared: Pick<PreparedMission, "taskRoutes" | "jobRoutes">;
   counters: Counters;
   events: EventLog;
+  /** Is told of everything, too. */
+  tap?: FlightTap | undefined;
+}
+
+/** As `drain`, where nobody wants the results: they are counted and forgotten. Throws `EngineError`. */
+export function discard({ engine, counters, events }: Omit<PumpOptions, "prepared">): void {
+  events.add(engine.takeEvents());
+  counters.resultsTaken += engine.dropResults();
 }
 
 /** Takes all results and events that wait. Throws `EngineError`. */
-export function drain({ engine, prepared, counters, events }: PumpOptions): void {
-  events.add(engine.takeEvents());
+export function drain({ engine, prepared, counters, events, tap }: PumpOptions): void {
+  const taken = engine.takeEvents();
+  events.add(taken);
+  if (tap !== undefined) { for (const event of taken) tap.event(event); }
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const results = engine.takeResults();
     if (results.length === 0) return;
@@ -29,6 +40,7 @@ export function drain({ engine, prepared, counters, events }: PumpOptions): void
     for (const result of results) {
       const routes = result.kind === "critical" ? prepared.taskRoutes : prepared.jobRoutes;
       routes[result.work]?.take(result);
+      tap?.result(result);
     }
   }
 }

@@ -10,12 +10,15 @@ import type { CheckpointCompiler } from "./checkpoint.ts";
 import { fixedConditions, NO_CONDITIONS } from "./conditions.ts";
 import { createCounters } from "./counters.ts";
 import { EventLog } from "./events.ts";
+import { type Faults, NO_FAULTS } from "./faults.ts";
 import type { Logger } from "./log.ts";
 import { needsMemory } from "./memory.ts";
 import { tickNs } from "./planner.ts";
 import { createPlanner } from "./planning.ts";
-import { type MissionFiles, prepareMission } from "./prepare.ts";
-import { drain } from "./pump.ts";
+import { type MissionFiles, type PreparedMission, prepareMission } from "./prepare.ts";
+import { BUILT_IN, type ProfileName } from "./profile.ts";
+import type { FlightTap } from "./record.ts";
+import { discard, drain } from "./pump.ts";
 import { type RunSummary, summarize } from "./summary.ts";
 
 export interface SimulateOptions {
@@ -31,13 +34,21 @@ export interface SimulateOptions {
   output: boolean;
   /** Called before any file is opened, with a line for each critical task on how its deadline is met. */
   onAdmitted?: (lines: readonly string[]) => void;
+  /** What the engine was opened with, for the summary. Default: the built-in one. */
+  profile?: ProfileName;
+  /** Only the planner's are carried out here; the engine was opened with the others. */
+  faults?: Faults;
+  /** Before `ready`: what a recorded flight did is done again. */
+  replay?: (prepared: PreparedMission) => void;
+  /** Watches the flight. */
+  tap?: FlightTap | undefined;
   /** Called as virtual time moves on. */
   onTime?: (nowNs: number) => void;
 }
 
 /** Throws `InputError` or `EngineError`. */
 export async function simulate(options: SimulateOptions): Promise<RunSummary> {
-  const { engine, files, log, durationNs, output } = options;
+  const { engine, files, log, durationNs, output, tap } = options;
   const counters = createCounters();
   try {
     const prepared = await prepareMission({ ...options, counters });
@@ -55,15 +66,17 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
       const admitted = admit({ engine, mission: files.mission, ...prepared, log });
       options.onAdmitted?.(admitted);
       await prepared.open();
+      options.replay?.(prepared);
       needsMemory(whole, "the mission as a whole", () => engine.ready());
       started = true;
       for (let nowNs = 0; nowNs < durationNs;) {
         await planner.settled();
-        planner.tick();
+        if (!stalled(options.faults ?? NO_FAULTS, nowNs)) planner.tick();
         nowNs = Math.min(durationNs, nowNs + tickNs(leaseNs));
         engine.advance(nowNs);
         options.onTime?.(nowNs);
-        drain({ engine, prepared, counters, events });
+        if (output || tap !== undefined) drain({ engine, prepared, counters, events, tap });
+        else discard({ engine, counters, events });
         // Virtual time waits for the references, so that no output is skipped for lack of real time.
         if (output) {
           await Promise.all([...prepared.taskRoutes, ...prepared.jobRoutes].map((route) => route.settle()));
@@ -72,8 +85,16 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
       counters.policyFaults = planner.policyFaults;
       counters.plansSet = planner.plansSet;
       const snapshot = engine.snapshot();
+      tap?.snapshot(snapshot);
       await prepared.close();
-      return summarize({ snapshot, counters, seed: options.seed, tasks, jobs });
+      return summarize({
+        snapshot,
+        counters,
+        seed: options.seed,
+        profile: options.profile ?? BUILT_IN,
+        tasks,
+        jobs,
+      });
     } catch (error) {
       await (started ? prepared.close(Promise.resolve()) : prepared.discard());
       throw error;
@@ -81,4 +102,8 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
   } finally {
     engine.close();
   }
+}
+
+function stalled({ stalledPlanner }: Faults, nowNs: number): boolean {
+  return stalledPlanner !== undefined && nowNs >= stalledPlanner.beginNs && nowNs < stalledPlanner.endNs;
 }

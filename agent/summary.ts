@@ -15,6 +15,7 @@ import {
 import type { Counters } from "./counters.ts";
 import { type ResponseUs, responseUs } from "./metrics.ts";
 import { totalGpuNs } from "./policy_snapshot.ts";
+import type { ProfileName } from "./profile.ts";
 import { formatDurationNs } from "./quantity.ts";
 
 export interface TaskSummary {
@@ -36,6 +37,8 @@ export interface RunSummary {
   backend: Backend;
   /** Of the simulator; `null` on a GPU, which has none. */
   seed: number | null;
+  /** The device that was simulated; `null` on a GPU. `estimate`: its times are guesses. */
+  profile: ProfileName | null;
   durationS: number;
   critical: Record<string, TaskSummary>;
   background: Record<string, JobSummary>;
@@ -56,17 +59,19 @@ export interface SummaryInput {
   snapshot: EngineSnapshot;
   counters: Counters;
   seed: number | undefined;
+  profile?: ProfileName;
   /** Names by id. */
   tasks: readonly string[];
   jobs: readonly string[];
 }
 
-export function summarize({ snapshot, counters, seed, tasks, jobs }: SummaryInput): RunSummary {
+export function summarize({ snapshot, counters, seed, profile, tasks, jobs }: SummaryInput): RunSummary {
   const durationNs = snapshot.state === "loading" ? 0 : snapshot.nowNs - snapshot.readyNs;
   const idleNs = durationNs - snapshot.criticalBusyNs;
   return {
     backend: snapshot.backend,
     seed: seed ?? null,
+    profile: profile ?? null,
     durationS: round(durationNs / 1e9, 3),
     critical: Object.fromEntries(snapshot.tasks.map((task, id) => [tasks[id] ?? `${id}`, ofTask(task)])),
     background: Object.fromEntries(snapshot.jobs.map((job, id) => [jobs[id] ?? `${id}`, ofJob(job)])),
@@ -107,8 +112,8 @@ function round(value: number, decimals: number): number {
 
 /** For a terminal of 100 columns; ends with a newline. */
 export function summaryText(summary: RunSummary): string {
-  const { critical, background, idleFill, events, durationS, backend, seed } = summary;
-  const where = backend === "sim" ? `the simulator (seed ${seed})` : "the GPU";
+  const { critical, background, idleFill, events, durationS, backend } = summary;
+  const where = backend === "sim" ? simulatorText(summary) : "the GPU";
   const lines = [`${formatDurationNs(durationS * 1e9)} on ${where}`];
   const us = (value: number) => formatDurationNs(value * 1000);
   if (Object.keys(critical).length > 0) {
@@ -157,6 +162,11 @@ export function summaryText(summary: RunSummary): string {
   const found = odd.filter(([count]) => count > 0);
   if (found.length > 0) lines.push("", "look into:", ...found.map(([count, what]) => `  ${what}: ${count}`));
   return lines.join("\n") + "\n";
+}
+
+function simulatorText({ seed, profile }: RunSummary): string {
+  const guessed = profile?.estimate ? ", an estimate" : "";
+  return `the simulator (seed ${seed}${profile === null ? "" : `, profile ${profile.name}${guessed}`})`;
 }
 
 /** What the columns mean, for those who see them for the first time. */

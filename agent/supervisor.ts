@@ -20,7 +20,9 @@ import type { MetricsView } from "./metrics.ts";
 import { MIN_TICK_NS, type Planner, tickNs } from "./planner.ts";
 import { createPlanner } from "./planning.ts";
 import { type MissionFiles, type PreparedMission, prepareMission } from "./prepare.ts";
+import { BUILT_IN, type ProfileName } from "./profile.ts";
 import { drain } from "./pump.ts";
+import { describeFlight, type Recorder } from "./record.ts";
 import { createStatusApp, serveStatus, type SubmitOutcome } from "./status.ts";
 import { type RunSummary, summarize } from "./summary.ts";
 
@@ -46,6 +48,10 @@ export interface SuperviseOptions {
   onAdmitted?: (lines: readonly string[]) => void;
   /** Called once critical tasks receive requests. `url` is the address of the status, if there is one. */
   onReady?: (prepared: PreparedMission, url: string | undefined) => void;
+  /** Records the flight; closed by whoever made it. */
+  recorder?: Recorder | undefined;
+  /** SHA-256 of the mission file, for the record. */
+  missionDigest?: string;
   /** Opens the status server. Default: a real socket. */
   serve?: typeof serveStatus;
 }
@@ -90,6 +96,15 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
     await prepared.open();
     needsMemory({ file, field: "" }, "the mission as a whole", () => engine.ready());
     settleLevels(engine, prepared.jobs, files.mission.preemptionBoundNs);
+    options.recorder?.begin(
+      describeFlight(engine, prepared, {
+        version: options.version,
+        missionDigest: options.missionDigest ?? "",
+        profile: engine.backend === "sim" ? BUILT_IN.name : null,
+        seed: options.seed ?? null,
+      }),
+      engine.snapshot().readyNs,
+    );
     settle = () => prepared.close(Promise.resolve());
     undo.push(() => run.stop());
     run.start();
@@ -102,11 +117,21 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
     const graceMs = reason === TIME_IS_OVER ? PLANNED_END_GRACE_MS : REFERENCE_GRACE_MS;
     await prepared.close(timers.pause(graceMs));
     const names = namesOf(prepared);
-    const summary = summarize({ snapshot, counters, seed: options.seed, ...names });
+    const summary = summarize({
+      snapshot,
+      counters,
+      seed: options.seed,
+      ...profileOf(engine.backend),
+      ...names,
+    });
     return { summary, fault: run.fault };
   } finally {
     await undoAll(undo, log);
   }
+}
+
+function profileOf(backend: string): { profile?: ProfileName } {
+  return backend === "sim" ? { profile: BUILT_IN } : {};
 }
 
 /** In reverse. What fails here is logged and does not keep the rest from being undone, nor hide what went wrong before. */
@@ -196,7 +221,10 @@ class Run {
   async finish(): Promise<EngineSnapshot> {
     const { engine, timers } = this.#options;
     this.stop();
-    this.#guard(() => this.#last = engine.snapshot());
+    this.#guard(() => {
+      this.#last = engine.snapshot();
+      this.#options.recorder?.snapshot(this.#last);
+    });
     this.#guard(() => engine.hold("caller", true));
     this.#drain();
     await timers.pause(LAST_RESULTS_MS);
@@ -225,6 +253,7 @@ class Run {
   #plan(): void {
     this.#guard(() => {
       this.#last = this.#planner.tick();
+      this.#options.recorder?.snapshot(this.#last);
       this.#counters.policyFaults = this.#planner.policyFaults;
       this.#counters.plansSet = this.#planner.plansSet;
       if (this.#last.state === "fault") this.#fail("the engine reports a fault; see the events before");
@@ -234,7 +263,8 @@ class Run {
   #drain(): void {
     this.#guard(() => {
       const { engine } = this.#options;
-      drain({ engine, prepared: this.#prepared, counters: this.#counters, events: this.#events });
+      const { recorder: tap } = this.#options;
+      drain({ engine, prepared: this.#prepared, counters: this.#counters, events: this.#events, tap });
     });
   }
 

@@ -444,6 +444,51 @@ export const STRUCTS = {
       text: { c: "text", type: "char", offset: 40, count: 160 },
     },
   },
+  sim_profile: {
+    size: 208,
+    fields: {
+      abiVersion: { c: "abi_version", type: "u32", offset: 0, count: 1 },
+      sizeBytes: { c: "size_bytes", type: "u32", offset: 4, count: 1 },
+      name: { c: "name", type: "char", offset: 8, count: 64 },
+      estimate: { c: "estimate", type: "u32", offset: 72, count: 1 },
+      sms: { c: "sms", type: "u32", offset: 76, count: 1 },
+      launchNs: { c: "launch_ns", type: "u64", offset: 80, count: 1 },
+      launchJitterNs: { c: "launch_jitter_ns", type: "u64", offset: 88, count: 1 },
+      gateWriteNs: { c: "gate_write_ns", type: "u64", offset: 96, count: 1 },
+      blockDrainNs: { c: "block_drain_ns", type: "u64", offset: 104, count: 1 },
+      loopDrainNs: { c: "loop_drain_ns", type: "u64", offset: 112, count: 1 },
+      resumeNs: { c: "resume_ns", type: "u64", offset: 120, count: 1 },
+      resumeJitterNs: { c: "resume_jitter_ns", type: "u64", offset: 128, count: 1 },
+      followNs: { c: "follow_ns", type: "u64", offset: 136, count: 1 },
+      skipEntryNs: { c: "skip_entry_ns", type: "u64", offset: 144, count: 1 },
+      skipStepNs: { c: "skip_step_ns", type: "u64", offset: 152, count: 1 },
+      copyBaseNs: { c: "copy_base_ns", type: "u64", offset: 160, count: 1 },
+      copyBytesPerUs: { c: "copy_bytes_per_us", type: "u64", offset: 168, count: 1 },
+      timerP50Ns: { c: "timer_p50_ns", type: "u64", offset: 176, count: 1 },
+      timerP99Ns: { c: "timer_p99_ns", type: "u64", offset: 184, count: 1 },
+      criticalDeviationPpm: { c: "critical_deviation_ppm", type: "u32", offset: 192, count: 1 },
+      stepDeviationPpm: { c: "step_deviation_ppm", type: "u32", offset: 196, count: 1 },
+      clockPermille: { c: "clock_permille", type: "u32", offset: 200, count: 1 },
+      reserved: { c: "reserved", type: "u32", offset: 204, count: 1 },
+    },
+  },
+  sim_faults: {
+    size: 64,
+    fields: {
+      abiVersion: { c: "abi_version", type: "u32", offset: 0, count: 1 },
+      sizeBytes: { c: "size_bytes", type: "u32", offset: 4, count: 1 },
+      lateTimerNs: { c: "late_timer_ns", type: "u64", offset: 8, count: 1 },
+      lateTimerPpm: { c: "late_timer_ppm", type: "u32", offset: 16, count: 1 },
+      slowPpm: { c: "slow_ppm", type: "u32", offset: 20, count: 1 },
+      slowPermille: { c: "slow_permille", type: "u32", offset: 24, count: 1 },
+      lostPpm: { c: "lost_ppm", type: "u32", offset: 28, count: 1 },
+      lateEntryNs: { c: "late_entry_ns", type: "u64", offset: 32, count: 1 },
+      lateEntryPpm: { c: "late_entry_ppm", type: "u32", offset: 40, count: 1 },
+      throttlePermille: { c: "throttle_permille", type: "u32", offset: 44, count: 1 },
+      throttleBeginNs: { c: "throttle_begin_ns", type: "u64", offset: 48, count: 1 },
+      throttleEndNs: { c: "throttle_end_ns", type: "u64", offset: 56, count: 1 },
+    },
+  },
 } as const satisfies Record<string, StructLayout>;
 
 /** For `Deno.dlopen`. */
@@ -719,6 +764,39 @@ export const SYMBOLS = {
     parameters: [
       "i32", // int32_t engine
       "u64", // uint64_t until_ns
+    ],
+    result: "i32",
+  },
+  calypte_sim_profile_set: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // const calypte_sim_profile *profile
+    ],
+    result: "i32",
+  },
+  calypte_sim_faults_set: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // const calypte_sim_faults *faults
+    ],
+    result: "i32",
+  },
+  calypte_sim_replay_durations: {
+    parameters: [
+      "i32", // int32_t engine
+      "u32", // uint32_t kind
+      "i32", // int32_t work
+      "buffer", // const uint64_t *times_ns
+      "u32", // uint32_t count
+    ],
+    result: "i32",
+  },
+  calypte_sim_replay_arrivals: {
+    parameters: [
+      "i32", // int32_t engine
+      "i32", // int32_t task
+      "buffer", // const uint64_t *times_ns
+      "u32", // uint32_t count
     ],
     result: "i32",
   },

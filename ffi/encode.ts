@@ -1,6 +1,15 @@
 /** How do work and plans become the bytes that `calypte.h` asks for? */
 import { CONSTANTS } from "./abi.ts";
-import type { ArgSpec, OpenOptions, Plan, SourceSpec, StepSpec, WorkSpec } from "./engine.ts";
+import type {
+  ArgSpec,
+  OpenOptions,
+  Plan,
+  SimFaults,
+  SimProfile,
+  SourceSpec,
+  StepSpec,
+  WorkSpec,
+} from "./engine.ts";
 import { EngineError } from "./errors.ts";
 import { checkInteger, sizeOf, StructView } from "./structs.ts";
 import {
@@ -37,6 +46,23 @@ export function encodeOptions(options: OpenOptions, operation: string): Uint8Arr
     resultsBytes: options.resultsBytes ?? 0,
     reserveSms: options.reserveSms ?? 0,
   }).bytes;
+}
+
+/** A `calypte_sim_profile`. */
+export function encodeSimProfile({ name, estimate, ...numbers }: SimProfile): Uint8Array {
+  const view = new StructView("sim_profile");
+  return view.setText("name", name).setNumbers({
+    abiVersion: CONSTANTS.ABI_VERSION,
+    sizeBytes: view.size,
+    estimate: estimate ? 1 : 0,
+    ...numbers,
+  }).bytes;
+}
+
+/** A `calypte_sim_faults`. */
+export function encodeSimFaults(faults: Partial<SimFaults>): Uint8Array {
+  const view = new StructView("sim_faults");
+  return view.setNumbers({ abiVersion: CONSTANTS.ABI_VERSION, sizeBytes: view.size, ...faults }).bytes;
 }
 
 /** A `calypte_work` with its steps, arguments, inputs and outputs behind it. */

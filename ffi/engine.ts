@@ -29,6 +29,50 @@ export interface OpenOptions {
   resultsBytes?: number;
   /** SMs that background never uses, rounded up to what the device can split off. Default 0: none. */
   reserveSms?: number;
+  /** `sim`: the times of a device; default: the library's own, which are an H200's. */
+  simProfile?: SimProfile;
+  /** `sim`: what goes wrong; default: nothing. */
+  simFaults?: Partial<SimFaults>;
+}
+
+/** See calypte_sim_profile in calypte.h. */
+export interface SimProfile {
+  name: string;
+  /** Guessed, not measured. */
+  estimate: boolean;
+  /** 0: `simSms`. */
+  sms: number;
+  launchNs: number;
+  launchJitterNs: number;
+  gateWriteNs: number;
+  blockDrainNs: number;
+  loopDrainNs: number;
+  resumeNs: number;
+  resumeJitterNs: number;
+  followNs: number;
+  skipEntryNs: number;
+  skipStepNs: number;
+  copyBaseNs: number;
+  copyBytesPerUs: number;
+  timerP50Ns: number;
+  timerP99Ns: number;
+  criticalDeviationPpm: number;
+  stepDeviationPpm: number;
+  clockPermille: number;
+}
+
+/** See calypte_sim_faults in calypte.h. */
+export interface SimFaults {
+  lateTimerNs: number;
+  lateTimerPpm: number;
+  slowPpm: number;
+  slowPermille: number;
+  lostPpm: number;
+  lateEntryNs: number;
+  lateEntryPpm: number;
+  throttlePermille: number;
+  throttleBeginNs: number;
+  throttleEndNs: number;
 }
 
 export interface DeviceInfo {
@@ -414,10 +458,19 @@ export interface Engine extends Disposable {
    * one. Empty: none waits; a drain calls until then.
    */
   takeResults(maxBytes?: number): Result[];
+  /** Instead of taking them: forgets all results that wait. Returns how many there were. */
+  dropResults(): number;
   takeEvents(): EngineEvent[];
   snapshot(): EngineSnapshot;
   /** Virtual clock only: run until this time. */
   advance(untilNs: number): void;
+  /**
+   * `sim`, before `ready`: request or unit n of this work takes the n-th of these GPU times, and begins again behind the
+   * last; 0: as without. Calls add up.
+   */
+  replayDurations(kind: WorkKind, work: number, timesNs: BigUint64Array): void;
+  /** `sim`, before `ready`: requests of a task whose source is the API, in order of time. Calls add up. */
+  replayArrivals(task: number, timesNs: BigUint64Array): void;
   /** May be called twice. */
   close(): void;
 }

@@ -15,7 +15,7 @@ import {
   decodeTiming,
   SnapshotReader,
 } from "./decode.ts";
-import { encodeOptions, encodePlan, encodeWork } from "./encode.ts";
+import { encodeOptions, encodePlan, encodeSimFaults, encodeSimProfile, encodeWork } from "./encode.ts";
 import type {
   Backend,
   DeviceInfo,
@@ -82,7 +82,25 @@ export class NativeEngine implements Engine {
     const operation = `open ${options.backend} engine`;
     const bytes = encodeOptions(options, operation);
     const id = check(library.symbols.calypte_open(ffi(bytes)), operation, library);
-    return new NativeEngine(library, id, options.backend);
+    const engine = new NativeEngine(library, id, options.backend);
+    try {
+      engine.#simulate(options);
+    } catch (error) {
+      engine.close();
+      throw error;
+    }
+    return engine;
+  }
+
+  #simulate({ simProfile, simFaults }: OpenOptions): void {
+    if (simProfile !== undefined) {
+      const bytes = ffi(encodeSimProfile(simProfile));
+      this.#call("set the profile", (c) => c.calypte_sim_profile_set(this.#id, bytes));
+    }
+    if (simFaults !== undefined) {
+      const bytes = ffi(encodeSimFaults(simFaults));
+      this.#call("set the faults", (c) => c.calypte_sim_faults_set(this.#id, bytes));
+    }
   }
 
   device(): DeviceInfo {
@@ -276,6 +294,12 @@ export class NativeEngine implements Engine {
   }
 
   takeResults(maxBytes: number = DEFAULT_TAKE_BYTES): Result[] {
+    const used = this.#take(maxBytes);
+    return decodeResults(this.#results, used);
+  }
+
+  /** Moves records into `#results`; returns the bytes used. */
+  #take(maxBytes: number): number {
     const operation = "take results";
     checkInteger(maxBytes, "u32", operation, "maxBytes");
     // At least one always fits: a result that no call can take would stop all behind it.
@@ -283,9 +307,17 @@ export class NativeEngine implements Engine {
     if (this.#results.bytes.length < capacity) {
       this.#results = new StructView("result", allocate(capacity, operation, "maxBytes"));
     }
-    const view = this.#results;
-    const used = this.#call(operation, (c) => c.calypte_take_results(this.#id, ffi(view.bytes), capacity));
-    return decodeResults(view, used);
+    const { bytes } = this.#results;
+    return this.#call(operation, (c) => c.calypte_take_results(this.#id, ffi(bytes), capacity));
+  }
+
+  dropResults(): number {
+    let count = 0;
+    for (let bytes = this.#take(DEFAULT_TAKE_BYTES); bytes > 0; bytes = this.#take(DEFAULT_TAKE_BYTES)) {
+      const view = this.#results;
+      for (let at = 0; at < bytes; count++) at += view.moveTo(at).number("sizeBytes");
+    }
+    return count;
   }
 
   takeEvents(): EngineEvent[] {
@@ -312,6 +344,24 @@ export class NativeEngine implements Engine {
     const operation = `advance virtual time to ${untilNs} ns`;
     const until = u64(untilNs, operation, "untilNs");
     this.#call(operation, (c) => c.calypte_sim_advance(this.#id, until));
+  }
+
+  replayDurations(kind: WorkKind, work: number, timesNs: BigUint64Array): void {
+    const operation = `replay durations of ${kind} work ${work}`;
+    const number = numberOf(WORK_KINDS, kind, "kind", operation);
+    checkInteger(work, "i32", operation, "work");
+    const times = ffi(bytesOf(timesNs));
+    this.#call(
+      operation,
+      (c) => c.calypte_sim_replay_durations(this.#id, number, work, times, timesNs.length),
+    );
+  }
+
+  replayArrivals(task: number, timesNs: BigUint64Array): void {
+    const operation = `replay arrivals of task ${task}`;
+    checkInteger(task, "i32", operation, "task");
+    const times = ffi(bytesOf(timesNs));
+    this.#call(operation, (c) => c.calypte_sim_replay_arrivals(this.#id, task, times, timesNs.length));
   }
 
   close(): void {
@@ -343,6 +393,10 @@ function ffi(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
     "pass bytes",
     "they must not be in a SharedArrayBuffer; copy them",
   );
+}
+
+function bytesOf(words: BigUint64Array): Uint8Array {
+  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
 }
 
 /** A `uint64_t` argument. */

@@ -1,7 +1,7 @@
 /**
  * Do all tests pass that need no GPU? `make test`, or `.tools/deno run -A tools/run_tests.ts` once the native tests are built.
  *
- * Formatting, linting and type checking count as one test each; native test cases and Deno tests are counted by their
+ * Formatting, linting and type checking count as one test each, every planted bug as one; native test cases and Deno tests are counted by their
  * own runners. The last line is `N passed, N failed`, with `, N skipped` where some were. It does *not* build.
  *
  * With CALYPTE_TEST_OLD_DENO=1 the oldest supported Deno also checks types and prints the agent's help.
@@ -77,6 +77,11 @@ function suites(root: string, oldDeno: string | undefined): Suite[] {
       command: ["ctest", "--verbose", "--no-tests=error", "--timeout", "120"],
       cwd: `${root}/build`,
       count: countNative,
+    },
+    {
+      name: "planted bugs",
+      command: [deno, "run", "-A", "tools/mutations.ts"],
+      count: countDeno,
     },
     { name: "Deno tests", command: [deno, "task", "test"], count: countDeno },
   ];

@@ -4,6 +4,7 @@ import { loadMission } from "../config.ts";
 import { stderrLogger, wallClock } from "../log.ts";
 import { type PreparedMission, readMissionFiles } from "../prepare.ts";
 import { parseDurationNs } from "../quantity.ts";
+import { missionDigest, Recorder } from "../record.ts";
 import { cachedCompiler, cacheFolder } from "../rewrite_cache.ts";
 import { summaryText } from "../summary.ts";
 import { supervise, TIME_IS_OVER, type Timers } from "../supervisor.ts";
@@ -21,6 +22,7 @@ Options:
                            one and simulates otherwise
   --for DURATION           how long, such as 20s; 0 or nothing: until stopped
   --seed N                 seed of the simulator; default 1
+  --record FILE            keep what happened, for simulate --replay; the file must not be there yet
   --json                   end with one JSON object on standard output instead of a table
 
 Rewritten kernels are kept for the next run: in $CALYPTE_CACHE, else in calypte below $XDG_CACHE_HOME or
@@ -41,7 +43,7 @@ export const runCommand: Command = {
   async run(args, terminal) {
     const { flags, values, positional: [file = ""] } = parseCommand("run", args, {
       boolean: ["json"],
-      string: ["backend", "for", "seed"],
+      string: ["backend", "for", "seed", "record"],
       positional: ["MISSION"],
     });
     const wanted = parseBackend(values.backend);
@@ -55,6 +57,7 @@ export const runCommand: Command = {
     const files = await readMissionFiles(mission);
     const engine = openEngine({ backend, seed });
     if (backend === "cuda") terminal.err(`running on ${engine.device().name}\n`);
+    const recorder = values.record === undefined ? undefined : Recorder.open(values.record);
     const stop = stopSignals();
     const log = stderrLogger(wallClock);
     const folder = cacheFolder((name) => Deno.env.get(name));
@@ -66,6 +69,8 @@ export const runCommand: Command = {
         log,
         version: VERSION,
         seed: backend === "sim" ? seed : undefined,
+        recorder,
+        missionDigest: await missionDigest(file),
         timers: realTimers,
         stop: stop.reason,
         onAdmitted: (lines) => lines.forEach((line) => terminal.err(`${line}\n`)),
@@ -78,6 +83,10 @@ export const runCommand: Command = {
       terminal.out(flags.json ? JSON.stringify(summary) + "\n" : "\n" + summaryText(summary));
       return fault === undefined ? 0 : 1;
     } finally {
+      recorder?.close();
+      if (recorder?.fault !== undefined) {
+        terminal.err(`calypte: the record is not whole: ${recorder.fault}\n`);
+      }
       stop.cancel();
     }
   },

@@ -98,6 +98,8 @@ CALYPTE_EXPORT int32_t calypte_layout(const char *name) {
       {"shm_record", sizeof(calypte_shm_record)},
       {"shm_info", sizeof(calypte_shm_info)},
       {"event", sizeof(calypte_event)},
+      {"sim_profile", sizeof(calypte_sim_profile)},
+      {"sim_faults", sizeof(calypte_sim_faults)},
   };
   for (const auto &layout : layouts) {
     if (strcmp(layout.name, name) == 0) return static_cast<int32_t>(layout.size);
@@ -290,4 +292,25 @@ CALYPTE_EXPORT int32_t calypte_take_snapshot(int32_t id, calypte_snapshot *snaps
 
 CALYPTE_EXPORT int32_t calypte_sim_advance(int32_t id, uint64_t until_ns) {
   return with(id, [&](Engine &engine) { return engine.advance(until_ns); });
+}
+
+CALYPTE_EXPORT int32_t calypte_sim_profile_set(int32_t id, const calypte_sim_profile *profile) {
+  if (profile == nullptr) return null_pointer("sim_profile_set");
+  return with(id, [&](Engine &engine) { return engine.sim_profile(*profile); });
+}
+
+CALYPTE_EXPORT int32_t calypte_sim_faults_set(int32_t id, const calypte_sim_faults *faults) {
+  if (faults == nullptr) return null_pointer("sim_faults_set");
+  return with(id, [&](Engine &engine) { return engine.sim_faults(*faults); });
+}
+
+CALYPTE_EXPORT int32_t calypte_sim_replay_durations(int32_t id, uint32_t kind, int32_t work, const uint64_t *times_ns,
+                                                    uint32_t count) {
+  if (times_ns == nullptr && count > 0) return null_pointer("sim_replay_durations");
+  return with(id, [&](Engine &engine) { return engine.replay_durations(kind, work, times_ns, count); });
+}
+
+CALYPTE_EXPORT int32_t calypte_sim_replay_arrivals(int32_t id, int32_t task, const uint64_t *times_ns, uint32_t count) {
+  if (times_ns == nullptr && count > 0) return null_pointer("sim_replay_arrivals");
+  return with(id, [&](Engine &engine) { return engine.replay_arrivals(task, times_ns, count); });
 }

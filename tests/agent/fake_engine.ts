@@ -271,6 +271,9 @@ export class FakeEngine implements Engine {
     this.#check("takeResults");
     return this.results.splice(0);
   }
+  dropResults(): number {
+    return this.takeResults().length;
+  }
   takeEvents(): EngineEvent[] {
     this.#check("takeEvents");
     return this.events.splice(0);
@@ -281,6 +284,12 @@ export class FakeEngine implements Engine {
   }
   advance(untilNs: number): void {
     this.state.nowNs = untilNs;
+  }
+  replayDurations(kind: WorkKind, work: number, timesNs: BigUint64Array): void {
+    this.#call(`replayDurations ${kind} ${work} ${timesNs.length}`);
+  }
+  replayArrivals(task: number, timesNs: BigUint64Array): void {
+    this.#call(`replayArrivals ${task} ${timesNs.length}`);
   }
   close(): void {
     if (!this.closed) this.calls.push("close");

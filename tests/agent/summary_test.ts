@@ -19,6 +19,7 @@ function input() {
     }),
     counters: { ...createCounters(), outputsSkipped: 5 },
     seed: 7,
+    profile: { name: "orin-nano", estimate: true },
     tasks: ["detector"],
     jobs: ["map", "idle"],
   };
@@ -28,6 +29,7 @@ Deno.test("the summary has the shape of DESIGN.md, with units in its keys", () =
   assertEquals(summarize(input()), {
     backend: "sim",
     seed: 7,
+    profile: { name: "orin-nano", estimate: true },
     durationS: 60,
     critical: {
       detector: {
@@ -73,7 +75,7 @@ Deno.test("a virtual clock is ready at time 0", () => {
 
 Deno.test("the table for people names what went wrong, and only that", () => {
   const text = summaryText(summarize(input()));
-  assertStringIncludes(text, "60 s on the simulator (seed 7)\n");
+  assertStringIncludes(text, "60 s on the simulator (seed 7, profile orin-nano, an estimate)\n");
   assertStringIncludes(text, "\nidle fill 75.0 %: ");
   assertStringIncludes(
     text,

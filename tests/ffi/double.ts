@@ -11,7 +11,15 @@ let folder: string | undefined;
 const built = new Map<string, string>();
 
 /** Buffers through which the double shows what was passed in. */
-export const SHOW = { work: 1000, options: 1001, plan: 1002, module: 1003 } as const;
+export const SHOW = {
+  work: 1000,
+  options: 1001,
+  plan: 1002,
+  module: 1003,
+  profile: 1004,
+  faults: 1005,
+  replay: 1006,
+} as const;
 
 /** The virtual time at which an engine of the double does not close. */
 export const STUCK_NS = 20_001;

@@ -237,9 +237,12 @@ test("every method of a closed engine throws E_CLOSED, and closing twice is fine
     hold: () => engine.hold("caller", true),
     submit: () => engine.submit("critical", 0, bytes, 0),
     takeResults: () => engine.takeResults(),
+    dropResults: () => engine.dropResults(),
     takeEvents: () => engine.takeEvents(),
     snapshot: () => engine.snapshot(),
     advance: () => engine.advance(1),
+    replayDurations: () => engine.replayDurations("critical", 0, new BigUint64Array(1)),
+    replayArrivals: () => engine.replayArrivals(0, new BigUint64Array(1)),
   };
   for (const [name, call] of Object.entries(calls)) {
     assertEquals([name, assertThrows(call, EngineError, "the engine is closed").code], [name, -2]);

@@ -224,7 +224,7 @@ TEST_CASE("a whole step is not left: the critical work waits for its end") {
   Bench bench;
   bench.gpu.add_task({kMs, 0});
   bench.gpu.add_job(whole_step(10 * kMs));
-  bench.gpu.launch_whole(0, 0, 0);
+  bench.gpu.launch_whole(0, 0, 1, 0);
   bench.gpu.launch_critical(0, 0, 2 * kMs);
   bench.run_until(20 * kMs);
   REQUIRE(bench.entries.size() == 1);
@@ -239,4 +239,103 @@ TEST_CASE("the stream refuses an entry beyond CALYPTE_MAX_ENTRIES_AHEAD") {
   bench.gpu.add_job(block_steps(1, kMs, 100));
   for (int i = 0; i < CALYPTE_MAX_ENTRIES_AHEAD; ++i) CHECK(bench.gpu.enqueue(0, 0, 0));
   CHECK_FALSE(bench.gpu.enqueue(0, 0, 0));
+}
+
+TEST_CASE("a gate write reaches the GPU two microseconds after the call and makes background leave as a launch does") {
+  Bench bench;
+  bench.gpu.add_task({kMs, 0});
+  bench.gpu.add_job(block_steps(1, 10 * kMs, 1'000));
+  for (int i = 0; i < 4; ++i) bench.gpu.enqueue(0, 0, 0);
+  bench.run_until(2 * kMs);
+  bench.gpu.write_task_gate(0, true, 2 * kMs);
+  bench.run_until(4 * kMs);
+  const uint64_t busy_ns = bench.gpu.job(0).busy_ns;
+  CHECK(busy_ns > 1'990 * kUs);
+  CHECK(busy_ns < 2'103 * kUs);
+  CHECK(bench.gpu.job(0).leaves == 10);
+  bench.gpu.launch_critical(0, 0, 4 * kMs);  // finds an idle GPU
+  bench.run_until(4'900 * kUs);
+  CHECK(bench.gpu.job(0).busy_ns == busy_ns);
+  bench.run_until(20 * kMs);  // the launch's end has opened the gate
+  REQUIRE(bench.critical.size() == 1);
+  CHECK(bench.critical[0].time_ns < 5'060 * kUs);
+  CHECK(bench.units.size() == 1);
+}
+
+TEST_CASE("gate writes keep their order in a task's stream: one behind a launch waits for its end") {
+  Bench bench;
+  bench.gpu.add_task({kMs, 0});
+  bench.gpu.add_job(block_steps(1, 100 * kUs, 100));
+  bench.gpu.launch_critical(0, 0, 0);
+  bench.gpu.write_task_gate(0, true, 0);  // for the next request: the launch's end must not undo it
+  bench.run_until(10 * kUs);
+  bench.gpu.enqueue(0, 0, 10 * kUs);  // used up by the moment between the two writes
+  bench.gpu.enqueue(0, 0, 10 * kUs);
+  bench.run_until(10 * kMs);
+  REQUIRE(bench.critical.size() == 1);
+  CHECK(bench.gpu.job(0).step_word == 0);
+  bench.gpu.write_task_gate(0, false, 10 * kMs);
+  bench.run_until(20 * kMs);
+  CHECK(bench.units.size() == 1);
+}
+
+TEST_CASE("under a soft gate what runs goes on, and what has not begun waits") {
+  Bench bench;
+  bench.gpu.add_job(block_steps(1, 10 * kMs, 1'000));
+  for (int i = 0; i < 3; ++i) bench.gpu.enqueue(0, 0, 0);
+  bench.run_until(2 * kMs);
+  bench.gpu.set_soft(true, 2 * kMs);
+  bench.run_until(50 * kMs);
+  CHECK(bench.units.size() == 1);
+  CHECK(bench.gpu.job(0).leaves == 0);
+  bench.gpu.set_soft(false, 50 * kMs);
+  bench.run_until(90 * kMs);
+  CHECK(bench.units.size() == 3);
+}
+
+TEST_CASE("one launch of several whole segments moves the step word by all of them, at its end") {
+  Bench bench;
+  GpuJob job = block_steps(4, kMs, 10);
+  job.segments.clear();
+  for (uint32_t i = 0; i < 4; ++i) job.segments.push_back({i, 1, true, CALYPTE_LEVEL_WHOLE, 0, kMs});
+  bench.gpu.add_job(job);
+  bench.gpu.launch_whole(0, 0, 3, 0);
+  bench.gpu.launch_whole(0, 3, 1, 0);
+  bench.run_until(2'900 * kUs);
+  CHECK(bench.gpu.job(0).step_word == 0);
+  bench.run_until(3'200 * kUs);
+  CHECK(bench.gpu.job(0).step_word == core::step_word_of(0, 3));
+  bench.run_until(10 * kMs);
+  REQUIRE(bench.entries.size() == 2);
+  CHECK(bench.entries[0].busy_ns == doctest::Approx(3 * kMs).epsilon(0.02));
+  CHECK(bench.units.size() == 1);
+}
+
+TEST_CASE("each of several queued whole launches waits for the gate by itself") {
+  Bench bench;
+  bench.gpu.add_task({kMs, 0});
+  bench.gpu.add_job(whole_step(kMs));
+  for (int i = 0; i < 3; ++i) bench.gpu.launch_whole(0, 0, 1, 0);
+  bench.gpu.launch_critical(0, 0, 500 * kUs);
+  bench.run_until(2'050 * kUs);
+  CHECK(bench.units.size() == 1);
+  REQUIRE(bench.critical.size() == 1);
+  bench.gpu.set_hold(true, 2'100 * kUs);
+  bench.run_until(20 * kMs);
+  CHECK(bench.units.size() == 2);  // the second had begun; the third is held
+}
+
+TEST_CASE("a task with SMs of its own closes no gate, and background goes on beside it") {
+  Bench bench;
+  GpuTask task{kMs, 0};
+  task.beside = true;
+  bench.gpu.add_task(task);
+  bench.gpu.add_job(block_steps(1, 10 * kMs, 1'000));
+  bench.gpu.enqueue(0, 0, 0);
+  bench.gpu.launch_critical(0, 0, 2 * kMs);
+  bench.run_until(20 * kMs);
+  REQUIRE(bench.critical.size() == 1);
+  CHECK(bench.critical[0].time_ns < 3'060 * kUs);
+  CHECK(bench.gpu.job(0).leaves == 0);
+  CHECK(bench.units.size() == 1);
 }

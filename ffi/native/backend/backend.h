@@ -11,6 +11,7 @@
 
 #include "calypte.h"
 #include "core/scheduler.h"
+#include "engine/error.h"
 #include "engine/result_store.h"
 #include "engine/work.h"
 
@@ -74,13 +75,33 @@ class Backend {
   virtual bool poll(core::Event &out, uint64_t now_ns) = 0;
   // Virtual clock: when the next event is due (core::kNever: none). Real clock: kNever.
   virtual uint64_t next_event_ns() const = 0;
+  // Virtual clock: lets the device go on, but not beyond `limit_ns` nor beyond its next event. Returns as next_event_ns.
+  virtual uint64_t run_until(uint64_t) { return next_event_ns(); }
   // Sources without a period: copies the input into a free slot for `number`. CALYPTE_E_BUSY: none is free. From the
   // caller's thread, or for a critical task from that of its source; one thread for each work.
   virtual int32_t stage(uint32_t kind, uint32_t work, uint64_t number, const uint8_t *input, uint64_t sensor_ns) = 0;
   // Text of a fault that `poll` reported as EventKind::fault.
   virtual std::string fault_text() const = 0;
+
+  // ---- Of the simulator; see calypte.h. The arguments have been checked.
+  virtual int32_t sim_profile(const calypte_sim_profile &) { return only_simulated("sim_profile_set"); }
+  virtual int32_t sim_faults(const calypte_sim_faults &) { return only_simulated("sim_faults_set"); }
+  virtual int32_t replay_durations(uint32_t, uint32_t, const uint64_t *, uint32_t) {
+    return only_simulated("sim_replay_durations");
+  }
+  virtual int32_t replay_arrivals(uint32_t, const uint64_t *, uint32_t) {
+    return only_simulated("sim_replay_arrivals");
+  }
+  // Virtual clock: how late the dispatcher's next wake-up is.
+  virtual uint64_t lateness_ns() { return 0; }
+
   // The dispatcher has stopped: ends background, waits for critical work (at most 2 s).
   virtual void stop() = 0;
+
+ private:
+  static int32_t only_simulated(const char *operation) {
+    return fail(CALYPTE_E_STATE, "%s: only on the simulator", operation);
+  }
 };
 
 std::unique_ptr<Backend> make_sim_backend(const calypte_options &options, const BackendHost &host);

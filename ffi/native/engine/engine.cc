@@ -408,21 +408,4 @@ int32_t Engine::submit(uint32_t kind, int32_t id, const uint8_t *input, uint64_t
   return staged < 0 ? staged : static_cast<int32_t>(number & INT32_MAX);
 }
 
-int32_t Engine::advance(uint64_t until_ns) {
-  if (const int32_t code = expect_state(CALYPTE_STATE_READY, "sim_advance"); code < 0) return code;
-  if (!virtual_clock()) return fail(CALYPTE_E_STATE, "sim_advance: the engine runs in real time");
-  if (until_ns < virtual_now_ns_) return fail(CALYPTE_E_INVALID, "sim_advance: time does not go back");
-  for (;;) {
-    const uint64_t backend_ns = backend_->next_event_ns(), scheduler_ns = scheduler_->next_wakeup_ns();
-    const uint64_t next_ns = backend_ns < scheduler_ns ? backend_ns : scheduler_ns;
-    if (next_ns > until_ns || next_ns == core::kNever) break;
-    if (next_ns > virtual_now_ns_) virtual_now_ns_ = next_ns;
-    core::Event event;
-    if (!backend_->poll(event, virtual_now_ns_)) event = core::Event{};
-    handle(event, virtual_now_ns_);
-  }
-  virtual_now_ns_ = until_ns;
-  return 0;
-}
-
 }  // namespace calypte

@@ -46,6 +46,10 @@ class Engine {
   int32_t warm_up();
   int32_t timing(int32_t task, calypte_timing &out) const;
   int32_t ready();
+  int32_t sim_profile(const calypte_sim_profile &profile);
+  int32_t sim_faults(const calypte_sim_faults &faults);
+  int32_t replay_durations(uint32_t kind, int32_t id, const uint64_t *times_ns, uint32_t count);
+  int32_t replay_arrivals(int32_t task, const uint64_t *times_ns, uint32_t count);
 
   // Running.
   int32_t set_plan(const calypte_plan &plan);
@@ -74,6 +78,8 @@ class Engine {
   void handle(const core::Event &event, uint64_t now_ns);
   void carry_out(uint64_t now_ns);
   void report_fault(uint64_t now_ns);
+  uint64_t next_wakeup_ns();
+  int32_t expect_empty_sim(const char *operation) const;
   void fill_snapshot(uint64_t now_ns, calypte_snapshot &out) const;
   bool serve_mailbox(uint64_t now_ns);
   bool serve_sources();
@@ -101,6 +107,8 @@ class Engine {
   std::atomic<uint32_t> state_{CALYPTE_STATE_LOADING};
   uint64_t ready_ns_ = 0;
   uint64_t virtual_now_ns_ = 0;
+  uint64_t wakeup_due_ns_ = core::kNever;  // virtual clock: for which `wakeup_ns_` was drawn
+  uint64_t wakeup_ns_ = core::kNever;
   uint64_t last_plan_id_ = 0;
   uint64_t reported_lost_ = 0;
   uint64_t steps_ = 0;

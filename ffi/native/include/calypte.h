@@ -476,6 +476,52 @@ typedef struct calypte_event {
   char text[160];
 } calypte_event;
 
+/*
+ * How the simulated device takes its time. Figures that were measured say where in the profile's file; figures that
+ * were guessed set `estimate`. Without a profile the engine has the H200's times, and timers that are never late.
+ */
+typedef struct calypte_sim_profile {
+  uint32_t abi_version;
+  uint32_t size_bytes;  /* sizeof(calypte_sim_profile) */
+  char name[64];
+  uint32_t estimate;    /* 1: guessed, not measured */
+  uint32_t sms;         /* 0: calypte_options.sim_sms */
+  uint64_t launch_ns;         /* from a launch to its first block on an idle GPU */
+  uint64_t launch_jitter_ns;  /* ... and up to this more, evenly */
+  uint64_t gate_write_ns;     /* from calling for a gate write in a critical stream to the word in GPU memory */
+  uint64_t block_drain_ns;    /* level BLOCK: from the end of the last running block to the GPU being free */
+  uint64_t loop_drain_ns;     /* level LOOP: from closing to the GPU being free, at most */
+  uint64_t resume_ns;         /* from the gate's opening to background blocks running again */
+  uint64_t resume_jitter_ns;  /* ... and up to this more */
+  uint64_t follow_ns;         /* from the end of an entry to the next one in the stream */
+  uint64_t skip_entry_ns;     /* an entry that finds nothing to do */
+  uint64_t skip_step_ns;      /* a kernel of an entry whose turn it is not */
+  uint64_t copy_base_ns;      /* a copy of nothing between host and GPU */
+  uint64_t copy_bytes_per_us; /* 10000 is 10 GB/s; > 0 */
+  uint64_t timer_p50_ns;      /* the dispatcher wakes this late, half of the time at most */
+  uint64_t timer_p99_ns;      /* ... 99 % of the time at most; >= timer_p50_ns */
+  uint32_t critical_deviation_ppm; /* deviation of the logarithm of critical executions, in millionths */
+  uint32_t step_deviation_ppm;     /* ... of background steps */
+  uint32_t clock_permille;    /* speed of kernels against what their estimates stand for; > 0; 1000: the same */
+  uint32_t reserved;
+} calypte_sim_profile;
+
+/* What goes wrong on the simulated device, drawn by the engine's seed. All 0: nothing does. */
+typedef struct calypte_sim_faults {
+  uint32_t abi_version;
+  uint32_t size_bytes;  /* sizeof(calypte_sim_faults) */
+  uint64_t late_timer_ns;   /* a wake-up of the dispatcher is late by up to this */
+  uint32_t late_timer_ppm;  /* ... this often, of a million */
+  uint32_t slow_ppm;        /* steps and critical executions that are slow */
+  uint32_t slow_permille;   /* ... and take this many thousandths of their time; >= 1000 if slow_ppm > 0 */
+  uint32_t lost_ppm;        /* critical completions that never reach the host */
+  uint64_t late_entry_ns;   /* the completion of a background entry reaches the host this much later */
+  uint32_t late_entry_ppm;
+  uint32_t throttle_permille;  /* speed of kernels between the two times below; > 0 if they differ */
+  uint64_t throttle_begin_ns;  /* virtual time */
+  uint64_t throttle_end_ns;
+} calypte_sim_faults;
+
 /* ---- Library ---- */
 
 /* The ABI of the library: compare with CALYPTE_ABI_VERSION before any other call. */
@@ -610,6 +656,18 @@ int32_t calypte_take_snapshot(int32_t engine, calypte_snapshot *snapshot, uint32
  * until taken; background stops where the results store is full, as in real time.
  */
 int32_t calypte_sim_advance(int32_t engine, uint64_t until_ns);
+
+/* Sim, before anything is loaded: the times of a device, and its faults. */
+int32_t calypte_sim_profile_set(int32_t engine, const calypte_sim_profile *profile);
+int32_t calypte_sim_faults_set(int32_t engine, const calypte_sim_faults *faults);
+
+/*
+ * Sim, before `ready`: what a recorded flight did is done again. `times_ns` are copied, behind those of the calls
+ * before. Durations: request or unit n takes the n-th GPU time, and begins again behind the last one; 0: as without.
+ * Arrivals: requests of a critical task whose source is API, in order of time.
+ */
+int32_t calypte_sim_replay_durations(int32_t engine, uint32_t kind, int32_t work, const uint64_t *times_ns, uint32_t count);
+int32_t calypte_sim_replay_arrivals(int32_t engine, int32_t task, const uint64_t *times_ns, uint32_t count);
 
 /* ---- Rings for callers that cannot map memory; C and C++ include calypte_ring.h instead ---- */
 

@@ -14,7 +14,7 @@ struct GpuStep {
   uint32_t blocks = 1;
   uint32_t workers = 1;
   bool whole = false;
-  bool loop = false;  // a block leaves within kLoopDrainNs, and is run again from its start
+  bool loop = false;  // a block leaves within loop_drain_ns, and is run again from its start
   uint64_t estimate_ns = 1;
   uint64_t block_ns = 1;  // of one block; at most estimate_ns
 };

@@ -1,5 +1,7 @@
 #include "backend/sim/sim_backend.h"
 
+#include <algorithm>
+
 #include "engine/error.h"
 
 namespace calypte::sim {
@@ -25,11 +27,13 @@ void SimBackend::begin(uint64_t now_ns) {
     jobs_[id].staging.due_ns = later(now_ns, jobs_[id].work.head.phase_ns);
     stage_next(id, now_ns);
   }
+  for (uint32_t id = 0; id < tasks_.size(); ++id) await_arrival(id);
 }
 
 void SimBackend::execute(const core::Action &action, uint64_t now_ns) {
   begin(now_ns);
   advance_to(now_ns);
+  if (observer_ != nullptr) observer_->on_action(action, now_ns_);
   switch (action.kind) {
     case core::ActionKind::launch_critical:
       gpu_.launch_critical(action.id, action.request.number, now_ns_);
@@ -57,7 +61,8 @@ void SimBackend::execute(const core::Action &action, uint64_t now_ns) {
     case core::ActionKind::enqueue_entry:
     case core::ActionKind::launch_whole: {
       const bool whole = action.kind == core::ActionKind::launch_whole;
-      const bool taken = whole ? gpu_.launch_whole(action.id, action.segment, now_ns_)
+      const uint32_t segments = action.number == 0 ? 1 : static_cast<uint32_t>(action.number);
+      const bool taken = whole ? gpu_.launch_whole(action.id, action.segment, segments, now_ns_)
                                : gpu_.enqueue(action.id, action.segment, now_ns_);
       if (taken) return;
       fault_text_ = "more than CALYPTE_MAX_ENTRIES_AHEAD background entries were enqueued";
@@ -65,7 +70,11 @@ void SimBackend::execute(const core::Action &action, uint64_t now_ns) {
       return;
     }
     case core::ActionKind::task_gate:
+      gpu_.write_task_gate(action.id, action.number != 0, now_ns_);
+      return;
     case core::ActionKind::soft_gate:
+      gpu_.set_soft(action.number != 0, now_ns_);
+      return;
     case core::ActionKind::report:
       return;
   }
@@ -98,6 +107,20 @@ uint64_t SimBackend::next_event_ns() const {
   return timeline_.next_ns();
 }
 
+// Between two events nobody can interfere.
+uint64_t SimBackend::run_until(uint64_t limit_ns) {
+  if (!begun_) return next_event_ns();
+  for (const Job &job : jobs_) {
+    if (job.staging.unseen()) return now_ns_;
+  }
+  while (outbox_taken_ == outbox_.size() && timeline_.next_ns() <= limit_ns) {
+    const Timer timer = timeline_.take();
+    now_ns_ = std::max(now_ns_, timer.time_ns);
+    on_timer(timer);
+  }
+  return outbox_taken_ < outbox_.size() ? outbox_[outbox_taken_].time_ns : timeline_.next_ns();
+}
+
 void SimBackend::advance_to(uint64_t now_ns) {
   while (timeline_.next_ns() <= now_ns) {
     const Timer timer = timeline_.take();
@@ -122,6 +145,14 @@ void SimBackend::on_timer(const Timer &timer) {
     case TimerKind::sample:
       sample(timer.time_ns);
       return;
+    case TimerKind::report:
+      outbox_.push_back(late_.front().event);
+      outbox_.back().time_ns = timer.time_ns;
+      late_.pop_front();
+      return;
+    case TimerKind::arrive:
+      replayed_arrival(timer.id, timer.time_ns);
+      return;
     default:
       gpu_.on_timer(timer);
       return;
@@ -141,10 +172,18 @@ core::Event &SimBackend::emit(core::EventKind kind, uint32_t id, uint64_t time_n
 
 void SimBackend::critical_done(uint32_t task, uint64_t time_ns) { emit(core::EventKind::critical_done, task, time_ns); }
 
+// A completion that is late holds up those behind it: the host reads them in order.
 void SimBackend::entry_done(uint32_t job, uint64_t step_word, uint64_t busy_ns, uint64_t time_ns) {
+  const calypte_sim_faults &faults = conditions_.faults;
+  const bool slow = faults.late_entry_ppm > 0 && Conditions::happens(faults.late_entry_ppm, report_rng_);
   core::Event &event = emit(core::EventKind::entry_done, job, time_ns);
   event.step_word = step_word;
   event.busy_ns = busy_ns;
+  if (!slow && late_.empty()) return;
+  const uint64_t due_ns = time_ns + (slow ? faults.late_entry_ns : 0);
+  late_.push_back({event, late_.empty() ? due_ns : std::max(due_ns, late_.back().due_ns)});
+  outbox_.pop_back();
+  timeline_.set(TimerKind::report, late_.back().due_ns);
 }
 
 void SimBackend::unit_done(uint32_t job, uint64_t unit, uint64_t time_ns) {
@@ -207,6 +246,7 @@ void SimBackend::staged(uint32_t id, uint64_t now_ns) {
   staging.staging = false;
   staging.input(staging.staged).arrival_ns = now_ns;
   staging.staged += 1;
+  if (observer_ != nullptr) observer_->on_staged(id, staging.staged, now_ns);
   emit(core::EventKind::unit_ready, id, now_ns).number = staging.staged;
   stage_next(id, now_ns);
 }
@@ -227,6 +267,21 @@ void SimBackend::collect(uint32_t id, uint64_t unit, uint64_t now_ns) {
   host_.results->put(result, nullptr);
   staging.collected.fetch_add(1, std::memory_order_release);
   stage_next(id, now_ns);
+}
+
+void SimBackend::await_arrival(uint32_t id) {
+  const Task &task = tasks_[id];
+  if (task.arrived < task.arrivals.size())
+    timeline_.set(TimerKind::arrive, std::max(now_ns_, task.arrivals[task.arrived]), id);
+}
+
+// As calypte_submit would have done it: a request that finds no slot is refused.
+void SimBackend::replayed_arrival(uint32_t id, uint64_t now_ns) {
+  Task &task = tasks_[id];
+  const bool taken = task.slots.take(task.arrived);
+  emit(taken ? core::EventKind::arrival : core::EventKind::refused, id, now_ns);
+  task.arrived += 1;
+  await_arrival(id);
 }
 
 void SimBackend::publish(const core::Action &action, uint32_t flags) {

@@ -42,9 +42,15 @@ class SimBackend final : public Backend, private GpuHost {
   void execute(const core::Action &action, uint64_t now_ns) override;
   bool poll(core::Event &out, uint64_t now_ns) override;
   uint64_t next_event_ns() const override;
+  uint64_t run_until(uint64_t limit_ns) override;
   int32_t stage(uint32_t kind, uint32_t work, uint64_t number, const uint8_t *input, uint64_t sensor_ns) override;
   std::string fault_text() const override { return fault_text_; }
   void stop() override {}
+  int32_t sim_profile(const calypte_sim_profile &profile) override;
+  int32_t sim_faults(const calypte_sim_faults &faults) override;
+  int32_t replay_durations(uint32_t kind, uint32_t work, const uint64_t *times_ns, uint32_t count) override;
+  int32_t replay_arrivals(uint32_t task, const uint64_t *times_ns, uint32_t count) override;
+  uint64_t lateness_ns() override { return conditions_.lateness_ns(timer_rng_); }
 
  private:
   struct Kernel {
@@ -55,12 +61,21 @@ class SimBackend final : public Backend, private GpuHost {
     Work work;
     std::vector<GpuStep> steps;
     TaskSlots slots;
+    std::vector<uint64_t> durations{};  // replayed, as the next
+    std::vector<uint64_t> arrivals{};
+    size_t arrived = 0;
   };
   struct Job {
     Work work;
     std::vector<GpuStep> steps;
     JobStaging staging;
     uint64_t sampled_leaves = 0;
+    std::vector<uint64_t> durations{};
+  };
+  // The completion of an entry that reaches the host late.
+  struct LateReport {
+    core::Event event;
+    uint64_t due_ns = 0;
   };
 
   // From the virtual GPU.
@@ -78,6 +93,8 @@ class SimBackend final : public Backend, private GpuHost {
   void collect(uint32_t id, uint64_t unit, uint64_t now_ns);
   bool room_for(const JobStaging &staging) const;
   void sample(uint64_t now_ns);
+  void await_arrival(uint32_t task);
+  void replayed_arrival(uint32_t task, uint64_t now_ns);
   void publish(const core::Action &action, uint32_t flags);
   uint32_t frame_count(const Work &work) const;
   uint64_t buffers_bytes() const;
@@ -85,7 +102,12 @@ class SimBackend final : public Backend, private GpuHost {
 
   const calypte_options options_;
   const BackendHost host_;
-  const uint32_t sms_;
+  uint32_t sms_;
+  Conditions conditions_;
+  Rng timer_rng_;
+  Rng report_rng_;
+  std::deque<LateReport> late_;
+  GpuObserver *observer_ = nullptr;
 
   std::vector<PtxEntries> modules_;
   std::vector<Kernel> kernels_;

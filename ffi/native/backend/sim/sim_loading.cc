@@ -31,8 +31,11 @@ constexpr FeatureText kFeatures[CALYPTE_FEATURES] = {
     {false, "no other process can reach a simulated GPU"},
     {false, "the simulator needs no real-time thread"},
     {false, "the simulator locks no memory"},
-    {false, "no SMs were asked for"},
+    {true, "simulated: what yields as reserved runs beside background, at the speed of its estimate"},
 };
+
+// For tests: what the next simulator tells all it does.
+thread_local GpuObserver *engine_observer = nullptr;
 
 bool switched_off(const calypte_options &options, uint32_t feature) {
   return (options.disable_features >> feature & 1) != 0;
@@ -44,13 +47,55 @@ SimBackend::SimBackend(const calypte_options &options, const BackendHost &host)
     : options_(options),
       host_(host),
       sms_(options.sim_sms == 0 ? kDefaultSms : options.sim_sms),
+      timer_rng_(options.seed, kFaultDraws, 1),
+      report_rng_(options.seed, kFaultDraws, 2),
       gpu_(options.seed, timeline_, *this) {
   outbox_.reserve(256);
+  observer_ = engine_observer;
+  gpu_.observe(observer_);
+}
+
+void observe_engines(GpuObserver *observer) { engine_observer = observer; }
+
+int32_t SimBackend::sim_profile(const calypte_sim_profile &profile) {
+  conditions_.profile = profile;
+  conditions_.profile.name[sizeof profile.name - 1] = 0;
+  if (profile.sms > 0) sms_ = profile.sms;
+  return 0;
+}
+
+int32_t SimBackend::sim_faults(const calypte_sim_faults &faults) {
+  conditions_.faults = faults;
+  return 0;
+}
+
+int32_t SimBackend::replay_durations(uint32_t kind, uint32_t work, const uint64_t *times_ns, uint32_t count) {
+  std::vector<uint64_t> &all = kind == CALYPTE_WORK_CRITICAL ? tasks_[work].durations : jobs_[work].durations;
+  all.insert(all.end(), times_ns, times_ns + count);
+  return 0;
+}
+
+int32_t SimBackend::replay_arrivals(uint32_t task, const uint64_t *times_ns, uint32_t count) {
+  std::vector<uint64_t> &all = tasks_[task].arrivals;
+  uint64_t last_ns = all.empty() ? 0 : all.back();
+  for (uint32_t i = 0; i < count; ++i) {
+    if (times_ns[i] < last_ns)
+      return fail(CALYPTE_E_INVALID, "sim_replay_arrivals: arrival %u lies before the one ahead of it", i);
+    last_ns = times_ns[i];
+  }
+  all.insert(all.end(), times_ns, times_ns + count);
+  return 0;
 }
 
 int32_t SimBackend::device(calypte_device &out) {
   out = {};
-  snprintf(out.name, sizeof out.name, "Simulated GPU (seed %llu)", static_cast<unsigned long long>(options_.seed));
+  const char *profile = conditions_.profile.name;
+  if (profile[0] == 0) {
+    snprintf(out.name, sizeof out.name, "Simulated GPU (seed %llu)", static_cast<unsigned long long>(options_.seed));
+  } else {
+    snprintf(out.name, sizeof out.name, "Simulated %.24s (seed %llu)", profile,
+             static_cast<unsigned long long>(options_.seed));
+  }
   out.backend = CALYPTE_BACKEND_SIM;
   out.sms = sms_;
   out.compute_major = 8;
@@ -65,11 +110,13 @@ int32_t SimBackend::device(calypte_device &out) {
 
 void SimBackend::features(calypte_feature (&out)[CALYPTE_FEATURES]) {
   for (uint32_t i = 0; i < CALYPTE_FEATURES; ++i) {
+    const bool unasked = i == CALYPTE_FEATURE_RESERVED_SMS && options_.reserve_sms == 0;
     const bool off = kFeatures[i].on && switched_off(options_, i);
     out[i] = {};
     out[i].feature = i;
-    out[i].on = kFeatures[i].on && !off ? 1 : 0;
-    snprintf(out[i].reason, sizeof out[i].reason, "%s", off ? "switched off by the caller" : kFeatures[i].reason);
+    out[i].on = kFeatures[i].on && !off && !unasked ? 1 : 0;
+    const char *reason = unasked ? "no SMs were asked for" : off ? "switched off by the caller" : kFeatures[i].reason;
+    snprintf(out[i].reason, sizeof out[i].reason, "%s", reason);
   }
 }
 
@@ -176,8 +223,8 @@ int32_t SimBackend::add(const Work &work) {
   job.steps = gpu_steps(work, sms_);
   job.staging.source = work.head.source;
   job.staging.period_ns = work.head.period_ns;
-  job.staging.input_copy_ns = JobStaging::copy_ns(work.head.input_bytes);
-  job.staging.output_copy_ns = JobStaging::copy_ns(work.head.output_bytes);
+  job.staging.input_copy_ns = conditions_.copy_ns(work.head.input_bytes);
+  job.staging.output_copy_ns = conditions_.copy_ns(work.head.output_bytes);
   job.staging.kept_bytes = work.head.keep_output != 0 ? work.head.output_bytes : 0;
   job.staging.frame_count = frame_count(work);
   return 0;
@@ -190,13 +237,16 @@ int32_t SimBackend::run_once(const Work &, const uint8_t *, uint8_t *, uint64_t,
 
 int32_t SimBackend::warm_up(core::SchedulerConfig &config, std::vector<calypte_timing> &timings) {
   config.parked_resume = !switched_off(options_, CALYPTE_FEATURE_PARKED_RESUME);
+  config.reserved_sms = options_.reserve_sms > 0 && !switched_off(options_, CALYPTE_FEATURE_RESERVED_SMS);
+  gpu_.set_conditions(conditions_);
   gpu_.use_parked_resume(config.parked_resume);
   for (size_t i = 0; i < tasks_.size(); ++i) {
     const Task &task = tasks_[i];
     const uint64_t estimate_ns = work_estimate_ns(task.work, task.steps);
     config.tasks[i].estimate_ns = estimate_ns;
     timings[i] = {0, estimate_ns, estimate_ns, estimate_ns};
-    gpu_.add_task({config.tasks[i].estimate_ns, JobStaging::copy_ns(task.work.head.output_bytes)});
+    gpu_.add_task({estimate_ns, conditions_.copy_ns(task.work.head.output_bytes),
+                   config.reserved_sms && task.work.head.yield == CALYPTE_YIELD_RESERVED, task.durations});
   }
   for (size_t i = 0; i < jobs_.size(); ++i) {
     const Job &job = jobs_[i];
@@ -207,9 +257,19 @@ int32_t SimBackend::warm_up(core::SchedulerConfig &config, std::vector<calypte_t
         segment.estimate_ns += job.steps[segment.first_step + s].estimate_ns;
     }
     out.estimate_ns = work_estimate_ns(job.work, job.steps);
+    // What a GPU would have measured: the longest block, or what is left of it at level loop.
+    for (const GpuStep &step : job.steps) {
+      if (step.whole) continue;
+      const uint64_t block_ns = conditions_.stretched(step.block_ns, 0);
+      const calypte_sim_profile &profile = conditions_.profile;
+      const uint64_t drain_ns =
+          step.loop ? std::min(block_ns, profile.loop_drain_ns) : block_ns + profile.block_drain_ns;
+      out.drain_ns = std::max(out.drain_ns, drain_ns);
+    }
     GpuJob gpu_job;
     gpu_job.steps = job.steps;
     gpu_job.segments = out.segments;
+    gpu_job.durations = job.durations;
     gpu_.add_job(std::move(gpu_job));
   }
   return 0;

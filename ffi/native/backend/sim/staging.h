@@ -21,10 +21,6 @@ struct UnitInput {
 };
 
 struct JobStaging {
-  // Inputs and outputs move at 10 GB/s, with this much to begin with.
-  static constexpr uint64_t kCopyBaseNs = 2'000;
-  static constexpr uint64_t copy_ns(uint64_t bytes) { return kCopyBaseNs + bytes / 10; }
-
   uint32_t source = CALYPTE_SOURCE_NONE;
   uint64_t period_ns = 0;
   uint64_t input_copy_ns = 0;
