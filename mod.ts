@@ -5,8 +5,6 @@
  */
 export * from "./policies/policy.ts";
 export { findPolicy, POLICIES, POLICY_NAMES, type PolicyName } from "./policies/registry.ts";
-export { roundRobin } from "./policies/round_robin.ts";
-export { weightedFair } from "./policies/weighted_fair.ts";
 
 export * from "./ffi/mod.ts";
 export * as ptx from "./ptx/mod.ts";
@@ -17,7 +15,10 @@ export { loadMission, type Mission, parseMission } from "./agent/config.ts";
 export { type CheckpointCompiler, checkpointCompiler } from "./agent/checkpoint.ts";
 export { type LoadedWork, Loader, type StepReport, type WorkSettings } from "./agent/load.ts";
 export { type MissionFiles, readMissionFiles } from "./agent/prepare.ts";
+export { type Conditions, type ConditionsSource, FileConditions } from "./agent/conditions.ts";
 export { Planner, type PlannerOptions } from "./agent/planner.ts";
+export { type PolicyFile, readPolicyFile } from "./agent/policy_sandbox.ts";
+export { UserPolicy, type UserPolicyOptions } from "./agent/user_policy.ts";
 export { simulate, type SimulateOptions } from "./agent/simulation.ts";
 export { type Outcome, supervise, type SuperviseOptions, type Timers } from "./agent/supervisor.ts";
 export { type RunSummary, summarize, summaryText } from "./agent/summary.ts";

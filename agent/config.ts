@@ -6,6 +6,15 @@
  */
 import { type Bundle, inputLayout, loadBundle } from "./bundle.ts";
 import { MAX_BACKGROUND, MAX_CRITICAL, missionSchema, type RawMission } from "./config_schema.ts";
+import {
+  checkConditional,
+  type MissionConditions,
+  type MissionPolicy,
+  policyOf,
+  stopLimitsOf,
+} from "./config_policy.ts";
+import type { Phase } from "../policies/policy.ts";
+import type { StopLimits } from "./stop_limits.ts";
 import { decodeText } from "./bundle_reader.ts";
 import { InputError, type Problem, problemsOf, reasonOf, throwIfAny } from "./errors.ts";
 import { formatDurationNs } from "./quantity.ts";
@@ -17,8 +26,10 @@ export { missionJsonSchema } from "./config_schema.ts";
 export type MissionSource =
   /** A folder of frames. `periodNs` 0, background only: back to back. */
   | { kind: "frames"; dir: string; periodNs: number }
-  /** Requests come by HTTP. Critical only. */
-  | { kind: "api" }
+  /** Requests come by HTTP. Critical only. `periodNs`: the shortest time between two, if the mission states a rate. */
+  | { kind: "api"; periodNs?: number }
+  /** Datagrams to a Unix socket, or records of a producer's ring, come when they come: `periodNs` is a hint, 0: none. */
+  | { kind: "socket" | "ring"; path: string; periodNs: number }
   /** No input. Background only. */
   | { kind: "none" };
 
@@ -26,6 +37,8 @@ export type MissionSource =
 export type MissionOutput =
   | { kind: "jsonl"; file: string; every: number }
   | { kind: "dir"; dir: string; every: number }
+  /** A ring of `slots` (2..65536) that the engine writes itself, with a heartbeat. */
+  | { kind: "shm"; file: string; slots: number; expiryNs: number }
   | { kind: "drop" };
 
 export interface CriticalTask {
@@ -55,10 +68,14 @@ export interface BackgroundJob {
   /** Kebab-case, unique among all work of the mission. */
   name: string;
   bundleDir: string;
-  source: Exclude<MissionSource, { kind: "api" }>;
+  source: Exclude<MissionSource, { kind: "api" | "socket" | "ring" }>;
   /** 1..1000000. */
   weight: number;
   isolation: "shared";
+  /** Phases of the mission in which it may run; empty: in all, the unknown one too. */
+  when: readonly Phase[];
+  /** Soft, of one unit; 0: none. */
+  deadlineNs: number;
   output: MissionOutput;
 }
 
@@ -71,11 +88,17 @@ export interface Mission {
   http: { hostname: string; port: number } | undefined;
   /** How long background may keep the GPU after the gate has closed. */
   preemptionBoundNs: number;
+  /** Starts also where critical tasks cannot all meet their deadlines. */
+  overcommit: boolean;
   /** In the order of the file; 0..7. There is at least one task or job. */
   critical: readonly CriticalTask[];
   /** In the order of the file; 0..24. */
   background: readonly BackgroundJob[];
-  policy: { name: string; leaseNs: number };
+  policy: MissionPolicy;
+  /** `undefined`: nothing is known of the world outside the GPU. */
+  conditions: MissionConditions | undefined;
+  /** Empty: never. */
+  stopBackgroundAbove: StopLimits;
 }
 
 const MAX_MISSION_BYTES = 2 ** 20;
@@ -119,6 +142,9 @@ function missionOf(raw: RawMission, file: string): Mission {
   const resolve = (text: string) => path.isAbsolute(text) ? path.normalize(text) : path.join(folder, text);
   const output = (out: RawMission["critical"][string]["output"]): MissionOutput => {
     if (out === "drop") return { kind: "drop" };
+    if ("shm" in out) {
+      return { kind: "shm", file: resolve(out.shm), slots: out.slots, expiryNs: out.expiry };
+    }
     return "jsonl" in out
       ? { kind: "jsonl", file: resolve(out.jsonl), every: out.every }
       : { kind: "dir", dir: resolve(out.dir), every: out.every };
@@ -126,9 +152,7 @@ function missionOf(raw: RawMission, file: string): Mission {
   const critical = Object.entries(raw.critical).map(([name, task]): CriticalTask => ({
     name,
     bundleDir: resolve(task.bundle),
-    source: "api" in task.source
-      ? { kind: "api" }
-      : { kind: "frames", dir: resolve(task.source.frames), periodNs: task.source.rate },
+    source: sourceOf(task.source, resolve),
     deadlineNs: typeof task.deadline === "number" ? task.deadline : task.deadline.within,
     from: typeof task.deadline === "number" ? "arrival" : task.deadline.from,
     queue: task.queue.kind,
@@ -148,6 +172,8 @@ function missionOf(raw: RawMission, file: string): Mission {
       : { kind: "frames", dir: resolve(job.source.frames), periodNs: job.source.rate ?? 0 },
     weight: job.weight,
     isolation: job.isolation,
+    when: job.when,
+    deadlineNs: job.deadline ?? 0,
     output: output(job.output),
   }));
   const listen = raw.http === false ? false : raw.http.listen;
@@ -156,10 +182,27 @@ function missionOf(raw: RawMission, file: string): Mission {
     backend: raw.device.backend,
     http: listen === false ? undefined : listen,
     preemptionBoundNs: raw.preemptionBound,
+    overcommit: raw.overcommit,
     critical,
     background,
-    policy: { name: raw.policy.name, leaseNs: raw.policy.lease },
+    policy: policyOf(raw.policy, resolve),
+    conditions: raw.conditions && { file: resolve(raw.conditions.file), maxAgeNs: raw.conditions.maxAge },
+    stopBackgroundAbove: stopLimitsOf(raw.stopBackgroundAbove),
   };
+}
+
+function sourceOf(
+  source: RawMission["critical"][string]["source"],
+  resolve: (text: string) => string,
+): CriticalTask["source"] {
+  if ("api" in source) {
+    return { kind: "api", ...(source.rate === undefined ? {} : { periodNs: source.rate }) };
+  }
+  if ("frames" in source) return { kind: "frames", dir: resolve(source.frames), periodNs: source.rate };
+  const periodNs = source.rate ?? 0;
+  return "socket" in source
+    ? { kind: "socket", path: resolve(source.socket), periodNs }
+    : { kind: "ring", path: resolve(source.shm), periodNs };
 }
 
 /** The rules that join several fields. */
@@ -185,21 +228,27 @@ function checkMission(mission: Mission): Problem[] {
     if (!names.has(name)) continue;
     problems.push({ file, field: `background.${name}`, rule: "must not have the name of a critical task" });
   }
-  return [...problems, ...critical.flatMap((task) => checkDeadline(task, file)), ...checkOutputs(mission)];
+  return [
+    ...problems,
+    ...critical.flatMap((task) => checkDeadline(task, file)),
+    ...checkOutputs(mission),
+    ...checkConditional(mission),
+  ];
 }
 
 function checkDeadline(task: CriticalTask, file: string): Problem[] {
   const { name, source, deadlineNs, overlap } = task;
-  if (overlap || source.kind !== "frames" || deadlineNs <= source.periodNs) return [];
+  const periodNs = source.kind === "api" ? 0 : source.periodNs;
+  if (overlap || periodNs === 0 || deadlineNs <= periodNs) return [];
   return [{
     file,
     field: `critical.${name}.deadline`,
-    rule: `must not be longer than the period (${formatDurationNs(source.periodNs)})`,
+    rule: `must not be longer than the period (${formatDurationNs(periodNs)})`,
     remedy: "shorten it or set `overlap: true`",
   }];
 }
 
-/** Two works never write to one file or folder, nor any into a folder that frames come from. */
+/** Two works never write to one file or folder, nor any to a place that input comes from; each source has one task. */
 function checkOutputs(mission: Mission): Problem[] {
   const problems: Problem[] = [];
   const works = worksOf(mission);
@@ -207,15 +256,28 @@ function checkOutputs(mission: Mission): Problem[] {
   const frameDirs = new Set(
     works.flatMap(({ work }) => work.source.kind === "frames" ? [key(work.source.dir)] : []),
   );
+  const inputs = new Set<string>();
+  for (const { field, work: { source } } of works) {
+    if (source.kind !== "socket" && source.kind !== "ring") continue;
+    if (inputs.has(key(source.path))) {
+      problems.push({
+        file: mission.file,
+        field: `${field}.source`,
+        rule: "must not be another task's source",
+      });
+    }
+    inputs.add(key(source.path));
+  }
   for (const { field, work } of works) {
     if (work.output.kind === "drop") continue;
-    const target = work.output.kind === "jsonl" ? work.output.file : work.output.dir;
+    const target = work.output.kind === "dir" ? work.output.dir : work.output.file;
     const place = { file: mission.file, field: `${field}.output` };
     const earlier = writers.get(key(target));
     if (earlier !== undefined) problems.push({ ...place, rule: `must not be where ${earlier} writes` });
     if (frameDirs.has(key(target))) {
       problems.push({ ...place, rule: "must not be a folder that frames come from" });
     }
+    if (inputs.has(key(target))) problems.push({ ...place, rule: "must not be where input comes from" });
     writers.set(key(target), field);
   }
   return problems;

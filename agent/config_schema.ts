@@ -4,19 +4,20 @@
  * The shape only: types, ranges, units, names. Rules that join several fields are in config.ts.
  */
 import { z } from "zod";
-import { durationSchema, frequencySchema, nameSchema, strictObject } from "./schema.ts";
+import { conditionsSchema, policySchema, stopSchema, whenSchema } from "./config_policy.ts";
+import {
+  durationSchema,
+  frequencySchema,
+  nameSchema,
+  pathSchema as filePath,
+  strictObject,
+} from "./schema.ts";
 
 /** CALYPTE_MAX_TASKS in calypte.h. */
 export const MAX_CRITICAL = 7;
 /** CALYPTE_MAX_JOBS in calypte.h. */
 export const MAX_BACKGROUND = 24;
 export const DEFAULT_LISTEN = "127.0.0.1:8717";
-
-const PATH_RULE = "must be a path";
-const filePath = z.string({ error: PATH_RULE }).min(1, PATH_RULE).max(4096).refine(
-  (text) => !text.includes("\0"),
-  PATH_RULE,
-);
 
 const LISTEN_RULE = 'must be "host:port" such as "127.0.0.1:8717", or false';
 const address = z.string({ error: LISTEN_RULE }).transform((text, context) => {
@@ -33,8 +34,12 @@ const http = z.union([off, strictObject({ listen: z.union([off, address], { erro
 });
 
 const framesSource = strictObject({ frames: filePath, rate: frequencySchema() });
-const apiSource = strictObject({ api: z.literal(true) });
-const criticalSource = z.union([framesSource, apiSource], { error: "must be {frames, rate} or {api: true}" });
+const apiSource = strictObject({ api: z.literal(true), rate: frequencySchema().optional() });
+const socketSource = strictObject({ socket: filePath, rate: frequencySchema().optional() });
+const shmSource = strictObject({ shm: filePath, rate: frequencySchema().optional() });
+const criticalSource = z.union([framesSource, apiSource, socketSource, shmSource], {
+  error: "must be {frames, rate}, {socket, rate}, {shm, rate} or {api: true, rate}",
+});
 
 const backgroundFrames = strictObject({ frames: filePath, rate: frequencySchema().optional() });
 const noSource = strictObject({ none: z.literal(true) });
@@ -45,8 +50,13 @@ const output = z.union([
   z.literal("drop"),
   strictObject({ jsonl: filePath, every }),
   strictObject({ dir: filePath, every }),
+  strictObject({
+    shm: filePath,
+    slots: z.int().min(2).max(65_536).default(8),
+    expiry: durationSchema({ min: 10e6, max: 3600e9 }).prefault("500ms"),
+  }),
 ], {
-  error: "must be {jsonl}, {dir} or drop",
+  error: "must be {jsonl}, {dir}, {shm} or drop",
 });
 
 const deadline = z.union([
@@ -91,10 +101,9 @@ const backgroundJob = strictObject({
   source: backgroundSource.default({ none: true }),
   isolation: isolation.default("shared"),
   output: output.default("drop"),
-}, ["memory", "when", "plugin"]);
-
-const MIN_LEASE_NS = 10e6;
-const MAX_LEASE_NS = 60e9;
+  when: whenSchema.default([]),
+  deadline: durationSchema().optional(),
+}, ["memory", "plugin"]);
 
 export const missionSchema = strictObject({
   device: strictObject({
@@ -102,13 +111,13 @@ export const missionSchema = strictObject({
   }).prefault({}),
   http: http.prefault({ listen: DEFAULT_LISTEN }),
   preemptionBound: durationSchema().prefault("30us"),
+  overcommit: z.boolean().default(false),
   critical: z.record(nameSchema, criticalTask).default({}),
   background: z.record(nameSchema, backgroundJob).default({}),
-  policy: strictObject({
-    name: nameSchema.default("weighted-fair"),
-    lease: durationSchema({ min: MIN_LEASE_NS, max: MAX_LEASE_NS }).prefault("500ms"),
-  }).prefault({}),
-}, ["stopBackgroundAbove"]);
+  policy: policySchema,
+  conditions: conditionsSchema.optional(),
+  stopBackgroundAbove: stopSchema.default({}),
+});
 
 /** A mission whose shape is right: durations in nanoseconds, rates as periods in nanoseconds, defaults applied. */
 export type RawMission = z.infer<typeof missionSchema>;

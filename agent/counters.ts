@@ -4,6 +4,7 @@
  * Plain numbers, written by planner, sinks and supervisor, read by metrics and summary. What the engine counts
  * stands in its snapshot and is not repeated here.
  */
+import { EVENTS } from "../ffi/words.ts";
 import type { EventKind } from "../ffi/engine.ts";
 
 export interface Counters {
@@ -23,19 +24,7 @@ export interface Counters {
   events: Record<EventKind, number>;
 }
 
-export const EVENT_KINDS: readonly EventKind[] = [
-  "ready",
-  "feature",
-  "lease-expired",
-  "plan",
-  "miss",
-  "fault",
-  "watchdog",
-  "results-lost",
-  "whole-refused",
-  "hold",
-  "events-lost",
-];
+export const EVENT_KINDS = Object.keys(EVENTS) as readonly EventKind[];
 
 export function createCounters(): Counters {
   return {

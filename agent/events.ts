@@ -5,7 +5,7 @@
  * was left out in between, so that a task that misses at 1 kHz does not fill the disk.
  */
 import { type EngineEvent, type EventKind, FEATURE_NAMES } from "../ffi/engine.ts";
-import { HOLD_BITS } from "../ffi/words.ts";
+import { HOLD_BITS, INPUT_FAULTS } from "../ffi/words.ts";
 import type { Counters } from "./counters.ts";
 import type { LogFields, Logger, LogLevel } from "./log.ts";
 import { formatDurationNs } from "./quantity.ts";
@@ -27,6 +27,7 @@ const LOUDNESS: Record<EventKind, LogLevel> = {
   "events-lost": "warn",
   "anticipation": "info",
   "long-blocks": "warn",
+  "input": "warn",
 };
 
 /** For events that the engine sends without a text. */
@@ -34,10 +35,11 @@ const WORDS: Partial<Record<EventKind, string>> = {
   "miss": "a request missed its deadline",
   "results-lost": "critical results were lost: their store was full",
   "events-lost": "events were lost: their store was full",
+  "input": "inputs are not as they should be",
   "long-blocks": "a job makes no progress: none of its blocks ends before it has to leave",
 };
 
-const OF_TASK: readonly EventKind[] = ["miss", "watchdog", "anticipation"];
+const OF_TASK: readonly EventKind[] = ["miss", "watchdog", "anticipation", "input"];
 const OF_JOB: readonly EventKind[] = ["whole-refused", "long-blocks"];
 
 export interface EventLogOptions {
@@ -119,6 +121,10 @@ function holdReasons(bits: number): string {
   );
 }
 
+function inputFault(number: number): string {
+  return Object.entries(INPUT_FAULTS).find(([, fault]) => fault === number)?.[0] ?? `fault ${number}`;
+}
+
 /** What `a` and `b` mean, by kind (calypte.h). */
 function details({ kind, a, b }: EngineEvent): LogFields {
   switch (kind) {
@@ -137,6 +143,8 @@ function details({ kind, a, b }: EngineEvent): LogFields {
       return { lostPpm: b };
     case "long-blocks":
       return { abandoned: a };
+    case "input":
+      return { count: a, what: inputFault(b) };
     case "results-lost":
     case "events-lost":
       return { lost: a };

@@ -15,6 +15,8 @@ import type {
   WorkKind,
   WorkSpec,
 } from "../ffi/engine.ts";
+import { CONSTANTS } from "../ffi/abi.ts";
+import { EngineError } from "../ffi/errors.ts";
 import {
   BUILTIN_KERNELS,
   builtinPtx,
@@ -83,8 +85,14 @@ export interface LoadedWork {
 export type WorkSettings =
   & {
     name: string;
-    source: { kind: "none" } | { kind: "api" } | { kind: "frames"; periodNs: number };
+    source:
+      | { kind: "none" }
+      | { kind: "api" }
+      | { kind: "frames"; periodNs: number }
+      | { kind: "socket" | "ring"; path: string; periodNs: number };
     keepOutput: boolean;
+    /** A ring that the engine writes outputs into. */
+    outputRing?: { file: string; slots: number; expiryNs: number };
   }
   & (
     | { kind: "background" }
@@ -156,6 +164,7 @@ export class Loader {
       inputBytes: inputs.sizeBytes,
       outputBytes: outputs.sizeBytes,
       source: this.#source(settings, frames),
+      ...this.#outputChannel(settings, outputs.sizeBytes),
       keepOutput: settings.keepOutput,
       estimateNs: 0,
     };
@@ -302,10 +311,22 @@ export class Loader {
     return this.#kernels.load(builtinPtx(), "builtin.ptx", shapes, kind === "background" ? use : undefined);
   }
 
+  #outputChannel({ kind, name, outputRing }: WorkSettings, slotBytes: number): { outputChannel?: number } {
+    if (outputRing === undefined) return {};
+    const { file: path, slots, expiryNs } = outputRing;
+    const make = () => this.#engine.ringOutput({ path, slots, slotBytes, expiryNs });
+    return { outputChannel: opened(`${kind}.${name}.output`, path, make) };
+  }
+
   #source(settings: WorkSettings, frames: Frames | undefined): SourceSpec {
     const { source } = settings;
     if (source.kind === "none") return { kind: "none", periodNs: 0, phaseNs: 0 };
-    if (source.kind === "api") return source;
+    if (source.kind === "api") return { kind: "api" };
+    if (source.kind === "socket" || source.kind === "ring") {
+      const { kind, path, periodNs } = source;
+      const open = kind === "socket" ? () => this.#engine.socket(path) : () => this.#engine.ringInput(path);
+      return { kind, channel: opened(`critical.${settings.name}.source`, path, open), periodNs };
+    }
     if (frames === undefined) throw new Error(`${settings.name} has no frames`);
     let id = this.#frameIds.get(frames);
     if (id === undefined) {
@@ -315,6 +336,22 @@ export class Loader {
       this.#frameIds.set(frames, id);
     }
     return { kind: "frames", frames: id, periodNs: source.periodNs, phaseNs: 0 };
+  }
+}
+
+/** A path that the engine refuses is a fault of the mission. */
+function opened(field: string, file: string, open: () => number): number {
+  try {
+    return open();
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error;
+    const rule = `must be a place for it: ${error.reason}`;
+    const remedy = error.code === CONSTANTS.E_STATE
+      ? "use calypte run, which simulates in real time"
+      : undefined;
+    throw new InputError({ file, field, rule, ...(remedy === undefined ? {} : { remedy }) }, {
+      cause: error,
+    });
   }
 }
 

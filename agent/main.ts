@@ -8,6 +8,7 @@ import { EngineError } from "../ffi/errors.ts";
 import { bundleInspectCommand, bundleVerifyCommand } from "./commands/bundle.ts";
 import { type Command, lines, type Terminal, wantsHelp } from "./commands/command.ts";
 import { configCheckCommand, configSchemaCommand } from "./commands/config.ts";
+import { policyBenchCommand, policyCheckCommand, policyListCommand } from "./commands/policy.ts";
 import { ptxReportCommand, ptxRewriteCommand } from "./commands/ptx.ts";
 import { closeLibrary } from "./commands/engines.ts";
 import { runCommand } from "./commands/run.ts";
@@ -25,6 +26,9 @@ export const COMMANDS: readonly Command[] = [
   bundleVerifyCommand,
   ptxReportCommand,
   ptxRewriteCommand,
+  policyListCommand,
+  policyCheckCommand,
+  policyBenchCommand,
   statusCommand,
   versionCommand,
 ];

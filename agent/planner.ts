@@ -1,36 +1,45 @@
 /**
  * What may background do until the next look?
  *
- * Snapshot -> policy -> plan with a lease, once per tick. A policy that throws or answers nonsense is logged and
- * counted, and no plan is set: the one in force runs out its lease and background stops, which is the safe side.
- * Errors of the engine are not the planner's to judge; they go to the caller. It reads no clock: time is the snapshot's.
+ * Snapshot -> policy -> plan with a lease, once per tick. A built-in policy that throws or answers nonsense is logged
+ * and counted, and no plan is set: the one in force runs out its lease and background stops, which is the safe side. A user's
+ * policy answers elsewhere (user_policy.ts). Whatever the policy says, jobs that the mission's phase excludes get
+ * nothing, and nobody does beyond the mission's limits. Errors of the engine are not the planner's to judge; they go
+ * to the caller. It reads no clock: time is the snapshot's.
  */
-import { type Engine, type EngineSnapshot, type Level, LEVELS } from "../ffi/engine.ts";
-import { planFault, type Policy, type PolicyPlan, type PolicySnapshot } from "../policies/policy.ts";
+import type { Engine, EngineSnapshot, Plan } from "../ffi/engine.ts";
+import {
+  planFault,
+  type Policy,
+  type PolicyConditions,
+  type PolicyPlan,
+  type PolicySnapshot,
+} from "../policies/policy.ts";
+import { type Conditions, type ConditionsSource, NO_CONDITIONS } from "./conditions.ts";
 import type { Logger } from "./log.ts";
-
-export interface PlannedJob {
-  id: number;
-  name: string;
-  /** > 0. */
-  weight: number;
-  /** Its source never runs dry: no input, or frames back to back. */
-  endless: boolean;
-}
+import { type PlannedJob, type PlannedTask, type PolicyOptions, PolicySnapshots } from "./policy_snapshot.ts";
+import { BackgroundStop, type StopLimits } from "./stop_limits.ts";
+import type { UserPolicy } from "./user_policy.ts";
 
 export interface PlannerOptions {
   engine: Engine;
+  /** Built in: asked in place, or takes over from `user` where that fails. */
   policy: Policy;
   leaseNs: number;
-  /** Names of the critical tasks, by id. */
-  tasks: readonly string[];
   /** By id. */
+  tasks: readonly PlannedTask[];
   jobs: readonly PlannedJob[];
   log: Logger;
+  /** Asked before `policy`; closed with the planner. */
+  user?: UserPolicy | undefined;
+  /** What the policy reads as `options`. Default: none. */
+  options?: PolicyOptions;
+  /** Default: nothing is known. */
+  conditions?: ConditionsSource;
+  /** Default: none. */
+  limits?: StopLimits;
 }
 
-/** How far a policy's `recentGpuNs` looks back. */
-export const WINDOW_NS = 10_000_000_000;
 /** A faster planner would not be more accurate: timers fire up to 85 ms late (shared FACTS on timers). */
 export const MIN_TICK_NS = 20_000_000;
 /** Four chances to renew before a lease ends. */
@@ -41,37 +50,71 @@ export function tickNs(leaseNs: number): number {
   return Math.min(Math.max(MIN_TICK_NS, Math.floor(leaseNs / TICKS_PER_LEASE)), Math.ceil(leaseNs / 2));
 }
 
-interface Sample {
-  atNs: number;
-  /** By job id. */
-  gpuNs: readonly number[];
-}
+const NOTHING: PolicyPlan = { entries: [] };
 
 export class Planner {
-  /** Plans that were not set because the policy failed. */
-  policyFaults = 0;
   plansSet = 0;
   readonly #options: PlannerOptions;
-  readonly #samples: Sample[] = [];
+  readonly #snapshots: PolicySnapshots;
+  readonly #conditions: ConditionsSource;
+  readonly #stop: BackgroundStop;
+  #faults = 0;
   #lastFault = "";
+  #clockKey = 0;
 
   constructor(options: PlannerOptions) {
     this.#options = options;
+    this.#snapshots = new PolicySnapshots({ options: {}, ...options });
+    this.#conditions = options.conditions ?? NO_CONDITIONS;
+    this.#stop = new BackgroundStop(options.limits ?? {}, options.log);
   }
 
-  /** One look and, unless the policy fails, one plan. Throws `EngineError`. */
+  /** How often a policy failed. */
+  get policyFaults(): number {
+    return this.#faults + (this.#options.user?.faults ?? 0);
+  }
+
+  /** One look and, unless the policy fails or has not answered yet, one plan. Throws `EngineError`. */
   tick(): EngineSnapshot {
-    const { engine, leaseNs } = this.#options;
+    const { engine, leaseNs, limits = {} } = this.#options;
     const snapshot = engine.snapshot();
-    const plan = this.#ask(this.#policySnapshot(snapshot));
+    const conditions = this.#conditions.current(snapshot.nowNs);
+    this.#passClocks(conditions);
+    const given = this.#snapshots.next(snapshot, shownToPolicies(conditions, limits));
+    const plan = this.#stop.stopped(conditions) ? NOTHING : this.#decide(given, snapshot.leaseEndNs);
     if (plan !== undefined) {
-      engine.setPlan({ id: snapshot.planId + 1, leaseNs, entries: plan.entries });
+      engine.setPlan({ id: snapshot.planId + 1, leaseNs, ...forEngine(plan) });
       this.plansSet++;
     }
     return snapshot;
   }
 
-  #ask(given: PolicySnapshot): PolicyPlan | undefined {
+  /** For virtual time, which waits for a user's policy. */
+  async settled(): Promise<void> {
+    await this.#options.user?.settled();
+  }
+
+  close(): void {
+    this.#options.user?.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #passClocks({ clockKey }: Conditions): void {
+    if (clockKey === undefined || clockKey === this.#clockKey) return;
+    this.#options.engine.setClocks(clockKey);
+    this.#clockKey = clockKey;
+  }
+
+  #decide(given: PolicySnapshot, leaseEndNs: number): PolicyPlan | undefined {
+    const turn = this.#options.user?.turn(given, leaseEndNs) ?? { kind: "default" };
+    if (turn.kind === "plan") return turn.plan;
+    return turn.kind === "default" ? this.#askBuiltIn(given) : undefined;
+  }
+
+  #askBuiltIn(given: PolicySnapshot): PolicyPlan | undefined {
     let fault: string | undefined;
     try {
       const plan = this.#options.policy(given);
@@ -83,7 +126,7 @@ export class Planner {
     } catch (error) {
       fault = `it threw: ${error instanceof Error ? error.message : String(error)}`;
     }
-    this.policyFaults++;
+    this.#faults++;
     // Once per kind of fault: a broken policy would otherwise fill the log at every tick.
     if (fault !== this.#lastFault) {
       this.#options.log.error(`policy failed, no plan set, background stops when the lease ends: ${fault}`);
@@ -91,46 +134,15 @@ export class Planner {
     }
     return undefined;
   }
-
-  #policySnapshot(snapshot: EngineSnapshot): PolicySnapshot {
-    const gpuNs = snapshot.jobs.map(totalGpuNs);
-    const oldest = this.#remember(snapshot.nowNs, gpuNs);
-    return {
-      nowNs: snapshot.nowNs,
-      windowNs: WINDOW_NS,
-      tasks: snapshot.tasks.map((task, id) => ({
-        name: this.#options.tasks[id] ?? `task ${id}`,
-        requests: task.requests,
-        misses: task.late + task.dropped + task.failed,
-        missRun: task.missRun,
-        nextArrivalNs: task.nextArrivalNs,
-      })),
-      jobs: this.#options.jobs.map((job) => {
-        const stats = snapshot.jobs[job.id];
-        const usedNs = gpuNs[job.id] ?? 0;
-        return {
-          id: job.id,
-          name: job.name,
-          weight: job.weight,
-          backlogged: job.endless || (stats?.readyUnits ?? 0) > 0,
-          units: stats?.units ?? 0,
-          gpuNs: usedNs,
-          recentGpuNs: Math.max(0, usedNs - (oldest.gpuNs[job.id] ?? 0)),
-          unitNs: stats?.unitNs ?? 0,
-        };
-      }),
-    };
-  }
-
-  /** Adds a sample; returns the oldest one within the window. */
-  #remember(atNs: number, gpuNs: readonly number[]): Sample {
-    this.#samples.push({ atNs, gpuNs });
-    while (this.#samples[0]!.atNs < atNs - WINDOW_NS) this.#samples.shift();
-    return this.#samples[0]!;
-  }
 }
 
-/** GPU time over all levels. */
-export function totalGpuNs(job: { gpuNs: Record<Level, number> }): number {
-  return LEVELS.reduce((sum, level) => sum + job.gpuNs[level], 0);
+function shownToPolicies({ clockKey: _, ...known }: Conditions, limits: StopLimits): PolicyConditions {
+  return { ...known, limits };
+}
+
+/** To the engine 0 permille means no limit, so a duty of 0 is a plan without entries. */
+function forEngine({ entries, duty = 1 }: PolicyPlan): Pick<Plan, "entries" | "dutyPermille"> {
+  if (duty === 0) return { entries: [] };
+  const dutyPermille = Math.max(1, Math.round(duty * 1000));
+  return dutyPermille === 1000 ? { entries } : { entries, dutyPermille };
 }

@@ -5,7 +5,7 @@
  * that may fail for the user's reasons. Nothing is started here, and a run that does not start leaves no file behind.
  */
 import type { Engine } from "../ffi/engine.ts";
-import { findPolicy, POLICY_NAMES } from "../policies/registry.ts";
+import { findPolicy, POLICY_NAMES, POLICY_OPTIONS, type PolicyName } from "../policies/registry.ts";
 import type { Policy } from "../policies/policy.ts";
 import { type Bundle, inputLayout } from "./bundle.ts";
 import type { CheckpointCompiler } from "./checkpoint.ts";
@@ -22,7 +22,8 @@ import { type Frames, loadFrames } from "./frames.ts";
 import { type LoadedWork, Loader, type WorkSettings } from "./load.ts";
 import type { Logger } from "./log.ts";
 import { openCountedSink, Route } from "./outputs.ts";
-import type { PlannedJob } from "./planner.ts";
+import { type PolicyFile, readPolicyFile } from "./policy_sandbox.ts";
+import type { PlannedJob } from "./policy_snapshot.ts";
 import { loadReference, Turns } from "./reference.ts";
 import type { Sink } from "./sinks.ts";
 import { path } from "./std/mod.ts";
@@ -30,7 +31,9 @@ import { path } from "./std/mod.ts";
 /** What the mission's files hold. Knows no engine, so that a mission can be checked without one. */
 export interface MissionFiles {
   mission: Mission;
+  /** Built in; with a user's policy, what takes over where that fails. */
   policy: Policy;
+  userPolicy: PolicyFile | undefined;
   /** By the name of the task or job. */
   bundles: ReadonlyMap<string, Bundle>;
   /** By the name of the task or job; only those with frames. */
@@ -40,6 +43,9 @@ export interface MissionFiles {
 /** Reads all files that the mission names, but references. Throws `InputError`. */
 export async function readMissionFiles(mission: Mission): Promise<MissionFiles> {
   const policy = policyOf(mission);
+  const { file: policyFile } = mission.policy;
+  const where = { file: mission.file, field: "policy" };
+  const userPolicy = policyFile === undefined ? undefined : await readPolicyFile(policyFile, where);
   const bundles = await loadMissionBundles(mission);
   const frames = new Map<string, Frames>();
   const byDir = new Map<string, Frames>();
@@ -52,12 +58,15 @@ export async function readMissionFiles(mission: Mission): Promise<MissionFiles> 
     byDir.set(key, loaded);
     frames.set(name, loaded);
   }
-  return { mission, policy, bundles, frames };
+  return { mission, policy, userPolicy, bundles, frames };
 }
 
 function policyOf({ policy, file }: Mission): Policy {
   const found = findPolicy(policy.name);
-  if (found !== undefined) return found;
+  if (found !== undefined) {
+    if (policy.file === undefined) checkOptions(policy.name as PolicyName, policy.options, file);
+    return found;
+  }
   const near = closest(policy.name, POLICY_NAMES);
   const rule = `must be one of ${POLICY_NAMES.join(", ")}, not ${policy.name}`;
   throw new InputError({
@@ -66,6 +75,21 @@ function policyOf({ policy, file }: Mission): Policy {
     rule,
     ...(near === undefined ? {} : { remedy: `did you mean ${near}?` }),
   });
+}
+
+/** Those of a user's policy are its own affair. */
+function checkOptions(name: PolicyName, options: Mission["policy"]["options"], file: string): void {
+  const known = POLICY_OPTIONS[name];
+  for (const [key, value] of Object.entries(options)) {
+    const field = `policy.options.${key}`;
+    if (!known.includes(key)) {
+      const those = known.length === 0 ? "none" : known.join(", ");
+      throw new InputError({ file, field, rule: `is not an option of ${name}, which has ${those}` });
+    }
+    if (typeof value !== "number" || !(value >= 0.001 && value <= 1)) {
+      throw new InputError({ file, field, rule: `must be a number of 0.001..1, not ${value}` });
+    }
+  }
 }
 
 export interface PreparedMission {
@@ -107,14 +131,22 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
     const target: MissionOutput = output ? work.output : { kind: "drop" };
     const bundle = files.bundles.get(work.name);
     if (bundle === undefined) throw new Error(`bundle of ${work.name} was not read`);
-    const loaded = loader.add(settingsOf(work, target.kind !== "drop"), bundle, files.frames.get(work.name));
-    const computes = engine.backend === "sim" && target.kind !== "drop";
+    // What goes into a ring is the engine's own business.
+    const kept = target.kind !== "drop" && target.kind !== "shm";
+    const settings = settingsOf(work, kept);
+    if (target.kind === "shm") settings.outputRing = target;
+    const loaded = loader.add(settings, bundle, files.frames.get(work.name));
+    const computes = engine.backend === "sim" && kept;
     const reference = computes ? await loadReference(bundle) : undefined;
     const sinks: Sink[] = [];
     const open = async () => {
-      const sink = await openCountedSink(target, `${kind}.${work.name}.output`, { counters, log });
+      const sink = await openCountedSink(
+        target.kind === "shm" ? { kind: "drop" } : target,
+        `${kind}.${work.name}.output`,
+        { counters, log },
+      );
       sinks.push(sink);
-      const every = target.kind === "drop" ? 1 : target.every;
+      const every = "every" in target ? target.every : 1;
       return new Route({ work: loaded, sink, every, reference, computes, turns, counters, log });
     };
     return { loaded, open, sinks };
@@ -149,7 +181,7 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
 
 function settingsOf(work: CriticalTask | BackgroundJob, keepOutput: boolean): WorkSettings {
   const { name, source } = work;
-  if (!("deadlineNs" in work)) return { kind: "background", name, source, keepOutput };
+  if (!("onMiss" in work)) return { kind: "background", name, source, keepOutput };
   const { deadlineNs, from, queue, queueDepth, onMiss, maxBlockingNs, anticipate } = work;
   return {
     kind: "critical",
@@ -167,8 +199,9 @@ function settingsOf(work: CriticalTask | BackgroundJob, keepOutput: boolean): Wo
   };
 }
 
-function plannedJob({ id, name }: LoadedWork, job: BackgroundJob | undefined): PlannedJob {
-  const source = job?.source ?? { kind: "none" };
+function plannedJob({ id, name, steps }: LoadedWork, job: BackgroundJob | undefined): PlannedJob {
+  const { source = { kind: "none" }, weight = 1, deadlineNs = 0, when = [] } = job ?? {};
   const endless = source.kind === "none" || source.periodNs === 0;
-  return { id, name, weight: job?.weight ?? 1, endless };
+  const launches = steps.reduce((sum, step) => sum + step.launches, 0);
+  return { id, name, weight, endless, deadlineNs, when, steps: launches };
 }

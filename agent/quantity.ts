@@ -70,9 +70,19 @@ const TEMPERATURE: Kind = {
   show: formatTemperatureC,
 };
 
+const PERCENT: Kind = {
+  noun: "a percentage",
+  units: { "%": [1n, 1n] },
+  example: "20%",
+  show: (percent) => `${percent} %`,
+};
+
 /** Patterns of the accepted texts, for a JSON Schema. */
 export const DURATION_PATTERN = patternOf(DURATION);
 export const FREQUENCY_PATTERN = patternOf(FREQUENCY);
+export const POWER_PATTERN = patternOf(POWER);
+export const TEMPERATURE_PATTERN = patternOf(TEMPERATURE);
+export const PERCENT_PATTERN = patternOf(PERCENT);
 
 /** `"15ms"` -> 15000000. A whole number of nanoseconds. Throws `InputError`. */
 export function parseDurationNs(value: unknown, options: QuantityOptions = {}): number {
@@ -104,6 +114,11 @@ export function parsePowerW(value: unknown, options: QuantityOptions = {}): numb
 /** `"85C"` -> 85 degrees Celsius. Not below zero: these are limits of a running board. Throws `InputError`. */
 export function parseTemperatureC(value: unknown, options: QuantityOptions = {}): number {
   return real(value, TEMPERATURE, options);
+}
+
+/** `"20%"` -> 20. At most 100. Throws `InputError`. */
+export function parsePercent(value: unknown, options: QuantityOptions = {}): number {
+  return real(value, PERCENT, { max: 100, ...options });
 }
 
 /** Three digits and the unit that suits: 33333333 -> `33.3 ms`. Negative and non-finite values are shown as such. */

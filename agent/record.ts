@@ -8,7 +8,7 @@
  */
 import type { Engine, EngineEvent, EngineSnapshot, Result } from "../ffi/engine.ts";
 import { InputError, reasonOf } from "./errors.ts";
-import { totalGpuNs } from "./planner.ts";
+import { totalGpuNs } from "./policy_snapshot.ts";
 import type { PreparedMission } from "./prepare.ts";
 
 export const RECORD_FORMAT = "calypte-record/1";

@@ -10,7 +10,7 @@ import type { Engine, EngineEvent, EngineSnapshot, Result, SimProfile } from "..
 import { InputError } from "./errors.ts";
 import type { PreparedMission } from "./prepare.ts";
 import type { FlightRecord, FlightTap, RecordedRequest, RecordedTask } from "./record.ts";
-import { totalGpuNs } from "./planner.ts";
+import { totalGpuNs } from "./policy_snapshot.ts";
 import { table } from "./summary.ts";
 import { formatDurationNs } from "./quantity.ts";
 

@@ -11,7 +11,13 @@ import {
   FREQUENCY_PATTERN,
   parseDurationNs,
   parseFrequencyToPeriodNs,
+  parsePercent,
+  parsePowerW,
+  parseTemperatureC,
+  PERCENT_PATTERN,
+  POWER_PATTERN,
   type QuantityOptions,
+  TEMPERATURE_PATTERN,
 } from "./quantity.ts";
 
 type Issue = z.core.$ZodIssue;
@@ -22,6 +28,12 @@ export const NAME_RULE = "must be a kebab-case name of at most 63 characters suc
 export const nameSchema = z.string({ error: NAME_RULE }).regex(
   /^(?=.{1,63}$)[a-z][a-z0-9]*(-[a-z0-9]+)*$/,
   NAME_RULE,
+);
+
+const PATH_RULE = "must be a path";
+export const pathSchema = z.string({ error: PATH_RULE }).min(1, PATH_RULE).max(4096).refine(
+  (text) => !text.includes("\0"),
+  PATH_RULE,
 );
 
 /**
@@ -51,6 +63,25 @@ export function frequencySchema() {
     FREQUENCY_PATTERN,
     'a frequency such as "30Hz"',
   );
+}
+
+/** A power with its unit; parses to watts. */
+export function powerSchema() {
+  return quantitySchema((text) => parsePowerW(text), POWER_PATTERN, 'a power such as "25W"');
+}
+
+/** A temperature with its unit; parses to degrees Celsius. */
+export function temperatureSchema() {
+  return quantitySchema(
+    (text) => parseTemperatureC(text),
+    TEMPERATURE_PATTERN,
+    'a temperature such as "85C"',
+  );
+}
+
+/** A percentage; parses to percent. */
+export function percentSchema() {
+  return quantitySchema((text) => parsePercent(text), PERCENT_PATTERN, 'a percentage such as "20%"');
 }
 
 function quantitySchema(parse: (value: unknown) => number, pattern: string, description: string) {

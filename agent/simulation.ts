@@ -5,13 +5,16 @@
  * seed give the same summary, byte for byte, on any machine. Nothing here reads a clock.
  */
 import type { Engine } from "../ffi/engine.ts";
+import { admit } from "./admit.ts";
 import type { CheckpointCompiler } from "./checkpoint.ts";
+import { fixedConditions, NO_CONDITIONS } from "./conditions.ts";
 import { createCounters } from "./counters.ts";
 import { EventLog } from "./events.ts";
 import { type Faults, NO_FAULTS } from "./faults.ts";
 import type { Logger } from "./log.ts";
 import { needsMemory } from "./memory.ts";
-import { Planner, tickNs } from "./planner.ts";
+import { tickNs } from "./planner.ts";
+import { createPlanner } from "./planning.ts";
 import { type MissionFiles, type PreparedMission, prepareMission } from "./prepare.ts";
 import { BUILT_IN, type ProfileName } from "./profile.ts";
 import type { FlightTap } from "./record.ts";
@@ -29,6 +32,8 @@ export interface SimulateOptions {
   durationNs: number;
   /** Compute and write outputs as the mission says. */
   output: boolean;
+  /** Called before any file is opened, with a line for each critical task on how its deadline is met. */
+  onAdmitted?: (lines: readonly string[]) => void;
   /** What the engine was opened with, for the summary. Default: the built-in one. */
   profile?: ProfileName;
   /** Only the planner's are carried out here; the engine was opened with the others. */
@@ -52,20 +57,20 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
       const tasks = prepared.tasks.map(({ name }) => name);
       const jobs = prepared.jobs.map(({ name }) => name);
       const { leaseNs } = files.mission.policy;
-      const planner = new Planner({
-        engine,
-        policy: files.policy,
-        leaseNs,
-        tasks,
-        jobs: prepared.plannedJobs,
-        log,
-      });
+      const named = files.mission.conditions;
+      const conditions = named === undefined ? NO_CONDITIONS : await fixedConditions(named.file);
+      using planner = createPlanner({ engine, prepared, conditions, log });
       const events = new EventLog({ log, counters, leaseNs, tasks, jobs });
+      const whole = { file: files.mission.file, field: "" };
+      needsMemory(whole, "the mission as a whole", () => engine.warmUp());
+      const admitted = admit({ engine, mission: files.mission, ...prepared, log });
+      options.onAdmitted?.(admitted);
       await prepared.open();
       options.replay?.(prepared);
-      needsMemory({ file: files.mission.file, field: "" }, "the mission as a whole", () => engine.ready());
+      needsMemory(whole, "the mission as a whole", () => engine.ready());
       started = true;
       for (let nowNs = 0; nowNs < durationNs;) {
+        await planner.settled();
         if (!stalled(options.faults ?? NO_FAULTS, nowNs)) planner.tick();
         nowNs = Math.min(durationNs, nowNs + tickNs(leaseNs));
         engine.advance(nowNs);

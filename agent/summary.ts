@@ -14,7 +14,7 @@ import {
 } from "../ffi/engine.ts";
 import type { Counters } from "./counters.ts";
 import { type ResponseUs, responseUs } from "./metrics.ts";
-import { totalGpuNs } from "./planner.ts";
+import { totalGpuNs } from "./policy_snapshot.ts";
 import type { ProfileName } from "./profile.ts";
 import { formatDurationNs } from "./quantity.ts";
 

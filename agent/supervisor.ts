@@ -1,21 +1,24 @@
 /**
  * How does a mission run, from the first check to the last result?
  *
- * Load everything, bind the port, open the outputs, make the engine ready, then three loops: plan, drain, serve. On a
+ * Load everything, bind the port, see whether deadlines can be met, open the outputs, make the engine ready, then three loops: plan, drain, serve. On a
  * stop: hold background, take what is left, close the engine, write what waits, sum up. On an error before `ready`
  * all is undone in reverse, down to the files that were made. The loops own nothing that is critical: if this process stalls, critical work goes on and background stops
  * when the lease ends. Time comes from `Timers`, so that tests need no clock.
  */
 import type { Engine, EngineSnapshot } from "../ffi/engine.ts";
 import { EngineError } from "../ffi/errors.ts";
+import { admit } from "./admit.ts";
 import type { CheckpointCompiler } from "./checkpoint.ts";
+import { FileConditions, NO_CONDITIONS } from "./conditions.ts";
 import { type Counters, createCounters } from "./counters.ts";
 import { EventLog } from "./events.ts";
 import { settleLevels } from "./levels.ts";
 import type { Logger } from "./log.ts";
 import { needsMemory } from "./memory.ts";
 import type { MetricsView } from "./metrics.ts";
-import { MIN_TICK_NS, Planner, tickNs } from "./planner.ts";
+import { MIN_TICK_NS, type Planner, tickNs } from "./planner.ts";
+import { createPlanner } from "./planning.ts";
 import { type MissionFiles, type PreparedMission, prepareMission } from "./prepare.ts";
 import { BUILT_IN, type ProfileName } from "./profile.ts";
 import { drain } from "./pump.ts";
@@ -41,6 +44,8 @@ export interface SuperviseOptions {
   timers: Timers;
   /** Resolves, with the reason, when the run is to end. */
   stop: Promise<string>;
+  /** Called before any file is opened, with a line for each critical task on how its deadline is met. */
+  onAdmitted?: (lines: readonly string[]) => void;
   /** Called once critical tasks receive requests. `url` is the address of the status, if there is one. */
   onReady?: (prepared: PreparedMission, url: string | undefined) => void;
   /** Records the flight; closed by whoever made it. */
@@ -79,11 +84,15 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
   try {
     const prepared = await prepareMission({ ...options, counters, output: true });
     const run = new Run(options, prepared, counters);
+    undo.push(() => run.close());
     const { http, file } = files.mission;
     const server = http === undefined ? undefined : (options.serve ?? serveStatus)(run.fetch, http, file);
     if (server !== undefined) undo.push(() => Promise.race([server.close(), timers.pause(SERVER_GRACE_MS)]));
     let settle = () => prepared.discard();
     undo.push(() => settle());
+    needsMemory({ file, field: "" }, "the mission as a whole", () => engine.warmUp());
+    const admitted = admit({ engine, mission: files.mission, ...prepared, log });
+    options.onAdmitted?.(admitted);
     await prepared.open();
     needsMemory({ file, field: "" }, "the mission as a whole", () => engine.ready());
     settleLevels(engine, prepared.jobs, files.mission.preemptionBoundNs);
@@ -169,12 +178,11 @@ class Run {
       };
     });
     const { leaseNs } = files.mission.policy;
-    this.#planner = new Planner({
+    const { conditions } = files.mission;
+    this.#planner = createPlanner({
       engine,
-      policy: files.policy,
-      leaseNs,
-      tasks: this.#names.tasks,
-      jobs: prepared.plannedJobs,
+      prepared,
+      conditions: conditions === undefined ? NO_CONDITIONS : new FileConditions({ ...conditions, log }),
       log,
     });
     this.#events = new EventLog({ log, counters, leaseNs, ...this.#names });
@@ -202,6 +210,11 @@ class Run {
   stop(): void {
     for (const end of this.#timers.splice(0)) end();
     this.#prepared.turns.before = () => {};
+  }
+
+  close(): void {
+    this.stop();
+    this.#planner.close();
   }
 
   /** Ends the loops, holds background, takes the last results. Returns the state at the moment of the hold. */

@@ -52,6 +52,8 @@ export const CONSTANTS = {
   LEVEL_SLICE: 1,
   LEVEL_BLOCK: 2,
   LEVEL_LOOP: 3,
+  DATAGRAM_MAGIC: 1498431811,
+  DATAGRAM_VERSION: 1,
   NONE: 4294967295,
   FEATURE_STREAM_MEMOPS: 0,
   FEATURE_GRAPH_MEMOPS: 1,
@@ -91,6 +93,8 @@ export const CONSTANTS = {
   SOURCE_NONE: 0,
   SOURCE_FRAMES: 1,
   SOURCE_API: 2,
+  SOURCE_SOCKET: 3,
+  SOURCE_RING: 4,
   RESULT_COMPLETE: 1,
   RESULT_LATE: 2,
   RESULT_DROPPED: 4,
@@ -109,6 +113,13 @@ export const CONSTANTS = {
   EVENT_EVENTS_LOST: 12,
   EVENT_ANTICIPATION: 13,
   EVENT_LONG_BLOCKS: 14,
+  EVENT_INPUT: 15,
+  INPUT_WRONG_SIZE: 1,
+  INPUT_WRONG_HEAD: 2,
+  INPUT_SENSOR_TIME: 3,
+  INPUT_MISSING: 4,
+  INPUT_UNHEARD: 5,
+  INPUT_NO_RING: 6,
   STATE_LOADING: 1,
   STATE_READY: 2,
   STATE_FAULT: 3,
@@ -207,7 +218,7 @@ export const STRUCTS = {
     },
   },
   work: {
-    size: 224,
+    size: 232,
     fields: {
       abiVersion: { c: "abi_version", type: "u32", offset: 0, count: 1 },
       sizeBytes: { c: "size_bytes", type: "u32", offset: 4, count: 1 },
@@ -227,14 +238,16 @@ export const STRUCTS = {
       keepOutput: { c: "keep_output", type: "u32", offset: 148, count: 1 },
       yield: { c: "yield", type: "u32", offset: 152, count: 1 },
       anticipate: { c: "anticipate", type: "u32", offset: 156, count: 1 },
-      inputBytes: { c: "input_bytes", type: "u64", offset: 160, count: 1 },
-      outputBytes: { c: "output_bytes", type: "u64", offset: 168, count: 1 },
-      periodNs: { c: "period_ns", type: "u64", offset: 176, count: 1 },
-      phaseNs: { c: "phase_ns", type: "u64", offset: 184, count: 1 },
-      deadlineNs: { c: "deadline_ns", type: "u64", offset: 192, count: 1 },
-      maxBlockingNs: { c: "max_blocking_ns", type: "u64", offset: 200, count: 1 },
-      estimateNs: { c: "estimate_ns", type: "u64", offset: 208, count: 1 },
-      preemptionBoundNs: { c: "preemption_bound_ns", type: "u64", offset: 216, count: 1 },
+      channel: { c: "channel", type: "u32", offset: 160, count: 1 },
+      outputChannel: { c: "output_channel", type: "u32", offset: 164, count: 1 },
+      inputBytes: { c: "input_bytes", type: "u64", offset: 168, count: 1 },
+      outputBytes: { c: "output_bytes", type: "u64", offset: 176, count: 1 },
+      periodNs: { c: "period_ns", type: "u64", offset: 184, count: 1 },
+      phaseNs: { c: "phase_ns", type: "u64", offset: 192, count: 1 },
+      deadlineNs: { c: "deadline_ns", type: "u64", offset: 200, count: 1 },
+      maxBlockingNs: { c: "max_blocking_ns", type: "u64", offset: 208, count: 1 },
+      estimateNs: { c: "estimate_ns", type: "u64", offset: 216, count: 1 },
+      preemptionBoundNs: { c: "preemption_bound_ns", type: "u64", offset: 224, count: 1 },
     },
   },
   step_info: {
@@ -381,6 +394,42 @@ export const STRUCTS = {
       digest: { c: "digest", type: "u64", offset: 80, count: 1 },
       payloadBytes: { c: "payload_bytes", type: "u32", offset: 88, count: 1 },
       reserved: { c: "reserved", type: "u32", offset: 92, count: 1 },
+    },
+  },
+  datagram: {
+    size: 24,
+    fields: {
+      magic: { c: "magic", type: "u32", offset: 0, count: 1 },
+      version: { c: "version", type: "u32", offset: 4, count: 1 },
+      sequence: { c: "sequence", type: "u64", offset: 8, count: 1 },
+      sensorNs: { c: "sensor_ns", type: "u64", offset: 16, count: 1 },
+    },
+  },
+  shm_record: {
+    size: 48,
+    fields: {
+      sequence: { c: "sequence", type: "u64", offset: 0, count: 1 },
+      number: { c: "number", type: "u64", offset: 8, count: 1 },
+      sensorNs: { c: "sensor_ns", type: "u64", offset: 16, count: 1 },
+      doneNs: { c: "done_ns", type: "u64", offset: 24, count: 1 },
+      payloadBytes: { c: "payload_bytes", type: "u64", offset: 32, count: 1 },
+      flags: { c: "flags", type: "u32", offset: 40, count: 1 },
+      reserved: { c: "reserved", type: "u32", offset: 44, count: 1 },
+    },
+  },
+  shm_info: {
+    size: 56,
+    fields: {
+      slotCount: { c: "slot_count", type: "u32", offset: 0, count: 1 },
+      format: { c: "format", type: "u32", offset: 4, count: 1 },
+      slotBytes: { c: "slot_bytes", type: "u64", offset: 8, count: 1 },
+      width: { c: "width", type: "u32", offset: 16, count: 1 },
+      height: { c: "height", type: "u32", offset: 20, count: 1 },
+      stride: { c: "stride", type: "u32", offset: 24, count: 1 },
+      reserved: { c: "reserved", type: "u32", offset: 28, count: 1 },
+      expiryNs: { c: "expiry_ns", type: "u64", offset: 32, count: 1 },
+      head: { c: "head", type: "u64", offset: 40, count: 1 },
+      overruns: { c: "overruns", type: "u64", offset: 48, count: 1 },
     },
   },
   event: {
@@ -569,6 +618,30 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  calypte_socket: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // const char *path
+    ],
+    result: "i32",
+  },
+  calypte_ring_input: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // const char *path
+    ],
+    result: "i32",
+  },
+  calypte_ring_output: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // const char *path
+      "u32", // uint32_t slots
+      "u64", // uint64_t slot_bytes
+      "u64", // uint64_t expiry_ns
+    ],
+    result: "i32",
+  },
   calypte_add: {
     parameters: [
       "i32", // int32_t engine
@@ -724,6 +797,76 @@ export const SYMBOLS = {
       "i32", // int32_t task
       "buffer", // const uint64_t *times_ns
       "u32", // uint32_t count
+    ],
+    result: "i32",
+  },
+  calypte_shm_create: {
+    parameters: [
+      "buffer", // const char *path
+      "buffer", // const calypte_shm_info *shape
+    ],
+    result: "i32",
+  },
+  calypte_shm_open: {
+    parameters: [
+      "buffer", // const char *path
+    ],
+    result: "i32",
+  },
+  calypte_shm_write: {
+    parameters: [
+      "i32", // int32_t ring
+      "buffer", // const uint8_t *payload
+      "u64", // uint64_t payload_bytes
+      "buffer", // const calypte_shm_record *about
+    ],
+    result: "i32",
+  },
+  calypte_shm_heartbeat: {
+    parameters: [
+      "i32", // int32_t ring
+    ],
+    result: "i32",
+  },
+  calypte_shm_read: {
+    parameters: [
+      "i32", // int32_t ring
+      "buffer", // uint8_t *payload
+      "u64", // uint64_t capacity
+      "buffer", // calypte_shm_record *record
+    ],
+    result: "i32",
+  },
+  calypte_shm_wait: {
+    parameters: [
+      "i32", // int32_t ring
+      "u64", // uint64_t timeout_ns
+    ],
+    result: "i32",
+  },
+  calypte_shm_seek: {
+    parameters: [
+      "i32", // int32_t ring
+      "u32", // uint32_t newest
+    ],
+    result: "i32",
+  },
+  calypte_shm_alive: {
+    parameters: [
+      "i32", // int32_t ring
+    ],
+    result: "i32",
+  },
+  calypte_shm_info_of: {
+    parameters: [
+      "i32", // int32_t ring
+      "buffer", // calypte_shm_info *info
+    ],
+    result: "i32",
+  },
+  calypte_shm_close: {
+    parameters: [
+      "i32", // int32_t ring
     ],
     result: "i32",
   },

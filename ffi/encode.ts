@@ -110,6 +110,7 @@ function encodeHead(
     inputBytes: spec.inputBytes,
     outputBytes: spec.outputBytes,
     estimateNs: spec.estimateNs,
+    outputChannel: spec.outputChannel ?? 0,
     ...encodeSource(spec.source, operation),
   });
   if (spec.kind !== "critical") {
@@ -131,6 +132,9 @@ function encodeHead(
 function encodeSource(source: SourceSpec, operation: string) {
   const number = numberOf(SOURCES, source.kind, "source.kind", operation);
   if (source.kind === "api") return { source: number };
+  if (source.kind === "socket" || source.kind === "ring") {
+    return { source: number, channel: source.channel, periodNs: source.periodNs };
+  }
   const { periodNs, phaseNs } = source;
   return { source: number, frames: source.kind === "frames" ? source.frames : 0, periodNs, phaseNs };
 }

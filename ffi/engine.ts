@@ -162,7 +162,10 @@ export type SourceSpec =
   /** Work without input. `periodNs` 0, background only: back to back. `phaseNs`: of the first, after `ready`. */
   | { kind: "none"; periodNs: number; phaseNs: number }
   | { kind: "frames"; frames: number; periodNs: number; phaseNs: number }
-  | { kind: "api" };
+  | { kind: "api" }
+  /** Critical only. `channel`: id from `socket()` or `ringInput()`. `periodNs`: about how often; 0: not known. */
+  | { kind: "socket"; channel: number; periodNs: number }
+  | { kind: "ring"; channel: number; periodNs: number };
 
 interface CommonWorkSpec {
   /** Unique per kind; at most 63 bytes of UTF-8. */
@@ -179,6 +182,19 @@ interface CommonWorkSpec {
   keepOutput: boolean;
   /** Of one request or unit alone; 0: sum of the steps. */
   estimateNs: number;
+  /** Id from `ringOutput()`: outputs are also written there, whatever `keepOutput` says. */
+  outputChannel?: number;
+}
+
+/** The ring that an engine writes outputs into. */
+export interface OutputRing {
+  path: string;
+  /** 2..65536. */
+  slots: number;
+  /** At least the work's output. */
+  slotBytes: number;
+  /** A heartbeat older than this tells that the engine does not go on; 10 ms to an hour. */
+  expiryNs: number;
 }
 
 export interface CriticalSpec extends CommonWorkSpec {
@@ -288,7 +304,8 @@ export type EventKind =
   | "hold"
   | "events-lost"
   | "anticipation"
-  | "long-blocks";
+  | "long-blocks"
+  | "input";
 
 export interface EngineEvent {
   sequence: number;
@@ -407,6 +424,12 @@ export interface Engine extends Disposable {
   readBuffer(buffer: number, offset: number, sizeBytes: number): Uint8Array;
   /** `data` holds `count` frames one after the other. Returns a frames id. */
   addFrames(data: Uint8Array, frameBytes: number, count: number): number;
+  /** Binds a Unix datagram socket for requests of one task; removed at close. Real clock only. Returns a channel id. */
+  socket(path: string): number;
+  /** The ring that a producer writes at `path`, now or later. Real clock only. Returns a channel id. */
+  ringInput(path: string): number;
+  /** Makes or takes over a ring for the outputs of one work. Real clock only. Returns a channel id. */
+  ringOutput(ring: OutputRing): number;
   /** Returns the id of the task or job, from 0 for each kind. */
   addWork(spec: WorkSpec): number;
   /** One request or unit by itself, before `ready`. On `sim` the output is all zero and the duration 0. */

@@ -19,3 +19,11 @@ export {
 } from "./histogram.ts";
 export { Library, LIBRARY_VARIABLE, libraryPath, openLibrary } from "./library.ts";
 export { NativeEngine, probe } from "./native_engine.ts";
+export {
+  RING_FORMATS,
+  type RingFormat,
+  RingReader,
+  type RingRecord,
+  type RingShape,
+  RingWriter,
+} from "./ring.ts";

@@ -25,6 +25,7 @@ import type {
   Feature,
   KernelInfo,
   OpenOptions,
+  OutputRing,
   Plan,
   Result,
   StepInfo,
@@ -175,6 +176,27 @@ export class NativeEngine implements Engine {
       throw new EngineError(CONSTANTS.E_INVALID, operation, reason);
     }
     return this.#call(operation, (c) => c.calypte_frames(this.#id, ffi(data), stride, count));
+  }
+
+  socket(path: string): number {
+    const operation = `open socket ${JSON.stringify(path)}`;
+    const text = cString(path, operation);
+    return this.#call(operation, (c) => c.calypte_socket(this.#id, text));
+  }
+
+  ringInput(path: string): number {
+    const operation = `take input from ring ${JSON.stringify(path)}`;
+    const text = cString(path, operation);
+    return this.#call(operation, (c) => c.calypte_ring_input(this.#id, text));
+  }
+
+  ringOutput({ path, slots, slotBytes, expiryNs }: OutputRing): number {
+    const operation = `make ring ${JSON.stringify(path)}`;
+    const text = cString(path, operation);
+    checkInteger(slots, "u32", operation, "slots");
+    const size = u64(slotBytes, operation, "slotBytes");
+    const expiry = u64(expiryNs, operation, "expiryNs");
+    return this.#call(operation, (c) => c.calypte_ring_output(this.#id, text, slots, size, expiry));
   }
 
   addWork(spec: WorkSpec): number {

@@ -74,6 +74,8 @@ export const SOURCES: Numbers<SourceSpec["kind"]> = {
   none: C.SOURCE_NONE,
   frames: C.SOURCE_FRAMES,
   api: C.SOURCE_API,
+  socket: C.SOURCE_SOCKET,
+  ring: C.SOURCE_RING,
 };
 export const EVENTS: Numbers<EventKind> = {
   "ready": C.EVENT_READY,
@@ -89,7 +91,17 @@ export const EVENTS: Numbers<EventKind> = {
   "events-lost": C.EVENT_EVENTS_LOST,
   "anticipation": C.EVENT_ANTICIPATION,
   "long-blocks": C.EVENT_LONG_BLOCKS,
+  "input": C.EVENT_INPUT,
 };
+/** What was wrong with what came over a socket or a ring, by the `b` of an `input` event. */
+export const INPUT_FAULTS = {
+  "of a wrong size, left out": C.INPUT_WRONG_SIZE,
+  "without the right head, left out": C.INPUT_WRONG_HEAD,
+  "with a sensor time in the future or an hour old, taken as unknown": C.INPUT_SENSOR_TIME,
+  "missing: lost by the sender, or overwritten before they were taken": C.INPUT_MISSING,
+  "not heard by the dispatcher, left out": C.INPUT_UNHEARD,
+  "looks for a ring at the source's path that found none": C.INPUT_NO_RING,
+} as const;
 export const STATES: Numbers<EngineSnapshot["state"]> = {
   loading: C.STATE_LOADING,
   ready: C.STATE_READY,

@@ -18,6 +18,34 @@ export interface PolicyTask {
   readonly missRun: number;
   /** Predicted next arrival on the snapshot's clock; 0: not known. */
   readonly nextArrivalNs: number;
+  /** How long a request may take; > 0. */
+  readonly deadlineNs: number;
+  /** Between arrivals; 0: irregular or not known. */
+  readonly periodNs: number;
+  /** GPU time of a request, of late; 0: not known. */
+  readonly executionP50Ns: number;
+  readonly executionP99Ns: number;
+  /** Background leaves this long ahead of an expected request; 0: it does not. */
+  readonly marginNs: number;
+}
+
+/** Of the mission, as told by whoever flies it; `unknown`: nobody has, or not of late. */
+export const PHASES = ["unknown", "disarmed", "taking-off", "cruising", "landing", "emergency"] as const;
+export type Phase = typeof PHASES[number];
+
+/** What is known of the world outside the GPU; absent: not known. */
+export interface PolicyConditions {
+  readonly phase: Phase;
+  readonly batteryPercent?: number;
+  readonly temperatureC?: number;
+  readonly powerW?: number;
+  /** Where the planner stops background whatever the policy says; absent: nowhere. */
+  readonly limits: {
+    readonly temperatureC?: number;
+    readonly powerW?: number;
+    /** Background stops below it. */
+    readonly batteryPercent?: number;
+  };
 }
 
 /** What a policy may know about one background job. */
@@ -31,12 +59,28 @@ export interface PolicyJob {
   readonly backlogged: boolean;
   /** Units completed since the engine became ready. */
   readonly units: number;
+  /** Units whose input waits, the one under way included; an endless source stages only a few. */
+  readonly readyUnits: number;
+  /** How much of the unit under way is done, counted in steps: 0 <= x < 1. */
+  readonly unitProgress: number;
+  /** The mission's wish: a unit takes at most this long, from when it could begin; 0: no wish. */
+  readonly deadlineNs: number;
+  /** When the unit under way is due by that wish, on the snapshot's clock; 0: no wish, or nothing to do. */
+  readonly dueNs: number;
+  /** Phases in which the mission allows the job, the present one among them; empty: no such list. */
+  readonly when: readonly Phase[];
   /** GPU time since the engine became ready, in ns. */
   readonly gpuNs: number;
+  /** The same by level of preemption. */
+  readonly levelGpuNs: Readonly<Record<"whole" | "slice" | "block" | "loop", number>>;
   /** GPU time within the last `windowNs`, in ns. */
   readonly recentGpuNs: number;
   /** Estimated GPU time of one unit, in ns; 0: unknown. */
   readonly unitNs: number;
+  /** 99 % of the times from closing the gate to the job being gone were at most this; 0: not yet seen. */
+  readonly drainP99Ns: number;
+  /** Estimated energy of one unit; 0: unknown. */
+  readonly joulesPerUnit: number;
 }
 
 export interface PolicySnapshot {
@@ -44,6 +88,13 @@ export interface PolicySnapshot {
   readonly nowNs: number;
   /** How far `recentGpuNs` looks back, in ns. */
   readonly windowNs: number;
+  /** When the next request of any task is expected, on the same clock; 0: not known. */
+  readonly windowEndNs: number;
+  /** Part of the last `windowNs` in which no critical work ran: 0..1; 1 before anything was measured. */
+  readonly idleShare: number;
+  readonly conditions: PolicyConditions;
+  /** As the mission gives them to the policy. */
+  readonly options: Readonly<Record<string, number | string | boolean>>;
   readonly tasks: readonly PolicyTask[];
   /** Only jobs that may run now; empty: nothing may. */
   readonly jobs: readonly PolicyJob[];
@@ -61,6 +112,8 @@ export interface PolicyEntry {
 export interface PolicyPlan {
   /** Jobs that no entry names are paused. */
   readonly entries: readonly PolicyEntry[];
+  /** Share of time in which background may run at all, 0..1; 0: nothing runs; absent: no limit. */
+  readonly duty?: number;
 }
 
 export type Policy = (snapshot: PolicySnapshot) => PolicyPlan;
@@ -72,21 +125,30 @@ export function planFault(plan: unknown, snapshot: PolicySnapshot): string | und
   if (typeof plan !== "object" || plan === null || !("entries" in plan) || !Array.isArray(plan.entries)) {
     return "a plan is an object with an array 'entries'";
   }
+  const duty = "duty" in plan ? plan.duty : undefined;
+  if (duty !== undefined && !(typeof duty === "number" && duty >= 0 && duty <= 1)) {
+    return `duty ${shown(duty)} is not a number of 0..1`;
+  }
   const known = new Set(snapshot.jobs.map((job) => job.id));
   const seen = new Set<number>();
   for (const [index, entry] of (plan.entries as readonly Partial<PolicyEntry>[]).entries()) {
     const at = `entries[${index}]`;
     if (typeof entry !== "object" || entry === null) return `${at} is not an object`;
     const { job, weight, maxUnits } = entry;
-    if (job === undefined || !known.has(job)) return `${at}.job ${job} is no job of the snapshot`;
+    if (job === undefined || !known.has(job)) return `${at}.job ${shown(job)} is no job of the snapshot`;
     if (seen.has(job)) return `${at}.job ${job} is named twice`;
     seen.add(job);
     if (!Number.isInteger(weight) || weight! < 1 || weight! > MAX_WEIGHT) {
-      return `${at}.weight ${weight} is not an integer of 1..${MAX_WEIGHT}`;
+      return `${at}.weight ${shown(weight)} is not an integer of 1..${MAX_WEIGHT}`;
     }
     if (!Number.isSafeInteger(maxUnits) || maxUnits! < 0) {
-      return `${at}.maxUnits ${maxUnits} is not an integer >= 0`;
+      return `${at}.maxUnits ${shown(maxUnits)} is not an integer >= 0`;
     }
   }
   return undefined;
+}
+
+/** A value of any kind, for a message: not everything can be made a text. */
+function shown(value: unknown): string {
+  return typeof value === "number" || typeof value === "undefined" ? String(value) : `(a ${typeof value})`;
 }

@@ -15,6 +15,7 @@
  * Production ready? Yes.
  */
 import { MAX_WEIGHT, type PolicyJob, type PolicyPlan, type PolicySnapshot } from "./policy.ts";
+import { clamp, sum } from "./shares.ts";
 
 /** Plan weight of the heaviest job before correction: fine enough for the factor, and far from the limit. */
 const HEAVIEST = 100_000;
@@ -45,12 +46,4 @@ function correction(job: PolicyJob, fairNs: number): number {
   return receivedNs === 0
     ? MAX_CORRECTION
     : clamp((fairNs / receivedNs) ** GAIN, 1 / MAX_CORRECTION, MAX_CORRECTION);
-}
-
-function clamp(value: number, low: number, high: number): number {
-  return Math.min(high, Math.max(low, value));
-}
-
-function sum(jobs: readonly PolicyJob[], of: (job: PolicyJob) => number): number {
-  return jobs.reduce((total, job) => total + of(job), 0);
 }

@@ -99,9 +99,9 @@ const RULES: Rule[] = [
   },
   {
     name: "policy-import",
-    instead: "a policy knows nothing but ./policy.ts; what it needs belongs into the snapshot",
+    instead: "a policy knows nothing but its own folder; what it needs belongs into the snapshot",
     applies: isPolicy,
-    find: matches(/\bfrom\s+"(?!\.\/policy\.ts")|\bimport\s+"|\bimport\(/g),
+    find: matches(/\bfrom\s+"(?!\.\/[a-z_]+\.ts")|\bimport\s+"|\bimport\(/g),
   },
   {
     name: "policy-purity",

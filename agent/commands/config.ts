@@ -50,8 +50,8 @@ export const configCheckCommand: Command = {
       ]);
       terminal.out(lines(table(["background", "weight", "source"], rows)) + "\n");
     }
-    const { name, leaseNs } = mission.policy;
-    terminal.out(`policy ${name}, lease ${formatDurationNs(leaseNs)}\n${file} is good\n`);
+    const { name, file: policyFile, leaseNs } = mission.policy;
+    terminal.out(`policy ${policyFile ?? name}, lease ${formatDurationNs(leaseNs)}\n${file} is good\n`);
     return 0;
   },
 };

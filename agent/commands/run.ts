@@ -29,7 +29,8 @@ Rewritten kernels are kept for the next run: in $CALYPTE_CACHE, else in calypte 
 ~/.cache; CALYPTE_CACHE=off keeps none.
 
 Exit status: 0 if it was stopped or --for is over; 1 if it failed while running; 2 if it could not start for
-want of a good mission or bundle, a free port, the library, a GPU or its memory. No file is written then.
+want of a good mission or bundle, deadlines that can be met, a free port, the library, a GPU or its memory. No
+file is written then.
 
 Example:
   calypte run examples/missions/survey.yaml --for 20s
@@ -72,6 +73,7 @@ export const runCommand: Command = {
         missionDigest: await missionDigest(file),
         timers: realTimers,
         stop: stop.reason,
+        onAdmitted: (lines) => lines.forEach((line) => terminal.err(`${line}\n`)),
         onReady: (prepared, url) => {
           stop.after(forNs);
           announce(terminal, prepared, url);

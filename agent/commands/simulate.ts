@@ -98,6 +98,7 @@ export const simulateCommand: Command = {
       seed,
       durationNs,
       output: flags.output,
+      onAdmitted: (lines) => lines.forEach((line) => terminal.err(`${line}\n`)),
       onTime: (nowNs) => virtualNs = nowNs,
     });
     const comparison = record === undefined || watcher === undefined

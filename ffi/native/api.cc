@@ -94,6 +94,9 @@ CALYPTE_EXPORT int32_t calypte_layout(const char *name) {
       {"job_stats", sizeof(calypte_job_stats)},
       {"snapshot", sizeof(calypte_snapshot)},
       {"result", sizeof(calypte_result)},
+      {"datagram", sizeof(calypte_datagram)},
+      {"shm_record", sizeof(calypte_shm_record)},
+      {"shm_info", sizeof(calypte_shm_info)},
       {"event", sizeof(calypte_event)},
       {"sim_profile", sizeof(calypte_sim_profile)},
       {"sim_faults", sizeof(calypte_sim_faults)},
@@ -199,6 +202,19 @@ CALYPTE_EXPORT int32_t calypte_buffer_read(int32_t id, int32_t buffer, uint64_t 
 
 CALYPTE_EXPORT int32_t calypte_frames(int32_t id, const uint8_t *data, uint64_t frame_bytes, uint32_t count) {
   return with(id, [&](Engine &engine) { return engine.frames(data, frame_bytes, count); });
+}
+
+CALYPTE_EXPORT int32_t calypte_socket(int32_t id, const char *path) {
+  return with(id, [&](Engine &engine) { return engine.socket(path); });
+}
+
+CALYPTE_EXPORT int32_t calypte_ring_input(int32_t id, const char *path) {
+  return with(id, [&](Engine &engine) { return engine.ring_input(path); });
+}
+
+CALYPTE_EXPORT int32_t calypte_ring_output(int32_t id, const char *path, uint32_t slots, uint64_t slot_bytes,
+                                           uint64_t expiry_ns) {
+  return with(id, [&](Engine &engine) { return engine.ring_output(path, slots, slot_bytes, expiry_ns); });
 }
 
 CALYPTE_EXPORT int32_t calypte_add(int32_t id, const uint8_t *work, uint32_t size_bytes) {

@@ -25,7 +25,10 @@ Deno.test("a mission with every key is read as written, in the units of the fiel
     backend: "sim",
     http: { hostname: "127.0.0.1", port: 0 },
     preemptionBoundNs: 20_000,
-    policy: { name: "round-robin", leaseNs: 250_000_000 },
+    overcommit: true,
+    policy: { name: "deadline", file: undefined, leaseNs: 250_000_000, options: { floor: 0.1 } },
+    conditions: { file: path.join(MISSIONS, "../conditions.json"), maxAgeNs: 3_000_000_000 },
+    stopBackgroundAbove: { temperatureC: 85, powerW: 25, batteryPercent: 20 },
   });
   assertEquals(critical[0], {
     name: "obstacle-detector",
@@ -42,10 +45,15 @@ Deno.test("a mission with every key is read as written, in the units of the fiel
     overlap: false,
     output: { kind: "jsonl", file: path.join(MISSIONS, "out/detections.jsonl"), every: 1 },
   });
+  assertEquals(critical[1]?.source, { kind: "api", periodNs: 100_000_000 });
   assertEquals(background.map((job) => [job.name, job.weight, job.source.kind, job.output.kind]), [
     ["vegetation-map", 3, "frames", "dir"],
     ["keyframe-select", 1, "frames", "drop"],
   ]);
+  assertEquals(background.map((job) => [job.when, job.deadlineNs]), [[["disarmed", "cruising"], 2e9], [
+    [],
+    0,
+  ]]);
 });
 
 Deno.test("what a mission leaves out has the documented default", async () => {
@@ -55,6 +63,7 @@ Deno.test("what a mission leaves out has the documented default", async () => {
     backend: "auto",
     http: { hostname: "127.0.0.1", port: 8717 },
     preemptionBoundNs: 30_000,
+    overcommit: false,
     critical: [{
       name: "detector",
       bundleDir: path.join(MISSIONS, "../bundles/tiny"),
@@ -71,7 +80,9 @@ Deno.test("what a mission leaves out has the documented default", async () => {
       output: { kind: "drop" },
     }],
     background: [],
-    policy: { name: "weighted-fair", leaseNs: 500_000_000 },
+    policy: { name: "weighted-fair", file: undefined, leaseNs: 500_000_000, options: {} },
+    conditions: undefined,
+    stopBackgroundAbove: {},
   });
 });
 
@@ -82,6 +93,30 @@ Deno.test("an output may be thinned, of critical tasks and background jobs alike
   );
   assertEquals(good.critical[0]?.output, { kind: "jsonl", file: "a", every: 2 });
   assertEquals(good.background[0]?.output, { kind: "dir", dir: "b", every: 1_000_000 });
+});
+
+Deno.test("sockets and rings are paths relative to the mission, with a rate that is a hint", () => {
+  const read = (task: string, job = "") => parseMission(mission({ task, job }), "dir/m.yaml");
+  const { critical: [ring], background: [job] } = read(
+    "source: { shm: /dev/shm/cam, rate: 50Hz }, output: { shm: out }",
+    "output: { shm: /dev/shm/map, slots: 2, expiry: 1s }",
+  );
+  assertEquals(ring?.source, { kind: "ring", path: "/dev/shm/cam", periodNs: 20_000_000 });
+  assertEquals(ring?.output, { kind: "shm", file: "dir/out", slots: 8, expiryNs: 500_000_000 });
+  assertEquals(job?.output, { kind: "shm", file: "/dev/shm/map", slots: 2, expiryNs: 1_000_000_000 });
+  const { critical: [socket] } = read("source: { socket: run/cam.sock }");
+  assertEquals(socket?.source, { kind: "socket", path: "dir/run/cam.sock", periodNs: 0 });
+});
+
+Deno.test("a ring or a socket belongs to one work", () => {
+  const two = "critical: { a: { bundle: x, source: { shm: r }, deadline: 1ms }, " +
+    "b: { bundle: x, source: { shm: ./r }, deadline: 1ms } }";
+  assertStringIncludes(messageOf(two), "critical.b.source");
+  assertStringIncludes(messageOf(two), "must not be another task's source");
+  const loop = mission({ task: "source: { shm: r }, output: { shm: ./r }" });
+  assertStringIncludes(messageOf(loop), "must not be where input comes from");
+  const same = mission({ task: "output: { shm: r }", job: "output: { shm: r }" });
+  assertStringIncludes(messageOf(same), "must not be where critical.a writes");
 });
 
 Deno.test("the other ways to write a value are accepted", () => {
@@ -117,7 +152,6 @@ const BROKEN: [Parameters<typeof mission>[0] | string, string, string][] = [
   [{ top: "policy: { name: Fair }" }, "policy.name", "kebab-case"],
   [{ top: "policy: { lease: 1ms }" }, "policy.lease", "at least 10 ms"],
   [{ top: "policy: { lease: 2min }" }, "policy.lease", "at most 60 s"],
-  [{ top: "stopBackgroundAbove: {}" }, "stopBackgroundAbove", "is not available yet"],
   [{ top: "__proto__: {}" }, "__proto__", "is not a possible key"],
   ["critical: { A_b: { bundle: x, source: { api: true }, deadline: 1ms } }", "critical.A_b", "kebab-case"],
   [`critical: { ${"a".repeat(64)}: 1 }`, `critical."${"a".repeat(37)}..."`, "at most 63"],
@@ -131,9 +165,21 @@ const BROKEN: [Parameters<typeof mission>[0] | string, string, string][] = [
   [{ task: "source: { frames: f, rate: 0Hz }" }, "critical.a.source.rate", "more than zero"],
   [{ task: "source: { frames: f, rate: 30 }" }, "critical.a.source.rate", "must have a unit"],
   [{ task: "source: { api: false }" }, "critical.a.source.api", "must be true"],
-  [{ task: "source: { none: true }" }, "critical.a.source", "must be {frames, rate} or {api: true}"],
-  [{ task: "source: {}" }, "critical.a.source", "must be {frames, rate} or {api: true}"],
-  [{ task: "source: { frames: f, rate: 30Hz, api: true }" }, "critical.a.source.api", "is not a known key"],
+  [
+    { task: "source: { none: true }" },
+    "critical.a.source",
+    "must be {frames, rate}, {socket, rate}, {shm, rate} or {api: true, rate}",
+  ],
+  [
+    { task: "source: {}" },
+    "critical.a.source",
+    "must be {frames, rate}, {socket, rate}, {shm, rate} or {api: true, rate}",
+  ],
+  [
+    { task: "source: { frames: f, rate: 30Hz, api: true }" },
+    "critical.a.source",
+    "must be {frames, rate}, {socket, rate}, {shm, rate} or {api: true, rate}",
+  ],
   [{ task: "deadline: 15" }, "critical.a.deadline", "must be a duration with its unit"],
   [{ task: "deadline: { from: sensor }" }, "critical.a.deadline.within", "must be given"],
   [{ task: "deadline: { within: 1ms, from: now }" }, "critical.a.deadline.from", "arrival or sensor"],
@@ -144,16 +190,24 @@ const BROKEN: [Parameters<typeof mission>[0] | string, string, string][] = [
   [{ task: "maxBlocking: -1us" }, "critical.a.maxBlocking", "must be a duration"],
   [{ task: "overlap: 1" }, "critical.a.overlap", "must be true or false"],
   [{ task: "output: { jsonl: '' }" }, "critical.a.output.jsonl", "must be a path"],
-  [{ task: "output: { jsonl: a, dir: b }" }, "critical.a.output", "must be {jsonl}, {dir} or drop"],
+  [{ task: "output: { jsonl: a, dir: b }" }, "critical.a.output", "must be {jsonl}, {dir}, {shm} or drop"],
   [{ task: "output: { jsonl: a, every: 0 }" }, "critical.a.output.every", "must be at least 1, not 0"],
   [{ job: "output: { dir: a, every: 1000001 }" }, "background.b.output.every", "must be at most 1000000"],
   [{ job: "output: { jsonl: a, every: 1.5 }" }, "background.b.output.every", "must be a whole number"],
   [{ job: "output: { dir: a, every: x }" }, "background.b.output.every", 'must be a number, not "x"'],
-  [{ job: "output: { every: 2 }" }, "background.b.output", "must be {jsonl}, {dir} or drop"],
-  [{ task: "output: stdout" }, "critical.a.output", "must be {jsonl}, {dir} or drop"],
+  [{ job: "output: { every: 2 }" }, "background.b.output", "must be {jsonl}, {dir}, {shm} or drop"],
+  [{ task: "output: stdout" }, "critical.a.output", "must be {jsonl}, {dir}, {shm} or drop"],
   [{ job: "weight: 0" }, "background.b.weight", "must be at least 1, not 0"],
   [{ job: "weight: 1000001" }, "background.b.weight", "must be at most 1000000"],
   [{ job: "weight: 1.5" }, "background.b.weight", "must be a whole number"],
+  [
+    { task: "source: { socket: s, shm: r }" },
+    "critical.a.source",
+    "must be {frames, rate}, {socket, rate}, {shm",
+  ],
+  [{ task: "source: { shm: r, rate: 100Hz }" }, "critical.a.deadline", "must not be longer than the period"],
+  [{ task: "output: { shm: r, slots: 1 }" }, "critical.a.output.slots", "2"],
+  [{ task: "output: { shm: r, expiry: 1ms }" }, "critical.a.output.expiry", "at least 10 ms"],
   [{ job: "source: { api: true }" }, "background.b.source", "must be {frames} or {none: true}"],
   [{ job: "isolation: process" }, "background.b.isolation", "process is not available yet"],
   [{ job: "isolation: full" }, "background.b.isolation", "must be shared"],
@@ -200,7 +254,8 @@ Deno.test("the messages read as agreed", () => {
   );
   assertEquals(
     messageOf(mission({ top: "qqqq: 1" })),
-    "m.yaml: qqqq: is not a known key; known here: device, http, preemptionBound, critical, background, policy",
+    "m.yaml: qqqq: is not a known key; known here: device, http, preemptionBound, overcommit, critical, background, " +
+      "policy, conditions, stopBackgroundAbove",
   );
   assertEquals(
     messageOf(mission({ job: "weight: many, source: { frames: 3 }" })),
@@ -249,9 +304,12 @@ Deno.test("the JSON Schema of a mission lists its keys", () => {
     "device",
     "http",
     "preemptionBound",
+    "overcommit",
     "critical",
     "background",
     "policy",
+    "conditions",
+    "stopBackgroundAbove",
   ]);
   assertEquals(schema.additionalProperties, false);
 });

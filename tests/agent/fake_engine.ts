@@ -2,6 +2,7 @@
  * An engine without a GPU and without a scheduler: it keeps what it is told and answers what the test set. Ids count
  * up from 0 for each kind, as the real one's do.
  */
+import type { PlannedJob } from "../../agent/policy_snapshot.ts";
 import type {
   Backend,
   DeviceInfo,
@@ -11,6 +12,7 @@ import type {
   Feature,
   JobStats,
   KernelInfo,
+  OutputRing,
   Plan,
   Result,
   StepInfo,
@@ -67,6 +69,10 @@ export function jobStats(change: Partial<JobStats> = {}): JobStats {
     drainP99Ns: 0,
     ...change,
   };
+}
+
+export function plannedJob(id: number, change: Partial<PlannedJob> = {}): PlannedJob {
+  return { id, name: `job-${id}`, weight: 1, endless: true, deadlineNs: 0, when: [], steps: 1, ...change };
 }
 
 export function snapshotOf(change: Partial<EngineSnapshot> = {}): EngineSnapshot {
@@ -137,6 +143,8 @@ export class FakeEngine implements Engine {
   /** By task. */
   readonly timings: Timing[] = [];
   readonly submitted: Uint8Array[] = [];
+  /** By channel, less 1. */
+  readonly channels: (string | OutputRing)[] = [];
   results: Result[] = [];
   events: EngineEvent[] = [];
   /** By kernel id; 8 unless set. */
@@ -191,6 +199,18 @@ export class FakeEngine implements Engine {
   }
   addFrames(data: Uint8Array, frameBytes: number, count: number): number {
     return this.frames.push({ data, frameBytes, count }) - 1;
+  }
+  socket(path: string): number {
+    this.#call("socket");
+    return this.channels.push(path);
+  }
+  ringInput(path: string): number {
+    this.#call("ringInput");
+    return this.channels.push(path);
+  }
+  ringOutput(ring: OutputRing): number {
+    this.#call("ringOutput");
+    return this.channels.push(ring);
   }
   addWork(spec: WorkSpec): number {
     this.#call("addWork");

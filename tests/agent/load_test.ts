@@ -10,6 +10,8 @@ import {
 import { InputError } from "../../agent/errors.ts";
 import type { Frames } from "../../agent/frames.ts";
 import { Loader, type LoaderOptions, type WorkSettings } from "../../agent/load.ts";
+import { CONSTANTS } from "../../ffi/abi.ts";
+import { EngineError } from "../../ffi/errors.ts";
 import { CALYPTE_SLICE_PARAMS, type Level } from "../../ptx/mod.ts";
 import { FakeEngine } from "./fake_engine.ts";
 import { FRAME_BYTES, FRAMES, writeBundle } from "./mission_fixture.ts";
@@ -369,4 +371,34 @@ Deno.test("every built-in kernel reaches level block", () => {
     overlaps: new Map(),
   });
   assertEquals([...kernels].map(([name, { level }]) => [name, level]), names.map((name) => [name, "block"]));
+});
+
+Deno.test("sockets and rings are opened for the work that they belong to, and one that is refused names its field", async () => {
+  const { engine, loader } = setUp();
+  const bundle = await fixture();
+  const outputRing = { file: "/dev/shm/out", slots: 3, expiryNs: 5e8 };
+  const source = { kind: "ring", path: "/dev/shm/cam", periodNs: 7 } as const;
+  loader.add({ ...critical, source, outputRing }, bundle, undefined);
+  loader.add({ ...critical, name: "b", source: { ...source, kind: "socket" } }, bundle, undefined);
+  const { outputBytes } = engine.works[0]!;
+  assertEquals(engine.channels, [
+    "/dev/shm/cam",
+    { path: "/dev/shm/out", slots: 3, slotBytes: outputBytes, expiryNs: 5e8 },
+    "/dev/shm/cam",
+  ]);
+  assertEquals(engine.works.map((work) => [work.source, work.outputChannel]), [
+    [{ kind: "ring", channel: 1, periodNs: 7 }, 2],
+    [{ kind: "socket", channel: 3, periodNs: 7 }, undefined],
+  ]);
+  engine.failures.socket = new EngineError(
+    CONSTANTS.E_INVALID,
+    "open socket",
+    "another process listens there",
+  );
+  const error = assertThrows(
+    () => loader.add({ ...critical, name: "c", source: { ...source, kind: "socket" } }, bundle, undefined),
+    InputError,
+  );
+  assertStringIncludes(error.message, "/dev/shm/cam: critical.c.source");
+  assertStringIncludes(error.message, "another process listens there");
 });

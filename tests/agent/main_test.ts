@@ -215,6 +215,32 @@ Deno.test("config check shows what a mission asks for", async () => {
   assertStringIncludes(out, `policy weighted-fair, lease 400 ms\n${mission.file} is good\n`);
 });
 
+Deno.test("an option that a built-in policy does not have, or out of its range, is refused", async () => {
+  await using mission = await writeMission();
+  const text = await Deno.readTextFile(mission.file);
+  for (
+    const [policy, said] of [
+      [
+        "{ name: energy, options: { flor: 1 } }",
+        "policy.options.flor: is not an option of energy, which has floor",
+      ],
+      [
+        "{ options: { floor: 1 } }",
+        "policy.options.floor: is not an option of weighted-fair, which has none",
+      ],
+      [
+        "{ name: energy, options: { floor: 0 } }",
+        "policy.options.floor: must be a number of 0.001..1, not 0",
+      ],
+    ] as const
+  ) {
+    await Deno.writeTextFile(mission.file, text.replace("policy: { lease: 400ms }", `policy: ${policy}`));
+    const { code, err } = await calypte("config", "check", mission.file);
+    assertEquals(code, 2);
+    assertStringIncludes(err, said);
+  }
+});
+
 Deno.test("a mission with an unknown policy is refused with the known ones", async () => {
   await using mission = await writeMission();
   const text = await Deno.readTextFile(mission.file);
@@ -223,7 +249,7 @@ Deno.test("a mission with an unknown policy is refused with the known ones", asy
   assertEquals(code, 2);
   assertStringIncludes(
     err,
-    "policy.name: must be one of round-robin, weighted-fair, not weighted-fare; did you mean weighted-fair?",
+    "policy.name: must be one of round-robin, weighted-fair, deadline, throughput, energy, mission, not weighted-fare; did you mean weighted-fair?",
   );
 });
 

@@ -1,9 +1,10 @@
 import { assertEquals, assertRejects, assertThrows } from "../assert.ts";
-import { Planner, tickNs, totalGpuNs, WINDOW_NS } from "../../agent/planner.ts";
+import { Planner, tickNs } from "../../agent/planner.ts";
+import { totalGpuNs, WINDOW_NS } from "../../agent/policy_snapshot.ts";
 import type { LogFields, Logger } from "../../agent/log.ts";
 import { EngineError } from "../../ffi/errors.ts";
 import type { Policy, PolicySnapshot } from "../../policies/policy.ts";
-import { FakeEngine, jobStats, taskStats } from "./fake_engine.ts";
+import { FakeEngine, jobStats, plannedJob, taskStats } from "./fake_engine.ts";
 
 function setUp(policy: Policy) {
   const engine = new FakeEngine();
@@ -15,14 +16,15 @@ function setUp(policy: Policy) {
     error: (message: string, _fields?: LogFields) => errors.push(message),
   };
   const jobs = [
-    { id: 0, name: "map", weight: 3, endless: true },
-    { id: 1, name: "thumbs", weight: 1, endless: false },
+    plannedJob(0, { name: "map", weight: 3 }),
+    plannedJob(1, { name: "thumbs", endless: false }),
   ];
   engine.state.tasks = [
     taskStats({ requests: 9, late: 1, dropped: 2, failed: 3, missRun: 2, nextArrivalNs: 77 }),
   ];
   engine.state.jobs = [jobStats({ units: 5 }), jobStats({ readyUnits: 0 })];
-  const planner = new Planner({ engine, policy, leaseNs: 500_000_000, tasks: ["detector"], jobs, log });
+  const tasks = [{ name: "detector", deadlineNs: 5e6 }];
+  const planner = new Planner({ engine, policy, leaseNs: 500_000_000, tasks, jobs, log });
   return { engine, errors, planner };
 }
 
@@ -54,7 +56,18 @@ Deno.test("a policy sees misses, backlog and recent GPU time", () => {
   engine.state.nowNs = 2e9;
   engine.state.jobs[1] = jobStats({ readyUnits: 1, gpuNs: { whole: 1, slice: 2, block: 3, loop: 4 } });
   planner.tick();
-  assertEquals(seen[0]?.tasks, [{ name: "detector", requests: 9, misses: 6, missRun: 2, nextArrivalNs: 77 }]);
+  assertEquals(seen[0]?.tasks, [{
+    name: "detector",
+    requests: 9,
+    misses: 6,
+    missRun: 2,
+    nextArrivalNs: 77,
+    deadlineNs: 5e6,
+    periodNs: 0,
+    executionP50Ns: 0,
+    executionP99Ns: 0,
+    marginNs: 0,
+  }]);
   assertEquals(seen[0]?.jobs.map((job) => job.backlogged), [true, false]);
   assertEquals(seen[1]?.jobs.map((job) => job.backlogged), [true, true]);
   assertEquals(seen[1]?.jobs.map((job) => [job.gpuNs, job.recentGpuNs]), [[0, 0], [10, 10]]);

@@ -68,7 +68,7 @@ async function onStage(
   });
 }
 
-const START = ["serve", "ready", "setPlan"];
+const START = ["serve", "warmUp", "ready", "setPlan"];
 
 function afterLoading(calls: readonly string[]): string[] {
   return calls.filter((call) => call !== "loadModule" && call !== "addWork");
@@ -179,7 +179,7 @@ Deno.test("an engine that refuses to be ready closes what was opened, in reverse
   onStage(async ({ engine, options }) => {
     engine.failures.ready = new EngineError(-6, "get ready", "self-test failed");
     await assertRejects(() => supervise(options), EngineError, "self-test failed");
-    assertEquals(afterLoading(engine.calls), ["serve", "unserve", "close"]);
+    assertEquals(afterLoading(engine.calls), ["serve", "warmUp", "unserve", "close"]);
   }));
 
 Deno.test("a fault of the engine ends the run with a reason and a summary", () =>
@@ -222,6 +222,35 @@ Deno.test("a policy that throws sets no plan, and critical work goes on", () =>
     };
     const { fault, summary } = await supervise({ ...options, files, onReady: () => stop("enough") });
     assertEquals([fault, engine.plans.length, summary.events.policyFaults], [undefined, 0, 1]);
+  }));
+
+Deno.test("what a companion writes about the flight reaches the plans of a running agent", () =>
+  onStage(async ({ engine, options, timers, stop, fixture }) => {
+    const file = path.join(fixture.dir, "now.json");
+    const text = await Deno.readTextFile(fixture.file);
+    await Deno.writeTextFile(
+      fixture.file,
+      text.replace("bundle: map, weight: 3,", "bundle: map, weight: 3, when: [cruising],") +
+        "conditions: { file: now.json }\n",
+    );
+    const files = await readMissionFiles(await loadMission(fixture.file));
+    const { promise: ready, resolve } = Promise.withResolvers<void>();
+    const run = supervise({ ...options, files, onReady: () => resolve() });
+    await ready;
+    const jobs = () => engine.plans.at(-1)?.entries.map(({ job }) => job);
+    assertEquals(jobs(), [1]);
+    await Deno.writeTextFile(file, `{"phase":"cruising","clockKey":4}`);
+    // The agent reads beside its loops; the engine's clock stands still meanwhile.
+    while (jobs()?.length !== 2) {
+      timers.ticks.get(100)?.();
+      await new Promise((done) => setTimeout(done, 0));
+    }
+    assertEquals(engine.state.clockKey, 4);
+    engine.state.nowNs = 3e9;
+    timers.ticks.get(100)?.();
+    assertEquals(jobs(), [1]);
+    stop("enough");
+    await run;
   }));
 
 Deno.test("the status of a running agent is served, and requests reach tasks that take them only", () =>

@@ -183,3 +183,22 @@ test("a plan that breaks a rule is refused here or there", (engine) => {
   assertEquals(error.code, CONSTANTS.E_LIMIT);
   assertThrows(() => engine.setPlan({ ...plan, leaseNs: 0.5 }), EngineError, "leaseNs must be an integer");
 });
+
+test("channels reach the library with the source and output that they are", (engine) => {
+  const read = () => new StructView("work", engine.readBuffer(SHOW.work, 0, sizeOf("work")));
+  const fields = ["source", "channel", "outputChannel", "periodNs"] as const;
+  engine.addWork({ ...CRITICAL, source: { kind: "ring", channel: 4, periodNs: 5 }, outputChannel: 6 });
+  assertEquals(read().numbers(...fields), {
+    source: CONSTANTS.SOURCE_RING,
+    channel: 4,
+    outputChannel: 6,
+    periodNs: 5,
+  });
+  engine.addWork({ ...CRITICAL, source: { kind: "socket", channel: 3, periodNs: 0 } });
+  assertEquals(read().numbers(...fields), {
+    source: CONSTANTS.SOURCE_SOCKET,
+    channel: 3,
+    outputChannel: 0,
+    periodNs: 0,
+  });
+});

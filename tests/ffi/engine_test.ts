@@ -222,6 +222,9 @@ test("every method of a closed engine throws E_CLOSED, and closing twice is fine
     writeBuffer: () => engine.writeBuffer(0, 0, bytes),
     readBuffer: () => engine.readBuffer(0, 0, 1),
     addFrames: () => engine.addFrames(bytes, 1, 1),
+    socket: () => engine.socket("s"),
+    ringInput: () => engine.ringInput("r"),
+    ringOutput: () => engine.ringOutput({ path: "r", slots: 2, slotBytes: 64, expiryNs: 10 * MS }),
     addWork: () => load(engine),
     runOnce: () => engine.runOnce("critical", 0, bytes),
     checkSurplus: () => engine.checkSurplus(0, bytes, 1),
@@ -243,6 +246,15 @@ test("every method of a closed engine throws E_CLOSED, and closing twice is fine
   };
   for (const [name, call] of Object.entries(calls)) {
     assertEquals([name, assertThrows(call, EngineError, "the engine is closed").code], [name, -2]);
+  }
+});
+
+test("sockets and rings are refused in virtual time, with the reason", (engine) => {
+  const ring = { path: "/dev/shm/calypte-none", slots: 2, slotBytes: 64, expiryNs: 10 * MS };
+  for (
+    const call of [() => engine.socket("s"), () => engine.ringInput("r"), () => engine.ringOutput(ring)]
+  ) {
+    assertEquals(assertThrows(call, EngineError, "this engine's clock is virtual").code, -3);
   }
 });
 

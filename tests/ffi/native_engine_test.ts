@@ -204,3 +204,11 @@ test("shared memory is refused before the library sees it", (engine) => {
   const shared = new Uint8Array(new SharedArrayBuffer(8));
   assertThrows(() => engine.writeBuffer(7, 0, shared), EngineError, "SharedArrayBuffer");
 });
+
+test("sockets and rings become channels", (engine) => {
+  assertEquals(engine.socket("abc"), 3);
+  assertEquals(engine.ringInput("abc"), 103);
+  const ring = { path: "abcd", slots: 8, slotBytes: 1000, expiryNs: 20_000_000 };
+  assertEquals(engine.ringOutput(ring), 4 + 8 + 1000 + 20);
+  assertThrows(() => engine.ringOutput({ ...ring, slots: 1 }), EngineError, "slots must be 2..65536");
+});

@@ -16,7 +16,8 @@ SchedulerConfig jobs_of(std::vector<JobConfig> jobs) {
 }
 
 // Runs until `units` units are complete; the share of GPU time of each job.
-std::vector<double> shares_after(uint64_t units, std::vector<calypte_plan_entry> entries, std::vector<Stream::Job> jobs) {
+std::vector<double> shares_after(uint64_t units, std::vector<calypte_plan_entry> entries,
+                                 std::vector<Stream::Job> jobs) {
   SchedulerConfig config;
   for (const Stream::Job &job : jobs) config.jobs.push_back(block_job(job.unit_ns));
   Rig rig(config);
@@ -29,7 +30,8 @@ std::vector<double> shares_after(uint64_t units, std::vector<calypte_plan_entry>
   uint64_t sum_ns = 0;
   for (const Stream::Job &job : stream.jobs) sum_ns += job.busy_ns;
   std::vector<double> shares;
-  for (const Stream::Job &job : stream.jobs) shares.push_back(static_cast<double>(job.busy_ns) / static_cast<double>(sum_ns));
+  for (const Stream::Job &job : stream.jobs)
+    shares.push_back(static_cast<double>(job.busy_ns) / static_cast<double>(sum_ns));
   CHECK(stream.units >= units);
   return shares;
 }
@@ -188,7 +190,8 @@ TEST_SUITE("lease and holds") {
 
 TEST_SUITE("shares") {
   TEST_CASE("over 10,000 units of equal length the shares are the weights, within 2 %") {
-    const std::vector<double> shares = shares_after(10'000, {{0, 5, 0}, {1, 3, 0}, {2, 2, 0}}, {{200 * kUs, 100}, {200 * kUs, 100}, {200 * kUs, 100}});
+    const std::vector<double> shares =
+        shares_after(10'000, {{0, 5, 0}, {1, 3, 0}, {2, 2, 0}}, {{200 * kUs, 100}, {200 * kUs, 100}, {200 * kUs, 100}});
     CHECK(shares[0] == doctest::Approx(0.5).epsilon(0.02));
     CHECK(shares[1] == doctest::Approx(0.3).epsilon(0.02));
     CHECK(shares[2] == doctest::Approx(0.2).epsilon(0.02));
@@ -200,7 +203,8 @@ TEST_SUITE("shares") {
   }
 
   TEST_CASE("shares are of GPU time, not of units") {
-    const std::vector<double> shares = shares_after(10'000, {{0, 1, 0}, {1, 1, 0}}, {{100 * kUs, 100}, {1'700 * kUs, 100}});
+    const std::vector<double> shares =
+        shares_after(10'000, {{0, 1, 0}, {1, 1, 0}}, {{100 * kUs, 100}, {1'700 * kUs, 100}});
     CHECK(shares[0] == doctest::Approx(0.5).epsilon(0.02));
   }
 
@@ -244,5 +248,21 @@ TEST_SUITE("shares") {
     stream.stage_all();
     while (stream.units < 2'000) REQUIRE(stream.run_one());
     CHECK(stream.jobs[0].completed == doctest::Approx(1'000).epsilon(0.05));
+  }
+
+  TEST_CASE("only the proportions of a plan's weights count, so that a plan in other numbers starves nobody") {
+    Rig rig(jobs_of({block_job(kMs), block_job(kMs)}));
+    rig.start();
+    Stream stream(rig, {{kMs, 100}, {kMs, 100}});
+    rig.plan(3'000 * kSecond, {{0, 2, 0}, {1, 1, 0}}, 0);
+    stream.carry_out();
+    stream.stage_all();
+    while (stream.units < 300) REQUIRE(stream.run_one());
+    rig.plan(3'000 * kSecond, {{0, 500'000, 0}, {1, 500'000, 0}}, rig.now);
+    stream.carry_out();
+    const uint64_t before[] = {stream.jobs[0].completed, stream.jobs[1].completed};
+    while (stream.units < 500) REQUIRE(stream.run_one());
+    CHECK(stream.jobs[0].completed - before[0] == doctest::Approx(100).epsilon(0.1));
+    CHECK(stream.jobs[1].completed - before[1] == doctest::Approx(100).epsilon(0.1));
   }
 }

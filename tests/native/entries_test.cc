@@ -24,7 +24,8 @@ TEST_SUITE("entries ahead") {
     INFO("seed " << seed);
     calypte::sim::Rng rng(seed);
     SchedulerConfig config = jobs_of({});
-    for (uint32_t i = 0; i < CALYPTE_MAX_JOBS; ++i) config.jobs.push_back(i % 5 == 4 ? whole_job(kMs) : block_job((i + 1) * 100 * kUs));
+    for (uint32_t i = 0; i < CALYPTE_MAX_JOBS; ++i)
+      config.jobs.push_back(i % 5 == 4 ? whole_job(kMs) : block_job((i + 1) * 100 * kUs));
     config.tasks = {periodic(10 * kMs, 5 * kMs)};
     Rig rig(config);
     rig.start();
@@ -34,8 +35,12 @@ TEST_SUITE("entries ahead") {
     stream.stage_all();
     for (int i = 0; i < 50'000; ++i) {
       switch (rng.up_to(4)) {
-        case 0: rig.tick(rig.now + rng.up_to(kMs)); break;
-        case 1: rig.hold(CALYPTE_HOLD_CALLER, rng.up_to(1) == 0, rig.now); break;
+        case 0:
+          rig.tick(rig.now + rng.up_to(kMs));
+          break;
+        case 1:
+          rig.hold(CALYPTE_HOLD_CALLER, rng.up_to(1) == 0, rig.now);
+          break;
         case 2: {
           std::vector<calypte_plan_entry> entries;
           for (uint32_t id = 0; id < CALYPTE_MAX_JOBS; ++id) {
@@ -44,8 +49,12 @@ TEST_SUITE("entries ahead") {
           rig.plan(1 + rng.up_to(20 * kMs), entries, rig.now);
           break;
         }
-        case 3: rig.done(0, rig.now); break;
-        default: stream.run_one(); continue;
+        case 3:
+          rig.done(0, rig.now);
+          break;
+        default:
+          stream.run_one();
+          continue;
       }
       stream.carry_out();
       REQUIRE(rig.snapshot().entries_ahead == stream.queue.size());
@@ -62,7 +71,8 @@ TEST_SUITE("entries ahead") {
     CHECK(rig.count(ActionKind::enqueue_entry) == 2);
   }
 
-  TEST_CASE("where the host resumes, no entry is enqueued while critical work waits or runs, and the end of it brings them") {
+  TEST_CASE(
+      "where the host resumes, no entry is enqueued while critical work waits or runs, and the end of it brings them") {
     SchedulerConfig config = jobs_of({block_job(kMs)});
     config.tasks = {on_call(5 * kMs)};
     config.parked_resume = false;
@@ -159,7 +169,9 @@ TEST_SUITE("whole steps") {
     CHECK(rig.count(ActionKind::launch_whole) == 1);
   }
 
-  TEST_CASE("a whole step beside a task on call, which may arrive at any time, is refused once and reported with its estimate") {
+  TEST_CASE(
+      "a whole step beside a task on call, which may arrive at any time, is refused once and reported with its "
+      "estimate") {
     SchedulerConfig config = jobs_of({whole_job(4 * kMs)});
     config.tasks = {on_call(50 * kMs)};
     config.tasks[0].max_blocking_ns = 3 * kMs;
@@ -203,9 +215,12 @@ TEST_SUITE("whole steps") {
     CHECK(rig.snapshot().jobs[1].whole_launches == 1);
   }
 
-  TEST_CASE("a unit of block and whole steps goes through its segments in order") {
+  TEST_CASE(
+      "a unit of block and whole steps goes through its segments in order, and what follows a whole step is queued "
+      "behind it") {
     constexpr uint32_t kBlock = CALYPTE_LEVEL_BLOCK, kWhole = CALYPTE_LEVEL_WHOLE;
-    JobConfig job{{{0, 2, false, kBlock, 0, kMs}, {2, 1, true, kWhole, 0, kMs}, {3, 1, false, kBlock, 0, kMs}}, 3 * kMs};
+    JobConfig job{{{0, 2, false, kBlock, 0, kMs}, {2, 1, true, kWhole, 0, kMs}, {3, 1, false, kBlock, 0, kMs}},
+                  3 * kMs};
     SchedulerConfig config = jobs_of({job});
     config.parked_resume = false;
     Rig rig(config);
@@ -220,12 +235,93 @@ TEST_SUITE("whole steps") {
     rig.entry_done(0, step_word_of(0, 2), 2 * kMs);
     REQUIRE(rig.count(ActionKind::launch_whole) == 1);
     CHECK(rig.all(ActionKind::launch_whole)[0].step_word == step_word_of(0, 2));
-    rig.entry_done(0, step_word_of(0, 3), 3 * kMs, kMs);
     REQUIRE(rig.count(ActionKind::enqueue_entry) == 1);
     CHECK(rig.all(ActionKind::enqueue_entry)[0].segment == 2);
+    rig.entry_done(0, step_word_of(0, 3), 3 * kMs, kMs);
+    CHECK(rig.count(ActionKind::enqueue_entry) == 0);
     rig.entry_done(0, step_word_of(1, 0), 4 * kMs);
     CHECK(rig.count(ActionKind::enqueue_entry) == 0);
     CHECK(rig.snapshot().jobs[0].units == 1);
     CHECK(rig.snapshot().jobs[0].preemptions == 1);
+  }
+
+  // A unit of `count` `whole` segments of `each_ns`, ranges of one grid if they merge.
+  JobConfig ranges(uint32_t count, uint64_t each_ns, bool merges) {
+    JobConfig job;
+    for (uint32_t i = 0; i < count; ++i) {
+      job.segments.push_back({i, 1, true, CALYPTE_LEVEL_SLICE, 0, each_ns, merges && i + 1 < count});
+    }
+    job.estimate_ns = count * each_ns;
+    return job;
+  }
+
+  TEST_CASE(
+      "whole steps are queued 300 us ahead, also over the end of a unit, so that the GPU does not wait for the host") {
+    Rig rig(jobs_of({ranges(4, 50 * kUs, false)}));
+    rig.start();
+    rig.staged(0, 3, 0);
+    rig.plan(kSecond, {{0, 1, 0}}, 0);
+    const auto queued = rig.all(ActionKind::launch_whole);
+    REQUIRE(queued.size() >= 3);
+    CHECK(queued.size() <= 6);
+    for (uint32_t i = 0; i < queued.size(); ++i) CHECK(queued[i].step_word == step_word_of(i / 4, i % 4));
+    rig.entry_done(0, step_word_of(0, 1), 50 * kUs, 50 * kUs);
+    CHECK(rig.count(ActionKind::launch_whole) >= 1);
+    CHECK(rig.all(ActionKind::launch_whole)[0].segment == queued.size() % 4);
+  }
+
+  TEST_CASE("in a long window ranges of one grid are one launch, of 1 ms at most; in a short one as many as fit") {
+    SchedulerConfig config = jobs_of({ranges(64, 30 * kUs, true)});
+    config.jobs[0].bound_ns = 30 * kUs;
+    Rig rig(config);
+    rig.start();
+    rig.staged(0, 1, 0);
+    rig.plan(kSecond, {{0, 1, 0}}, 0);
+    const auto queued = rig.all(ActionKind::launch_whole);
+    REQUIRE(queued.size() >= 1);
+    CHECK(queued[0].number > 25);
+    CHECK(queued[0].number <= 33);
+    uint32_t next = 0;
+    for (const Action &action : queued) {
+      CHECK(action.segment == next);
+      next += static_cast<uint32_t>(action.number);
+    }
+
+    config.tasks = {periodic(kMs, kMs)};
+    config.tasks[0].phase_ns = 300 * kUs;
+    Rig tight(config);
+    tight.start();
+    tight.staged(0, 1, 0);
+    tight.plan(kSecond, {{0, 1, 0}}, 0);
+    REQUIRE(tight.count(ActionKind::launch_whole) >= 1);
+    CHECK(tight.all(ActionKind::launch_whole)[0].number > 1);
+    CHECK(tight.all(ActionKind::launch_whole)[0].number * 30 * kUs < 300 * kUs);
+  }
+
+  TEST_CASE("what is as short as the bound runs beside a task that may come at any time; what is longer does not") {
+    for (const uint64_t each_ns : {30 * kUs, 31 * kUs}) {
+      SchedulerConfig config = jobs_of({ranges(4, each_ns, true)});
+      config.jobs[0].bound_ns = 30 * kUs;
+      config.tasks = {on_call(5 * kMs)};
+      Rig rig(config);
+      rig.start();
+      rig.staged(0, 1, 0);
+      rig.plan(kSecond, {{0, 1, 0}}, 0);
+      const auto queued = rig.all(ActionKind::launch_whole);
+      CHECK(queued.empty() == (each_ns > 30 * kUs));
+      for (const Action &action : queued) CHECK(action.number == 1);
+    }
+  }
+
+  TEST_CASE("of the whole steps that fit the window, the longest is started") {
+    SchedulerConfig config = jobs_of({whole_job(kMs), whole_job(4 * kMs), whole_job(9 * kMs)});
+    config.tasks = {periodic(8 * kMs, 5 * kMs)};
+    config.tasks[0].phase_ns = 8 * kMs;
+    Rig rig(config);
+    rig.start();
+    for (uint32_t id = 0; id < 3; ++id) rig.staged(id, 1, 0);
+    rig.plan(kSecond, {{0, 1, 0}, {1, 1, 0}, {2, 1, 0}}, 0);
+    REQUIRE(rig.count(ActionKind::launch_whole) >= 1);
+    CHECK(rig.all(ActionKind::launch_whole)[0].id == 1);
   }
 }

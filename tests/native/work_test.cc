@@ -5,6 +5,7 @@
 #include <string>
 
 #include "backend/sim/rng.h"
+#include "engine/work.h"
 #include "support.h"
 
 using namespace calypte::test;
@@ -49,10 +50,22 @@ TEST_SUITE("work") {
     refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.steps[0].arg_count = UINT32_MAX; });
     refuses(CALYPTE_E_NOT_FOUND, [](WorkSpec &spec) { spec.steps[0].kernel = 5; });
     refuses(CALYPTE_E_NOT_FOUND, [](WorkSpec &spec) { spec.steps[0].kernel = UINT32_MAX; });
-    refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.args = {{CALYPTE_ARG_SCALAR, 9, 0, 0}}; spec.steps[0].arg_count = 1; });
-    refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.args = {{99, 4, 0, 0}}; spec.steps[0].arg_count = 1; });
-    refuses(CALYPTE_E_NOT_FOUND, [](WorkSpec &spec) { spec.args = {{CALYPTE_ARG_BUFFER, 8, 77, 0}}; spec.steps[0].arg_count = 1; });
-    refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.args = {{CALYPTE_ARG_BUFFER, 8, 0, kBufferBytes}}; spec.steps[0].arg_count = 1; });
+    refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) {
+      spec.args = {{CALYPTE_ARG_SCALAR, 9, 0, 0}};
+      spec.steps[0].arg_count = 1;
+    });
+    refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) {
+      spec.args = {{99, 4, 0, 0}};
+      spec.steps[0].arg_count = 1;
+    });
+    refuses(CALYPTE_E_NOT_FOUND, [](WorkSpec &spec) {
+      spec.args = {{CALYPTE_ARG_BUFFER, 8, 77, 0}};
+      spec.steps[0].arg_count = 1;
+    });
+    refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) {
+      spec.args = {{CALYPTE_ARG_BUFFER, 8, 0, kBufferBytes}};
+      spec.steps[0].arg_count = 1;
+    });
     refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.head.source = 99; });
     refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.input(64); });
     refuses(CALYPTE_E_NOT_FOUND, [](WorkSpec &spec) { spec.frames(3, 64, 0); });
@@ -62,13 +75,25 @@ TEST_SUITE("work") {
     refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.head.output_bytes = 64; });
     refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.output(kBufferBytes * 2, false); });
     refuses(CALYPTE_E_LIMIT, [](WorkSpec &spec) { spec.output(kBufferBytes, true); });
-    refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.head.deadline_ns = 0; }, true);
-    refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.head.source = CALYPTE_SOURCE_NONE; }, true);
-    refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.head.queue = CALYPTE_QUEUE_FIFO; spec.head.queue_depth = 17; }, true);
-    refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.head.queue_depth = 2; }, true);
-    refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.head.from = 0; }, true);
-    refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.head.on_miss = 0; }, true);
-    refuses(CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.steps[0].level = CALYPTE_LEVEL_BLOCK; }, true);
+    refuses(
+        CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.head.deadline_ns = 0; }, true);
+    refuses(
+        CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.head.source = CALYPTE_SOURCE_NONE; }, true);
+    refuses(
+        CALYPTE_E_INVALID,
+        [](WorkSpec &spec) {
+          spec.head.queue = CALYPTE_QUEUE_FIFO;
+          spec.head.queue_depth = 17;
+        },
+        true);
+    refuses(
+        CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.head.queue_depth = 2; }, true);
+    refuses(
+        CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.head.from = 0; }, true);
+    refuses(
+        CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.head.on_miss = 0; }, true);
+    refuses(
+        CALYPTE_E_INVALID, [](WorkSpec &spec) { spec.steps[0].level = CALYPTE_LEVEL_BLOCK; }, true);
     CHECK(engine.add(good_job()) == 0);
     CHECK(engine.add(good_job()) == CALYPTE_E_INVALID);
     CHECK(error_names("taken"));
@@ -85,9 +110,11 @@ TEST_SUITE("work") {
 
   TEST_CASE("there is a limit to tasks and to jobs") {
     TestEngine engine(sim_options());
-    for (int i = 0; i < CALYPTE_MAX_TASKS; ++i) CHECK(engine.add(WorkSpec::task("t" + std::to_string(i), kMs, kMs)) == i);
+    for (int i = 0; i < CALYPTE_MAX_TASKS; ++i)
+      CHECK(engine.add(WorkSpec::task("t" + std::to_string(i), kMs, kMs)) == i);
     CHECK(engine.add(WorkSpec::task("one more", kMs, kMs)) == CALYPTE_E_LIMIT);
-    for (int i = 0; i < CALYPTE_MAX_JOBS; ++i) CHECK(engine.add(WorkSpec::job("j" + std::to_string(i)).step(CALYPTE_LEVEL_BLOCK, kMs)) == i);
+    for (int i = 0; i < CALYPTE_MAX_JOBS; ++i)
+      CHECK(engine.add(WorkSpec::job("j" + std::to_string(i)).step(CALYPTE_LEVEL_BLOCK, kMs)) == i);
     CHECK(engine.add(WorkSpec::job("one more job").step(CALYPTE_LEVEL_BLOCK, kMs)) == CALYPTE_E_LIMIT);
     CHECK(engine.ready() == 0);
   }
@@ -98,7 +125,11 @@ TEST_SUITE("work") {
     calypte::sim::Rng rng(seed);
     TestEngine engine(sim_options());
     const uint32_t frames = static_cast<uint32_t>(engine.frames(64, 2));
-    WorkSpec spec = WorkSpec::job("blob").step(CALYPTE_LEVEL_BLOCK, kMs).step(CALYPTE_LEVEL_WHOLE, kMs).frames(frames, 64, kMs).output(512, true);
+    WorkSpec spec = WorkSpec::job("blob")
+                        .step(CALYPTE_LEVEL_BLOCK, kMs)
+                        .step(CALYPTE_LEVEL_WHOLE, kMs)
+                        .frames(frames, 64, kMs)
+                        .output(512, true);
     spec.args = {{CALYPTE_ARG_BUFFER, 8, 0, 0}, {CALYPTE_ARG_SCALAR, 4, 1, 0}};
     spec.steps[0].arg_count = 2;
     const std::vector<uint8_t> blob = spec.blob();
@@ -107,7 +138,8 @@ TEST_SUITE("work") {
     int taken = 0;
     for (int i = 0; i < 20'000 && taken < 20; ++i) {
       std::vector<uint8_t> bytes = blob;
-      for (uint64_t n = 1 + rng.up_to(4); n > 0; --n) bytes[rng.up_to(bytes.size() - 1)] = static_cast<uint8_t>(rng.next());
+      for (uint64_t n = 1 + rng.up_to(4); n > 0; --n)
+        bytes[rng.up_to(bytes.size() - 1)] = static_cast<uint8_t>(rng.next());
       bytes.resize(bytes.size() + (rng.up_to(9) == 0 ? rng.up_to(64) : 0));
       taken += calypte_add(engine.id(), bytes.data(), static_cast<uint32_t>(bytes.size())) >= 0 ? 1 : 0;
     }
@@ -155,5 +187,32 @@ TEST_SUITE("work") {
     CHECK(calypte_run_once(engine.id(), CALYPTE_WORK_CRITICAL, 0, nullptr, 8, out, 8, 0, nullptr) == CALYPTE_E_INVALID);
     CHECK(calypte_run_once(engine.id(), CALYPTE_WORK_CRITICAL, 1, in, 8, out, 8, 0, nullptr) == CALYPTE_E_NOT_FOUND);
     CHECK(calypte_run_once(engine.id(), 9, 0, in, 8, out, 8, 0, nullptr) == CALYPTE_E_NOT_FOUND);
+  }
+
+  TEST_CASE("steps at level slice that are ranges of one grid may be one launch, others not") {
+    const auto segments_of = [](auto change) {
+      calypte::Work work;
+      work.head.kind = CALYPTE_WORK_BACKGROUND;
+      for (uint32_t i = 0; i < 3; ++i) {
+        calypte_step step{};
+        step.level = CALYPTE_LEVEL_SLICE;
+        step.grid[0] = 40;
+        step.block[0] = 128;
+        step.first_arg = i * 10;
+        step.arg_count = 10;
+        work.steps.push_back(step);
+        for (uint32_t k = 0; k < 10; ++k) work.args.push_back({CALYPTE_ARG_SCALAR, 4, k == 1 ? i * 40 : k, 0});
+      }
+      change(work);
+      return calypte::job_config(work).segments;
+    };
+    const auto merging = segments_of([](calypte::Work &) {});
+    REQUIRE(merging.size() == 3);
+    CHECK((merging[0].merges && merging[1].merges && !merging[2].merges));
+    CHECK_FALSE(segments_of([](calypte::Work &work) { work.args[11].value = 41; })[0].merges);  // not the next range
+    CHECK_FALSE(segments_of([](calypte::Work &work) { work.args[10].value = 7; })[0].merges);   // another argument
+    CHECK_FALSE(segments_of([](calypte::Work &work) { work.steps[1].kernel = 1; })[0].merges);
+    CHECK_FALSE(segments_of([](calypte::Work &work) { work.steps[1].block[0] = 64; })[0].merges);
+    CHECK_FALSE(segments_of([](calypte::Work &work) { work.steps[1].level = CALYPTE_LEVEL_WHOLE; })[0].merges);
   }
 }

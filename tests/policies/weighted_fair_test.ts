@@ -1,27 +1,14 @@
 import { assert, assertAlmostEquals, assertEquals } from "../assert.ts";
-import type { PolicyJob, PolicySnapshot } from "../../policies/policy.ts";
+import type { PolicyJob } from "../../policies/policy.ts";
 import { weightedFair } from "../../policies/weighted_fair.ts";
+import { jobOf, snapshotOf } from "./snapshots.ts";
 
 function job(id: number, weight: number, recentMs: number, backlogged = true): PolicyJob {
-  const recentGpuNs = recentMs * 1e6;
-  return {
-    id,
-    name: `job-${id}`,
-    weight,
-    backlogged,
-    units: 0,
-    gpuNs: recentGpuNs,
-    recentGpuNs,
-    unitNs: 0,
-  };
-}
-
-function snapshot(...jobs: PolicyJob[]): PolicySnapshot {
-  return { nowNs: 1e9, windowNs: 1e10, tasks: [], jobs };
+  return jobOf(id, { weight, backlogged, recentGpuNs: recentMs * 1e6 });
 }
 
 function weights(...jobs: PolicyJob[]): number[] {
-  return weightedFair(snapshot(...jobs)).entries.map((entry) => entry.weight);
+  return weightedFair(snapshotOf(jobs)).entries.map((entry) => entry.weight);
 }
 
 Deno.test("weighted-fair: before anything is measured, weights are the mission's", () => {

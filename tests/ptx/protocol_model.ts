@@ -104,7 +104,8 @@ export class Model extends Surroundings {
 
   // Read where an action comes from, as it is asked for ahead of actions too; only the end of a launch changes it.
   protected stepOfLaunch(): number {
-    return this.instance.entrySteps[this.from[STREAM]! - Stream.Launch]!;
+    const { entrySteps } = this.instance;
+    return entrySteps[(this.from[STREAM]! - Stream.Launch) % entrySteps.length]!;
   }
 
   /** The first virtual block of what is drawn when `ticket` is the counter's value, the total at most. */
@@ -372,7 +373,16 @@ export class Model extends Surroundings {
     s.fill(0, o, o + GENERATION);
     for (let w = 0; w < s[LAUNCH_N]!; w++) if (s[WORKERS + w * WORKER_BYTES + PC] !== At.Ended) return;
     s[STREAM]!++;
-    if (s[STREAM]! - Stream.Launch < this.instance.entrySteps.length) return this.launch();
+    const { entrySteps, unitsOfEntry = 1 } = this.instance;
+    const launched = s[STREAM]! - Stream.Launch;
+    if (launched < entrySteps.length * unitsOfEntry) {
+      // Each further unit of an entry is as good as an entry of its own.
+      if (launched % entrySteps.length === 0) {
+        if (!this.has("left is not cleared between the units of an entry")) s[LEFT] = 0;
+        s[SOMEONE_LEFT] = 0;
+      }
+      return this.launch();
+    }
     s[STREAM] = Stream.Idle;
     s[SOMEONE_LEFT] = s[LAUNCH_N] = 0;
   }

@@ -12,6 +12,7 @@ export type Mistake =
   | "finished workers counted"
   | "no check of the stored workers"
   | "leaving does not stick"
+  | "left is not cleared between the units of an entry"
   | "left is not read again behind the step word"
   | "completed never reset"
   | "completed reset behind the step word"
@@ -51,6 +52,8 @@ export interface Instance {
   totals: readonly number[];
   /** Steps that an entry launches; the others are `whole`. */
   entrySteps: readonly number[];
+  /** How often an entry launches them, `left` cleared in between. Default 1. */
+  unitsOfEntry?: number;
   units: number;
   /** At the start; entries and grants raise it. */
   granted: number;

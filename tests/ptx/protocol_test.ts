@@ -150,6 +150,31 @@ const MORE_AND_CLOSED: Instance = {
   },
 };
 
+// A closing costs at most one entry, which the second one makes up for.
+const TWO_UNITS_AN_ENTRY: Instance = {
+  ...BASE,
+  totals: [4, 2],
+  resident: 2,
+  units: 2,
+  unitsOfEntry: 2,
+  queue: [SECOND, SECOND],
+};
+const TWO_SHORT_UNITS: Instance = { ...TWO_UNITS_AN_ENTRY, totals: [4], entrySteps: [0] };
+const BEHIND_WHOLE: Instance = {
+  ...WHOLE_STEP,
+  totals: [3, 2],
+  units: 2,
+  queue: [SECOND, SECOND],
+  scripts: {
+    ...TASK_A_ONCE,
+    dispatcher: [
+      { op: "await", mirror: 1 },
+      enqueue(WHOLE, SECOND, SECOND),
+      { op: "await", mirror: 3 },
+      enqueue(WHOLE),
+    ],
+  },
+};
 const RUNS: Instance = { ...BASE, totals: [7, 3], workers: 2, queue: Array(2).fill(entry(2, 1)), run: 2 };
 const DEALT: Instance = { ...BASE, totals: [3, 2] };
 const ABANDONED: Instance = { ...BASE, totals: [4, 2], abandons: true };
@@ -185,6 +210,12 @@ const RUNS_MORE_WORKERS: Instance = {
   run: 2,
   abandons: true,
 };
+
+Deno.test("several units in one entry, and an entry behind a whole step: each block runs once, wherever the gate closes", () => {
+  assertHolds(TWO_UNITS_AN_ENTRY, 20_000);
+  assertHolds(TWO_SHORT_UNITS, 5_000);
+  assertHolds(BEHIND_WHOLE, 5_000);
+});
 
 /** Checks the protocol as it is meant to be, and that the check was not an empty one. */
 function assertHolds(instance: Instance, minStates: number, ...mistakes: Mistake[]): Verdict {
@@ -306,6 +337,7 @@ const MISTAKES: readonly [Mistake, Instance, string][] = [
   // With more workers in truth, the last one's first block is drawn by another.
   ["no check of the stored workers", MORE_AND_CLOSED, "virtual block 2 of step 0 runs twice"],
   ["leaving does not stick", ONE_LEAVE, GOES_ON],
+  ["left is not cleared between the units of an entry", TWO_UNITS_AN_ENTRY, NOT_DONE],
   ["completed never reset", SURPLUS, "more is counted as completed than there is"],
   ["ticket never reset", LEFT_ONCE_LONG, NOT_DONE],
   ["worker 0 moves the step on", SURPLUS, "step 0 is said to be done, and is not"],

@@ -63,7 +63,7 @@ Deno.test("tests do not sleep unless they say why", () => {
   assertEquals(rules("agent/supervisor.ts", "setTimeout(resolve, 10)"), []);
 });
 
-Deno.test("a policy imports nothing but the interface, and is pure", () => {
+Deno.test("a policy imports nothing but its own folder, and is pure", () => {
   assertEquals(rules("policies/fair.ts", 'import type { Policy } from "./policy.ts";'), []);
   assertEquals(rules("policies/fair.ts", 'import { x } from "../agent/x.ts";'), ["policy-import"]);
   assertEquals(rules("policies/fair.ts", "let last = 0;\nMath.random();"), [

@@ -24,10 +24,20 @@ struct Frames {
   uint32_t count = 0;
 };
 
+// Where else outputs go, beside the results store: see engine/outputs.h.
+class OutputSink {
+ public:
+  virtual ~OutputSink() = default;
+  // From one thread at a time for each work, before anything slow is done with the result. `payload` holds the work's
+  // output_bytes; null: there is none (simulated). Results that are not complete go nowhere.
+  virtual void publish(const Work &work, const calypte_result &result, const uint8_t *payload) = 0;
+};
+
 // What the engine lends to a backend for the whole of its life.
 struct BackendHost {
   ResultStore *results = nullptr;
   const std::vector<Frames> *frames = nullptr;
+  OutputSink *outputs = nullptr;
 };
 
 class Backend {
@@ -67,8 +77,8 @@ class Backend {
   virtual uint64_t next_event_ns() const = 0;
   // Virtual clock: lets the device go on, but not beyond `limit_ns` nor beyond its next event. Returns as next_event_ns.
   virtual uint64_t run_until(uint64_t) { return next_event_ns(); }
-  // API sources: copies the input into a free slot for `number`. CALYPTE_E_BUSY: none is free. From the caller's
-  // thread.
+  // Sources without a period: copies the input into a free slot for `number`. CALYPTE_E_BUSY: none is free. From the
+  // caller's thread, or for a critical task from that of its source; one thread for each work.
   virtual int32_t stage(uint32_t kind, uint32_t work, uint64_t number, const uint8_t *input, uint64_t sensor_ns) = 0;
   // Text of a fault that `poll` reported as EventKind::fault.
   virtual std::string fault_text() const = 0;

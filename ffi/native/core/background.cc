@@ -12,8 +12,8 @@ namespace {
 constexpr uint64_t kWindowMarginNs = 50'000;
 constexpr uint64_t kLearnedMarginNs = 20'000;
 constexpr uint32_t kLeastSeen = 20;
-// `whole` launches are queued ahead for this long, and one more, so that the next begins without the host when one ends:
-// the dispatcher looks every 50 us, and on a virtual machine now and then is late by 100.
+// `whole` launches are queued ahead for this long, and one more, so that the next begins without the host when one
+// ends: the dispatcher looks every 50 us, and on a virtual machine now and then is late by 100.
 constexpr uint64_t kWholeAheadNs = 300'000;
 // Ranges of a grid are put together into launches no longer than this.
 constexpr uint64_t kLongestMergedNs = 1'000'000;
@@ -66,6 +66,7 @@ void Scheduler::entry_done(const Event &event, uint64_t now_ns) {
   outstanding_total_ -= 1;
   oldest_ = (oldest_ + 1) % CALYPTE_MAX_ENTRIES_AHEAD;
   whole_outstanding_ -= entry.segments > 0 ? 1 : 0;
+  long_outstanding_ -= entry.window_ns > 0 ? 1 : 0;
   const uint64_t done_ns = std::min(event.time_ns, now_ns);
   const bool undisturbed = closing_ns_ == 0;
   if (!undisturbed) learned.drains[event.id].add(done_ns - std::min(done_ns, closing_ns_));
@@ -155,7 +156,7 @@ uint64_t Scheduler::free_ns(uint32_t id, uint64_t now_ns) const {
   const TaskConfig &config = config_.tasks[id];
   const Task &task = tasks_[id];
   uint64_t next_ns = now_ns;
-  if (has_period(id)) {
+  if (periodic(id)) {
     next_ns = task.next_arrival_ns;
   } else if (task.rhythm.regular()) {
     next_ns = task.rhythm.next_window(now_ns, 0).begin_ns;
@@ -192,7 +193,7 @@ bool Scheduler::window_allows(uint64_t takes_ns, uint64_t safe_ns, uint64_t now_
 bool Scheduler::can_ever_fit(uint64_t takes_ns, uint64_t safe_ns) const {
   for (uint32_t id = 0; id < tasks_.size(); ++id) {
     if (reserved(id) || takes_ns <= config_.tasks[id].max_blocking_ns) continue;
-    if (safe_ns > (has_period(id) ? config_.tasks[id].period_ns : tasks_[id].rhythm.period_ns())) return false;
+    if (safe_ns > (periodic(id) ? config_.tasks[id].period_ns : tasks_[id].rhythm.period_ns())) return false;
   }
   return true;
 }
@@ -251,18 +252,22 @@ void Scheduler::refill(uint64_t now_ns, ActionList &out) {
 bool Scheduler::refill_once(uint64_t now_ns, uint32_t &skip, uint32_t &target, ActionList &out) {
   uint32_t id = choose_job(skip);
   if (id == kNobody) return false;
-  least_pass_ = std::max(least_pass_, jobs_[id].pass);
+  const Job &job = jobs_[id];
+  least_pass_ = std::max(least_pass_, job.pass);
   const std::vector<Segment> &segments = config_.jobs[id].segments;
-  const uint32_t next = jobs_[id].segment + jobs_[id].whole_ahead;
-  // Behind `whole` segments only their like can be queued: what comes then must wait until they are seen to be done. It
-  // is this job's turn, and what is queued of it keeps the GPU busy.
-  if (jobs_[id].whole_ahead > 0 && (next == segments.size() || !segments[next].whole)) return false;
+  // Behind `whole` segments comes the next one, of the next unit if need be: what they leave is certain. Where nothing
+  // more can be queued of the job whose turn it is, what is queued of it keeps the GPU busy.
+  const uint32_t ahead = job.segment + job.whole_ahead;
+  const uint32_t next = ahead % static_cast<uint32_t>(segments.size());
+  if (job.whole_ahead > 0 && (ahead / segments.size() >= job.remaining() || job.outstanding > job.whole_entries))
+    return false;
   if (!segments[next].whole) {
-    if (!wants_entry(id)) return false;
-    queue_entry(id, now_ns, out);
+    if (job.whole_ahead == 0 && !wants_entry(id)) return false;
+    queue_entry(id, next, now_ns, out);
     return true;
   }
-  if (jobs_[id].whole_ahead == 0 && jobs_[id].outstanding > 0) return false;
+  // A preemptible segment may leave: what comes behind it must wait until it is seen to be done.
+  if (job.outstanding > job.whole_entries) return false;
   if (is_short(id, next)) return queue_whole(id, next, now_ns, out);
   const uint64_t rest_ns = whole_end_ns_ - std::min(whole_end_ns_, now_ns);
   const uint64_t takes_ns = segment_ns(id, next), safe_ns = safe_segment_ns(id, next);
@@ -278,8 +283,9 @@ bool Scheduler::refill_once(uint64_t now_ns, uint32_t &skip, uint32_t &target, A
   }
   // It starts behind others of its kind only, so that the window that was checked is the one it runs in.
   if (outstanding_total_ > whole_outstanding_) return false;
-  if (whole_outstanding_ == 0) id = best_fit(id, now_ns);
-  return queue_whole(id, jobs_[id].segment + jobs_[id].whole_ahead, now_ns, out);
+  if (whole_outstanding_ > 0) return queue_whole(id, next, now_ns, out);
+  id = best_fit(id, now_ns);
+  return queue_whole(id, jobs_[id].segment, now_ns, out);
 }
 
 // `segment` of job `id`, and as many ranges of the same grid behind it as the window allows.
@@ -293,7 +299,7 @@ bool Scheduler::queue_whole(uint32_t id, uint32_t segment, uint64_t now_ns, Acti
     const uint64_t begin_ns = std::max(whole_end_ns_, now_ns);
     const uint64_t window = std::min(window_ns(now_ns), kNever - now_ns) + now_ns;
     const uint64_t most_ns = std::min(kLongestMergedNs, window - std::min(window, begin_ns));
-    while (segments[segment + count - 1].merges) {
+    while (segments[segment + count - 1].merges) {  // never the last of a unit
       const uint64_t more_ns = segments[segment + count].estimate_ns;
       if (takes_ns + more_ns > most_ns) break;
       takes_ns += more_ns;
@@ -301,30 +307,33 @@ bool Scheduler::queue_whole(uint32_t id, uint32_t segment, uint64_t now_ns, Acti
       count += 1;
     }
   }
+  const uint64_t unit = job.completed() + (job.segment + job.whole_ahead) / segments.size();
   whole_end_ns_ = std::max(whole_end_ns_, now_ns) + takes_ns;
   whole_outstanding_ += 1;
   order_[(oldest_ + outstanding_total_) % CALYPTE_MAX_ENTRIES_AHEAD] = id;
-  job.queue(estimate_ns * kPassScale / job.weight, count);
+  const uint64_t window_ns = is_short(id, segment) && count == 1 ? 0 : takes_ns;
+  long_outstanding_ += window_ns > 0 ? 1 : 0;
+  job.queue(estimate_ns * kPassScale / job.weight, count, window_ns);
   outstanding_total_ += 1;
   background_begins(now_ns);
   Action &action = out.add(ActionKind::launch_whole);
   action.id = id;
   action.segment = segment;
   action.number = count;
-  action.step_word = step_word_of(job.completed(), segments[segment].first_step);
+  action.step_word = step_word_of(unit, segments[segment].first_step);
   return true;
 }
 
-void Scheduler::queue_entry(uint32_t id, uint64_t now_ns, ActionList &out) {
+void Scheduler::queue_entry(uint32_t id, uint32_t segment, uint64_t now_ns, ActionList &out) {
   Job &job = jobs_[id];
   const uint64_t units = std::clamp<uint64_t>(job.remaining(), 1, config_.jobs[id].units_per_entry);
   order_[(oldest_ + outstanding_total_) % CALYPTE_MAX_ENTRIES_AHEAD] = id;
-  job.queue(units * job.unit_ns * kPassScale / job.weight, 0);
+  job.queue(units * job.unit_ns * kPassScale / job.weight, 0, 0);
   outstanding_total_ += 1;
   background_begins(now_ns);
   Action &action = out.add(ActionKind::enqueue_entry);
   action.id = id;
-  action.segment = job.segment;
+  action.segment = segment;
   action.step_word = job.step_word;
 }
 

@@ -63,7 +63,7 @@ uint64_t Scheduler::latest_start_ns(uint64_t now_ns) const {
       uint64_t requests = task.waiting > 0 && task.front().deadline_ns <= deadline_ns ? task.waiting : 0;
       const Window next = expected(id, now_ns);
       const uint64_t period_ns =
-          std::max<uint64_t>(has_period(id) ? config_.tasks[id].period_ns : task.rhythm.period_ns(), 1);
+          std::max<uint64_t>(periodic(id) ? config_.tasks[id].period_ns : task.rhythm.period_ns(), 1);
       if (next.known() && next.begin_ns < deadline_ns && id != last)
         requests += 1 + (deadline_ns - next.begin_ns) / period_ns;
       needed_ns += requests * execution_ns(id);
@@ -75,10 +75,14 @@ uint64_t Scheduler::latest_start_ns(uint64_t now_ns) const {
 
 // Whether the request at the front of task `id` may let what runs in the background come to its end.
 bool Scheduler::may_wait(uint32_t id, uint64_t now_ns) {
-  if (config_.tasks[id].yield != CALYPTE_YIELD_WHEN_NEEDED || head_begin_ns_ == kNever || closing_ns_ != 0)
-    return false;
-  for (const Task &task : tasks_) {
+  if (head_begin_ns_ == kNever || closing_ns_ != 0) return false;
+  for (uint32_t other = 0; other < tasks_.size(); ++other) {
+    const Task &task = tasks_[other];
     if (task.gate != Gate::open) return false;
+    // Nobody is kept waiting who asked to be served at once.
+    if (task.waiting > 0 && config_.tasks[other].yield != CALYPTE_YIELD_WHEN_NEEDED) return false;
+    // What may come at any time cannot be allowed for.
+    if (other != id && !periodic(other) && !task.rhythm.regular()) return false;
   }
   const Job &job = jobs_[order_[oldest_]];
   const uint64_t unit_ns = config_.jobs[order_[oldest_]].units_per_entry * job.unit_ns;
@@ -94,7 +98,7 @@ bool Scheduler::may_wait(uint32_t id, uint64_t now_ns) {
 
 // When the next request of task `id` may come.
 Window Scheduler::expected(uint32_t id, uint64_t now_ns) const {
-  if (has_period(id)) return {tasks_[id].next_arrival_ns, tasks_[id].next_arrival_ns};
+  if (periodic(id)) return {tasks_[id].next_arrival_ns, tasks_[id].next_arrival_ns};
   return tasks_[id].rhythm.next_window(now_ns, kWorth * drain_ns());
 }
 
@@ -106,13 +110,13 @@ void Scheduler::plan_closing(uint32_t id, uint64_t now_ns) {
   if (!window.known()) return;
   task.close_at_ns = minus(window.begin_ns, margin_ns());
   // What we time ourselves comes for certain.
-  if (!has_period(id)) task.reopen_at_ns = window.end_ns + kLateNs;
+  if (!periodic(id)) task.reopen_at_ns = window.end_ns + kLateNs;
 }
 
 // A request of task `id` arrived.
 void Scheduler::meet(uint32_t id, uint64_t arrival_ns) {
   Task &task = tasks_[id];
-  if (!has_period(id)) task.rhythm.arrived(arrival_ns);
+  if (!periodic(id)) task.rhythm.arrived(arrival_ns);
   if (task.gate == Gate::ahead) {
     task.anticipation.settle(minus(arrival_ns, task.ahead_ns), true);
     task.gate = Gate::waiting;
@@ -167,16 +171,27 @@ void Scheduler::keep_gates(uint64_t now_ns, ActionList &out) {
       background_begins(now_ns);
     }
   }
-  const bool defers = deferred_until_ns_ != kNever;
-  if (soft_closed_ && !defers && (idle || now_ns >= soft_release_ns_)) {
+  if (deferred_until_ns_ != kNever || long_must_wait(now_ns)) {
+    write_soft_gate(true, out);
+  } else if (soft_closed_ && (idle || now_ns >= soft_release_ns_)) {
     write_soft_gate(false, out);
     background_begins(now_ns);
   }
 }
 
+// A queued `whole` launch was given a window that began when it was queued. While the gate is closed that window
+// passes: the launch must not begin by itself when the gate opens, but when there is a window for it again.
+bool Scheduler::long_must_wait(uint64_t now_ns) const {
+  if (long_outstanding_ == 0) return false;
+  if (hold_bits_ != 0 || !tasks_open()) return true;
+  const Job &job = jobs_[order_[oldest_]];
+  const uint64_t window_ns = job.entries[job.oldest].window_ns;
+  return head_begin_ns_ == kNever && window_ns > 0 && !window_allows(window_ns, window_ns, now_ns);
+}
+
 uint64_t Scheduler::next_gate_ns() const {
   uint64_t next_ns = deferred_until_ns_;
-  if (soft_closed_) next_ns = std::min(next_ns, soft_release_ns_);
+  if (soft_closed_ && soft_release_ns_ > now_ns_) next_ns = std::min(next_ns, soft_release_ns_);
   const bool open = background_open();
   for (uint32_t id = 0; id < tasks_.size(); ++id) {
     const Task &task = tasks_[id];
@@ -189,10 +204,12 @@ uint64_t Scheduler::next_gate_ns() const {
 
 // ---- What the background stream does meanwhile
 
-bool Scheduler::gate_open() const {
-  if (hold_bits_ != 0 || soft_closed_ || (in_flight_task_ != kNobody && !reserved(in_flight_task_))) return false;
+bool Scheduler::tasks_open() const {
+  if (in_flight_task_ != kNobody && !reserved(in_flight_task_)) return false;
   return std::all_of(tasks_.begin(), tasks_.end(), [](const Task &task) { return task.gate == Gate::open; });
 }
+
+bool Scheduler::gate_open() const { return hold_bits_ == 0 && !soft_closed_ && tasks_open(); }
 
 void Scheduler::background_begins(uint64_t now_ns) {
   if (outstanding_total_ > 0 && head_begin_ns_ == kNever && gate_open()) head_begin_ns_ = now_ns;

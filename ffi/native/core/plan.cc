@@ -11,6 +11,9 @@ namespace {
 // up.
 constexpr uint64_t kDutyPeriodNs = 50'000'000;
 
+// The sum of the weights of a plan.
+constexpr uint64_t kWeightScale = 1'000'000;
+
 constexpr uint64_t open_ns(uint32_t duty_permille) { return kDutyPeriodNs / 1000 * duty_permille; }
 
 }  // namespace
@@ -19,6 +22,10 @@ void Scheduler::accept_plan(const calypte_plan &plan, uint64_t now_ns, ActionLis
   plan_id_ = plan.id;
   lease_end_ns_ = now_ns + plan.lease_ns;
   duty_permille_ = plan.duty_permille >= 1000 ? 0 : plan.duty_permille;
+  // What a job has had is kept divided by its weight: weights mean the same from plan to plan only as parts of their
+  // sum.
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < plan.entry_count; ++i) sum += plan.entries[i].weight;
   for (uint32_t id = 0; id < jobs_.size(); ++id) {
     Job &job = jobs_[id];
     const bool was_planned = job.planned;
@@ -26,7 +33,7 @@ void Scheduler::accept_plan(const calypte_plan &plan, uint64_t now_ns, ActionLis
     for (uint32_t i = 0; i < plan.entry_count; ++i) {
       if (plan.entries[i].job != id) continue;
       job.planned = true;
-      job.weight = plan.entries[i].weight;
+      job.weight = static_cast<uint32_t>(std::max<uint64_t>(1, kWeightScale * plan.entries[i].weight / sum));
       const uint64_t most = plan.entries[i].max_units;
       job.unit_limit = most == 0 || most > kNever - job.completed() ? kNever : job.completed() + most;
     }
@@ -37,6 +44,10 @@ void Scheduler::accept_plan(const calypte_plan &plan, uint64_t now_ns, ActionLis
       if (job.planned) forget_absence(job);
     }
     grant(id, out);
+  }
+  // Other jobs leave in another time.
+  for (uint32_t id = 0; id < tasks_.size(); ++id) {
+    if (tasks_[id].gate == Gate::open) plan_closing(id, now_ns);
   }
   const uint32_t before = hold_bits_;
   change_hold(CALYPTE_HOLD_NO_PLAN | CALYPTE_HOLD_LEASE, false, now_ns, out);

@@ -7,9 +7,10 @@ namespace {
 
 // Intervals within this part of their median count as one period.
 constexpr uint64_t kRegularPart = 8;
-// An arrival further than this part of a period from its place does not fit; that many in a row end the lock.
-constexpr uint64_t kStrayPart = 4;
-constexpr uint32_t kStraysToUnlock = 3;
+// An arrival further than this part of a period from its place does not fit. One that does not weighs as much as two
+// that do, as with another period some fit by chance; with so much weight the lock ends.
+constexpr uint64_t kStrayPart = 8;
+constexpr uint32_t kStrayWeight = 2, kUnlockWeight = 6;
 // Parts of the error by which phase and period are corrected: phase within about five arrivals, period within fifty, so
 // that the jitter of single arrivals hardly moves it.
 constexpr int64_t kPhaseGain = 5;
@@ -58,12 +59,13 @@ void Rhythm::follow(uint64_t at_ns) {
   const int64_t error_ns = static_cast<int64_t>(at_ns - expected_ns);
   const uint64_t distance_ns = static_cast<uint64_t>(error_ns < 0 ? -error_ns : error_ns);
   if (distance_ns > period_ns_ / kStrayPart) {
-    if (++strays_ < kStraysToUnlock) return;
+    strays_ += kStrayWeight;
+    if (strays_ < kUnlockWeight) return;
     locked_ = false;
     first_count_ = 0;
     return;
   }
-  strays_ = 0;
+  strays_ -= std::min(strays_, 1u);
   errors_.add(distance_ns);
   phase_ns_ = expected_ns + static_cast<uint64_t>(error_ns / kPhaseGain);
   period_ns_ += static_cast<uint64_t>(error_ns / kPeriodGain / static_cast<int64_t>(periods));

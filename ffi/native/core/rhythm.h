@@ -45,7 +45,7 @@ class Rhythm {
   uint64_t last_ns_ = 0;
   bool begun_ = false;
   bool locked_ = false;
-  uint32_t strays_ = 0;    // arrivals in a row that do not fit the period
+  uint32_t strays_ = 0;    // weight of recent arrivals that did not fit the period
   uint64_t phase_ns_ = 0;  // where the last arrival should have been
   uint64_t period_ns_ = 0;
   std::array<uint64_t, kFirstIntervals> first_{};

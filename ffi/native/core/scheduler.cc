@@ -35,7 +35,7 @@ void Scheduler::start(uint64_t now_ns, ActionList &out) {
   started_ = true;
   now_ns_ = now_ns;
   for (uint32_t id = 0; id < tasks_.size(); ++id) {
-    if (has_period(id)) tasks_[id].next_arrival_ns = now_ns + config_.tasks[id].phase_ns;
+    if (periodic(id)) tasks_[id].next_arrival_ns = now_ns + config_.tasks[id].phase_ns;
     plan_closing(id, now_ns);
   }
   Action &hold = out.add(ActionKind::set_hold);
@@ -116,9 +116,7 @@ bool Scheduler::reserved(uint32_t id) const {
   return config_.reserved_sms && config_.tasks[id].yield == CALYPTE_YIELD_RESERVED;
 }
 
-bool Scheduler::has_period(uint32_t id) const {
-  return config_.tasks[id].source == CALYPTE_SOURCE_NONE || config_.tasks[id].source == CALYPTE_SOURCE_FRAMES;
-}
+bool Scheduler::periodic(uint32_t id) const { return has_period(config_.tasks[id].source); }
 
 void Scheduler::arrive_due(uint64_t now_ns, ActionList &out) {
   for (uint32_t id = 0; id < tasks_.size(); ++id) {

@@ -31,6 +31,9 @@ static_assert(CALYPTE_MAX_STEPS < 1 << kStepBits);
 inline constexpr uint32_t kEntriesAheadTarget = 6;
 static_assert(kEntriesAheadTarget <= CALYPTE_MAX_ENTRIES_AHEAD);
 
+// Requests come by a period of the engine's own, not when somebody sends them.
+constexpr bool has_period(uint32_t source) { return source == CALYPTE_SOURCE_NONE || source == CALYPTE_SOURCE_FRAMES; }
+
 struct TaskConfig {
   uint32_t source = CALYPTE_SOURCE_API;
   uint32_t queue = CALYPTE_QUEUE_LATEST;
@@ -83,8 +86,8 @@ struct Request {
 
 enum class EventKind : uint8_t {
   tick,           // time has passed
-  arrival,        // API task: request `number` arrived at time_ns with sensor_ns
-  refused,        // API task: a request found no slot; counted as dropped
+  arrival,        // task without a period: request `number` arrived at time_ns with sensor_ns
+  refused,        // ... : a request found no slot; counted as dropped
   critical_done,  // task `id`, its output complete at time_ns
   critical_failed,
   unit_ready,  // job `id`: `number` units in all have their input staged and room for their output
@@ -177,6 +180,8 @@ class Scheduler {
   uint64_t next_wakeup_ns() const;
 
   bool critical_in_flight() const { return in_flight_task_ != kNobody; }
+  // A request waits for background to come to its end, so that this is worth seeing at once.
+  bool critical_deferred() const { return deferred_until_ns_ != kNever; }
   // Background may run now, so that its progress is worth a look.
   bool background_open() const;
   uint32_t hold_bits() const { return hold_bits_; }
@@ -191,7 +196,7 @@ class Scheduler {
 
   // Critical work: scheduler.cc
   bool reserved(uint32_t id) const;
-  bool has_period(uint32_t id) const;
+  bool periodic(uint32_t id) const;
   void arrive_due(uint64_t now_ns, ActionList &out);
   void arrive(uint32_t id, uint64_t arrival_ns, uint64_t sensor_ns, ActionList &out);
   void drop(uint32_t id, const Request &request, ActionList &out);
@@ -218,6 +223,8 @@ class Scheduler {
   void write_soft_gate(bool closed, ActionList &out);
   void background_begins(uint64_t now_ns);
   void background_closes(uint64_t now_ns);
+  bool long_must_wait(uint64_t now_ns) const;
+  bool tasks_open() const;
   bool gate_open() const;
 
   // Plan, lease, hold, duty: plan.cc
@@ -234,7 +241,7 @@ class Scheduler {
   void refill(uint64_t now_ns, ActionList &out);
   bool refill_once(uint64_t now_ns, uint32_t &skip, uint32_t &target, ActionList &out);
   bool queue_whole(uint32_t id, uint32_t segment, uint64_t now_ns, ActionList &out);
-  void queue_entry(uint32_t id, uint64_t now_ns, ActionList &out);
+  void queue_entry(uint32_t id, uint32_t segment, uint64_t now_ns, ActionList &out);
   void report_refusal(uint32_t id, uint32_t segment, ActionList &out);
   uint32_t choose_job(uint32_t skip) const;
   uint32_t best_fit(uint32_t first, uint64_t now_ns) const;
@@ -258,6 +265,7 @@ class Scheduler {
   uint32_t oldest_ = 0;
   uint32_t outstanding_total_ = 0;
   uint32_t whole_outstanding_ = 0;
+  uint32_t long_outstanding_ = 0;    // ... of which so many need a window to begin
   uint64_t whole_end_ns_ = 0;        // when those will have ended, at the latest
   uint64_t head_begin_ns_ = kNever;  // when the oldest entry began to run; kNever: it waits
   uint64_t closing_ns_ = 0;          // when the gate was closed on a running entry; 0: it was not

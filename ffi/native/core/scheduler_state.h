@@ -13,8 +13,8 @@ namespace calypte::core {
 inline constexpr uint32_t kQueueRoom = 17;  // the deepest queue, and one more while the oldest is dropped
 // Clocks whose durations are remembered: a board has few power modes, and moves between two of them.
 inline constexpr uint32_t kClockKeys = 4;
-// GPU time divided by weight, scaled so that a large weight still leaves whole numbers and that 2^64 lasts for
-// half a year of a job with weight 1.
+// GPU time divided by weight, scaled so that the largest weight, a million, still leaves whole numbers and that 2^64
+// lasts for half a year of a job with weight 1.
 inline constexpr uint64_t kPassScale = 1024;
 
 // What a task's gate word holds once all that was enqueued in its stream has been done.
@@ -57,10 +57,11 @@ struct Scheduler::Job {
   bool refusal_reported = false;
   uint32_t weight = 1;
   uint32_t outstanding = 0;
-  uint32_t whole_ahead = 0;  // `whole` segments that are queued and not done
-  uint32_t segment = 0;      // the one that step_word lies in
-  uint64_t step_word = 0;    // as last read
-  uint64_t staged = 0;       // units with input
+  uint32_t whole_ahead = 0;    // `whole` segments that are queued and not done
+  uint32_t whole_entries = 0;  // ... in so many launches
+  uint32_t segment = 0;        // the one that step_word lies in
+  uint64_t step_word = 0;      // as last read
+  uint64_t staged = 0;         // units with input
   uint64_t granted = 0;
   uint64_t unit_limit = kNever;  // of the plan in force
   uint64_t pass = 0;             // GPU time divided by weight, scaled
@@ -71,22 +72,24 @@ struct Scheduler::Job {
   uint64_t sampled_blocks = 0;
   uint64_t sampled_abandoned = 0;
   uint64_t stuck_since_ns = 0;
-  // An outstanding entry: what was charged to `pass` for it, the units that were granted when it was enqueued, and the
-  // `whole` segments that it consists of (0: it is preemptible).
+  // An outstanding entry: what was charged to `pass` for it, the units that were granted when it was enqueued, the
+  // `whole` segments that it consists of (0: it is preemptible), and the window that it needs to begin (0: none).
   struct Entry {
     uint64_t charge = 0;
     uint64_t granted = 0;
     uint32_t segments = 0;
+    uint64_t window_ns = 0;
   };
   std::array<Entry, CALYPTE_MAX_ENTRIES_AHEAD> entries{};  // a ring
   uint32_t oldest = 0;
   calypte_job_stats stats{};
 
-  void queue(uint64_t charge, uint32_t segments) {
-    entries[(oldest + outstanding) % entries.size()] = {charge, granted, segments};
+  void queue(uint64_t charge, uint32_t segments, uint64_t window_ns) {
+    entries[(oldest + outstanding) % entries.size()] = {charge, granted, segments, window_ns};
     pass += charge;
     outstanding += 1;
     whole_ahead += segments;
+    whole_entries += segments > 0 ? 1 : 0;
   }
   // The oldest entry: an estimate was charged ahead, the measured time takes its place.
   Entry settle(uint64_t charge) {
@@ -94,6 +97,7 @@ struct Scheduler::Job {
     oldest = (oldest + 1) % entries.size();
     outstanding -= 1;
     whole_ahead -= entry.segments;
+    whole_entries -= entry.segments > 0 ? 1 : 0;
     pass = pass + charge > entry.charge ? pass + charge - entry.charge : 0;
     return entry;
   }

@@ -29,13 +29,13 @@ void Scheduler::snapshot(uint64_t now_ns, calypte_snapshot &out) const {
     out.tasks[i].in_flight = in_flight_task_ == i ? 1 : 0;
     const uint32_t id = static_cast<uint32_t>(i);
     const Task &task = tasks_[i];
-    const uint64_t next_ns = has_period(id) ? task.next_arrival_ns : task.rhythm.next_ns(now_ns);
+    const uint64_t next_ns = periodic(id) ? task.next_arrival_ns : task.rhythm.next_ns(now_ns);
     window_end_ns = std::min(window_end_ns, next_ns);
     calypte_task_stats &stats = out.tasks[i];
     stats.next_arrival_ns = next_ns == kNever ? 0 : next_ns;
     stats.execution_p50_ns = learned_[clocks_].executions[i].quantile(500, kLeastToTell);
     stats.execution_p99_ns = learned_[clocks_].executions[i].quantile(990, kLeastToTell);
-    stats.period_ns = has_period(id) ? config_.tasks[i].period_ns : task.rhythm.period_ns();
+    stats.period_ns = periodic(id) ? config_.tasks[i].period_ns : task.rhythm.period_ns();
     stats.jitter_ns = task.rhythm.jitter_ns();
     stats.margin_ns = task.anticipation.on() ? margin_ns() : 0;
     stats.anticipated = task.anticipation.books().hits;

@@ -26,6 +26,7 @@ constexpr uint64_t kIdlePollNs = 2'000'000;
 constexpr uint64_t kSnapshotPatienceNs = 20'000'000;
 constexpr uint64_t kSnapshotTimeoutNs = 200'000'000;
 constexpr int kRealtimePriority = 50;
+constexpr uint32_t kSourceItemsPerRound = 16;
 
 void futex_wait(std::atomic<uint32_t> &word, uint32_t seen, uint64_t timeout_ns) {
   const timespec timeout{static_cast<time_t>(timeout_ns / 1'000'000'000),
@@ -53,9 +54,13 @@ int32_t Engine::post(const Command &command) {
     return 0;
   }
   if (!mailbox_.push(command)) return fail(CALYPTE_E_TIMEOUT, "the dispatcher does not take commands: 64 are waiting");
+  wake_dispatcher();
+  return 0;
+}
+
+void Engine::wake_dispatcher() {
   mailbox_sequence_.fetch_add(1, std::memory_order_release);
   futex_wake(mailbox_sequence_);
-  return 0;
 }
 
 void Engine::handle(const core::Event &event, uint64_t now_ns) {
@@ -147,8 +152,24 @@ bool Engine::serve_mailbox(uint64_t now_ns) {
   return served;
 }
 
+bool Engine::serve_sources() {
+  SourceItem item;
+  bool served = false;
+  // A sender in a frenzy must not keep the dispatcher from looking at the GPU.
+  for (uint32_t i = 0; i < kSourceItemsPerRound && channels_.poll(item); ++i) {
+    served = true;
+    const uint64_t now_ns = monotonic_ns();
+    if (item.fault == 0) {
+      handle(item.event, now_ns);
+    } else {
+      events_.add(CALYPTE_EVENT_INPUT, item.event.id, static_cast<int64_t>(item.count), item.fault, now_ns);
+    }
+  }
+  return served;
+}
+
 void Engine::rest(uint64_t now_ns, uint32_t seen) {
-  if (scheduler_->critical_in_flight()) {
+  if (scheduler_->critical_in_flight() || scheduler_->critical_deferred()) {
     relax();
     return;
   }
@@ -177,11 +198,15 @@ void Engine::dispatch() {
     realtime_reason_ = std::string("sched_setscheduler: ") + strerror(errno) +
                        "; raise RLIMIT_RTPRIO (LimitRTPRIO=50 in a systemd unit)";
   }
+  alive_ns_.store(monotonic_ns(), std::memory_order_release);
   dispatching_.store(true, std::memory_order_release);
   dispatching_.notify_one();
   while (!stop_.load(std::memory_order_acquire)) {
     const uint32_t seen = mailbox_sequence_.load(std::memory_order_acquire);
     uint64_t now_ns = monotonic_ns();
+    // A fault ends critical work for good, so that what goes round is no sign of life.
+    const bool serves = state_.load(std::memory_order_relaxed) == CALYPTE_STATE_READY;
+    alive_ns_.store(serves ? now_ns : 0, std::memory_order_release);
     bool busy = false;
     core::Event event;
     while (backend_->poll(event, now_ns)) {
@@ -190,6 +215,8 @@ void Engine::dispatch() {
       busy = true;
     }
     busy |= serve_mailbox(now_ns);
+    busy |= serve_sources();
+    now_ns = monotonic_ns();
     if (now_ns >= scheduler_->next_wakeup_ns()) {
       handle(core::Event{}, now_ns);
       busy = true;

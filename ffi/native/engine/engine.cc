@@ -31,7 +31,7 @@ std::unique_ptr<Engine> Engine::open(const calypte_options &options) {
     return nullptr;
   }
   std::unique_ptr<Engine> engine(new Engine(options));
-  const BackendHost host{&engine->results_, &engine->frames_};
+  const BackendHost host{&engine->results_, &engine->frames_, engine->channels_.outputs()};
   if (options.backend == CALYPTE_BACKEND_SIM) {
     engine->backend_ = make_sim_backend(options, host);
   } else if (options.backend == CALYPTE_BACKEND_CUDA) {
@@ -43,11 +43,13 @@ std::unique_ptr<Engine> Engine::open(const calypte_options &options) {
 }
 
 Engine::~Engine() {
+  channels_.stop_sources();
   if (dispatcher_.joinable()) {
     stop_.store(true, std::memory_order_release);
     dispatcher_.join();
   }
   if (backend_ != nullptr && state_.load() != CALYPTE_STATE_LOADING) backend_->stop();
+  channels_.stop_outputs();
 }
 
 int32_t Engine::expect_state(uint32_t state, const char *operation) const {
@@ -176,6 +178,28 @@ int32_t Engine::check_buffers(const Work &work) {
   return 0;
 }
 
+int32_t Engine::check_channels(const char *operation) const {
+  if (virtual_clock())
+    return fail(CALYPTE_E_STATE, "%s: sockets and rings belong to real time, and this engine's clock is virtual",
+                operation);
+  return expect_state(CALYPTE_STATE_LOADING, operation);
+}
+
+int32_t Engine::socket(const char *path) {
+  const int32_t code = check_channels("socket");
+  return code < 0 ? code : channels_.add_socket(path);
+}
+
+int32_t Engine::ring_input(const char *path) {
+  const int32_t code = check_channels("ring_input");
+  return code < 0 ? code : channels_.add_ring_input(path);
+}
+
+int32_t Engine::ring_output(const char *path, uint32_t slots, uint64_t slot_bytes, uint64_t expiry_ns) {
+  const int32_t code = check_channels("ring_output");
+  return code < 0 ? code : channels_.add_ring_output(path, slots, slot_bytes, expiry_ns);
+}
+
 int32_t Engine::add(const uint8_t *blob, uint32_t size_bytes) {
   if (const int32_t code = expect_state(CALYPTE_STATE_LOADING, "add"); code < 0) return code;
   if (warm_) return fail(CALYPTE_E_STATE, "add: only before warm_up");
@@ -210,6 +234,7 @@ int32_t Engine::add(const uint8_t *blob, uint32_t size_bytes) {
                 static_cast<unsigned long long>(store));
   }
   work.id = static_cast<uint32_t>(list.size());
+  if (const int32_t code = channels_.give(work); code < 0) return code;
   if (const int32_t code = backend_->add(work); code < 0) return code;
   list.push_back(std::move(work));
   return static_cast<int32_t>(list.size() - 1);
@@ -296,6 +321,8 @@ int32_t Engine::ready() {
   if (!virtual_clock()) {
     dispatcher_ = std::thread([this] { dispatch(); });
     dispatching_.wait(false, std::memory_order_acquire);
+    const bool realtime = (options_.disable_features >> CALYPTE_FEATURE_REALTIME & 1) == 0;
+    channels_.start({backend_.get(), [this] { wake_dispatcher(); }, realtime}, alive_ns_);
   }
   return 0;
 }

@@ -11,6 +11,7 @@
 #include "backend/backend.h"
 #include "calypte.h"
 #include "core/scheduler.h"
+#include "engine/channels.h"
 #include "engine/event_log.h"
 #include "engine/result_store.h"
 #include "engine/ring.h"
@@ -34,6 +35,9 @@ class Engine {
   int32_t buffer_write(int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes);
   int32_t buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes);
   int32_t frames(const uint8_t *data, uint64_t frame_bytes, uint32_t count);
+  int32_t socket(const char *path);
+  int32_t ring_input(const char *path);
+  int32_t ring_output(const char *path, uint32_t slots, uint64_t slot_bytes, uint64_t expiry_ns);
   int32_t add(const uint8_t *work, uint32_t size_bytes);
   int32_t run_once(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint8_t *output,
                    uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns);
@@ -78,6 +82,9 @@ class Engine {
   int32_t expect_empty_sim(const char *operation) const;
   void fill_snapshot(uint64_t now_ns, calypte_snapshot &out) const;
   bool serve_mailbox(uint64_t now_ns);
+  bool serve_sources();
+  void wake_dispatcher();
+  int32_t check_channels(const char *operation) const;
   void dispatch();
   void rest(uint64_t now_ns, uint32_t seen);
   bool virtual_clock() const { return options_.clock == CALYPTE_CLOCK_VIRTUAL; }
@@ -90,6 +97,7 @@ class Engine {
   std::vector<Work> jobs_;
   std::vector<uint64_t> submitted_tasks_;
   std::vector<uint64_t> submitted_jobs_;
+  Channels channels_;
   std::unique_ptr<Backend> backend_;
   core::SchedulerConfig config_;  // filled by warm_up
   std::vector<calypte_timing> timings_;
@@ -111,6 +119,8 @@ class Engine {
   std::thread dispatcher_;
   std::atomic<bool> dispatching_{false};
   std::atomic<bool> stop_{false};
+  // When the dispatcher last went round while the engine was ready; 0: it does not serve.
+  std::atomic<uint64_t> alive_ns_{0};
   Ring<Command, 64> mailbox_;
   std::atomic<uint32_t> mailbox_sequence_{0};  // futex: the dispatcher sleeps on it
   uint64_t snapshots_asked_ = 0;               // caller only

@@ -111,7 +111,7 @@ int32_t check_times(const Work &work) {
 int32_t check_critical(const Work &work) {
   const calypte_work &head = work.head;
   if (head.deadline_ns == 0) return fail(CALYPTE_E_INVALID, "task '%s': deadline_ns must be greater than 0", head.name);
-  if (head.source != CALYPTE_SOURCE_API && head.period_ns == 0)
+  if (core::has_period(head.source) && head.period_ns == 0)
     return fail(CALYPTE_E_INVALID, "task '%s': period_ns must be greater than 0", head.name);
   const bool latest = head.queue == CALYPTE_QUEUE_LATEST && head.queue_depth == 1;
   const bool fifo = head.queue == CALYPTE_QUEUE_FIFO && head.queue_depth >= 1 && head.queue_depth <= 16;
@@ -164,8 +164,15 @@ int32_t decode_work(const uint8_t *blob, uint32_t size_bytes, Work &out) {
   }
   if (const int32_t code = check_io(out, out.inputs, head.input_bytes, "input"); code < 0) return code;
   if (const int32_t code = check_io(out, out.outputs, head.output_bytes, "output"); code < 0) return code;
-  if (head.source > CALYPTE_SOURCE_API)
+  if (head.source > CALYPTE_SOURCE_RING)
     return fail(CALYPTE_E_INVALID, "work '%s': unknown source %u", head.name, head.source);
+  const bool from_channel = head.source == CALYPTE_SOURCE_SOCKET || head.source == CALYPTE_SOURCE_RING;
+  if (from_channel && !out.critical())
+    return fail(CALYPTE_E_INVALID, "work '%s': only critical tasks have a socket or a ring as source", head.name);
+  if (from_channel != (head.channel != 0))
+    return fail(CALYPTE_E_INVALID,
+                "work '%s': channel %u, but a channel is given for SOCKET and RING, and only for them", head.name,
+                head.channel);
   if (head.source == CALYPTE_SOURCE_NONE && head.input_bytes > 0)
     return fail(CALYPTE_E_INVALID, "work '%s': it has inputs, so it needs a source", head.name);
   if (const int32_t code = check_times(out); code < 0) return code;

@@ -74,6 +74,9 @@ extern "C" {
 #define CALYPTE_LEVEL_BLOCK 2
 #define CALYPTE_LEVEL_LOOP 3
 
+#define CALYPTE_DATAGRAM_MAGIC 1498431811 /* "CAPY" */
+#define CALYPTE_DATAGRAM_VERSION 1
+
 #define CALYPTE_NONE 4294967295 /* in the place of an id: there is none */
 
 /* Features, probed at open and self-tested at ready; see calypte_feature. */
@@ -123,6 +126,8 @@ extern "C" {
 #define CALYPTE_SOURCE_NONE 0   /* work without input, every period_ns; background with period_ns 0: back to back */
 #define CALYPTE_SOURCE_FRAMES 1 /* the same with a frame as input */
 #define CALYPTE_SOURCE_API 2    /* calypte_submit */
+#define CALYPTE_SOURCE_SOCKET 3 /* critical: datagrams, see calypte_socket */
+#define CALYPTE_SOURCE_RING 4   /* critical: records of a producer's ring, see calypte_ring_input */
 
 /* Flags of a result. */
 #define CALYPTE_RESULT_COMPLETE 1  /* the payload is the whole output */
@@ -145,6 +150,15 @@ extern "C" {
 #define CALYPTE_EVENT_EVENTS_LOST 12  /* a: how many events found their store full and were lost */
 #define CALYPTE_EVENT_ANTICIPATION 13 /* source: task; a: 1 on, 0 off as it did not pay; b: parts per million of time lost to it */
 #define CALYPTE_EVENT_LONG_BLOCKS 14  /* source: job; a: blocks abandoned since the last event, none ended: it makes no progress */
+#define CALYPTE_EVENT_INPUT 15        /* source: task; a: how many since the last such event; b: CALYPTE_INPUT_*. At most once a second for each b */
+
+/* What was wrong with what came over a socket or a ring (CALYPTE_EVENT_INPUT). */
+#define CALYPTE_INPUT_WRONG_SIZE 1  /* not exactly input_bytes of payload; left out */
+#define CALYPTE_INPUT_WRONG_HEAD 2  /* not a calypte_datagram of this version; left out */
+#define CALYPTE_INPUT_SENSOR_TIME 3 /* a sensor time in the future or more than an hour old; taken as absent */
+#define CALYPTE_INPUT_MISSING 4     /* gaps in the sequence, or records that the producer overwrote before they were taken */
+#define CALYPTE_INPUT_UNHEARD 5     /* the dispatcher did not take them; left out */
+#define CALYPTE_INPUT_NO_RING 6     /* tries to open the ring: there is none at its path, or it cannot be read */
 
 /* States of an engine. */
 #define CALYPTE_STATE_LOADING 1
@@ -264,9 +278,11 @@ typedef struct calypte_work {
   uint32_t keep_output; /* 1: results carry the payload; 0: header and digest only */
   uint32_t yield;       /* critical: CALYPTE_YIELD_* */
   uint32_t anticipate;  /* critical: 1: background leaves ahead of the request that is expected next; 0: not */
+  uint32_t channel;        /* SOURCE_SOCKET, SOURCE_RING: id from calypte_socket, calypte_ring_input, of no other work; else 0 */
+  uint32_t output_channel; /* id from calypte_ring_output, of no other work: outputs are also written there; 0: not */
   uint64_t input_bytes;  /* of the input blob; 0: no input */
   uint64_t output_bytes; /* of the output blob; 0: no output */
-  uint64_t period_ns;    /* SOURCE_NONE, SOURCE_FRAMES: critical > 0; background 0 for back to back */
+  uint64_t period_ns;    /* SOURCE_NONE, SOURCE_FRAMES: critical > 0; background 0 for back to back. SOCKET, RING: a hint; 0: not known */
   uint64_t phase_ns;     /* first arrival after ready */
   uint64_t deadline_ns;  /* critical: > 0 */
   uint64_t max_blocking_ns; /* critical: how long a `whole` kernel may delay it; 0: not at all */
@@ -414,6 +430,42 @@ typedef struct calypte_result {
   uint32_t reserved;
 } calypte_result;
 
+/*
+ * What a datagram for a CALYPTE_SOURCE_SOCKET begins with. Exactly input_bytes of payload follow. The kernel bounds a
+ * datagram by the sender's SO_SNDBUF and that by net.core.wmem_max: larger inputs take a ring.
+ */
+typedef struct calypte_datagram {
+  uint32_t magic;     /* CALYPTE_DATAGRAM_MAGIC */
+  uint32_t version;   /* CALYPTE_DATAGRAM_VERSION */
+  uint64_t sequence;  /* of the sender: one more each time, so that gaps are counted */
+  uint64_t sensor_ns; /* CLOCK_MONOTONIC; 0: unknown */
+} calypte_datagram;
+
+/* One record of a ring, without its payload; the fields of calypte_ring_record in calypte_ring.h. */
+typedef struct calypte_shm_record {
+  uint64_t sequence;
+  uint64_t number;
+  uint64_t sensor_ns;
+  uint64_t done_ns;
+  uint64_t payload_bytes;
+  uint32_t flags;
+  uint32_t reserved;
+} calypte_shm_record;
+
+/* A ring's shape (calypte_ring_shape in calypte_ring.h), and what its reader met. */
+typedef struct calypte_shm_info {
+  uint32_t slot_count; /* 2..65536 */
+  uint32_t format;     /* CALYPTE_RING_* of calypte_ring.h */
+  uint64_t slot_bytes;
+  uint32_t width;
+  uint32_t height;
+  uint32_t stride;
+  uint32_t reserved;
+  uint64_t expiry_ns;
+  uint64_t head;     /* records completed; ignored by create, as is the next */
+  uint64_t overruns; /* reader: records lost to it */
+} calypte_shm_info;
+
 typedef struct calypte_event {
   uint64_t sequence; /* from 1, no gaps unless EVENTS_LOST says so */
   uint64_t time_ns;
@@ -513,6 +565,26 @@ int32_t calypte_buffer_write(int32_t engine, int32_t buffer, uint64_t offset, co
 int32_t calypte_buffer_read(int32_t engine, int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes);
 /* Keeps a copy of `count` frames of `frame_bytes` each. Returns a frames id. */
 int32_t calypte_frames(int32_t engine, const uint8_t *data, uint64_t frame_bytes, uint32_t count);
+/*
+ * Binds a Unix datagram socket at `path` (mode 0660), for a task whose source is SOCKET. A socket that is there already is
+ * replaced if nobody listens on it. Removed at close. Real clock only. Returns a channel id, from 1.
+ */
+int32_t calypte_socket(int32_t engine, const char *path);
+/*
+ * The ring that a producer writes (calypte_ring.h) at `path`, for a task whose source is RING; the producer may come and
+ * go at any time, and an event says when there is none. Records from before `ready`, or before the ring was found, are not
+ * taken. LATEST takes the newest; FIFO each in order, and counts those that were overwritten as dropped requests. Real clock
+ * only. Returns a channel id.
+ */
+int32_t calypte_ring_input(int32_t engine, const char *path);
+/*
+ * Makes a ring at `path`, or takes over one of the same shape, for the outputs of one work: `number` is the request's or
+ * unit's. `slots`: 2..65536; slot_bytes at least the work's output_bytes; expiry_ns: 10 ms to an hour. While the engine is
+ * ready its dispatcher's last round is the heartbeat, renewed every expiry_ns / 4. The file stays at close, but for one that
+ * was made for an engine that never became ready. On sim records carry CALYPTE_RING_SIMULATED and no payload. Real clock
+ * only. Returns a channel id. E_BUSY: another process writes it.
+ */
+int32_t calypte_ring_output(int32_t engine, const char *path, uint32_t slots, uint64_t slot_bytes, uint64_t expiry_ns);
 /* Adds a critical task or a background job. Returns its id, from 0 for each kind. */
 int32_t calypte_add(int32_t engine, const uint8_t *work, uint32_t size_bytes);
 
@@ -596,6 +668,33 @@ int32_t calypte_sim_faults_set(int32_t engine, const calypte_sim_faults *faults)
  */
 int32_t calypte_sim_replay_durations(int32_t engine, uint32_t kind, int32_t work, const uint64_t *times_ns, uint32_t count);
 int32_t calypte_sim_replay_arrivals(int32_t engine, int32_t task, const uint64_t *times_ns, uint32_t count);
+
+/* ---- Rings for callers that cannot map memory; C and C++ include calypte_ring.h instead ---- */
+
+/*
+ * A ring is a small positive integer, unknown ones give E_CLOSED. Its calls come from one thread at a time, which is
+ * blocked by calypte_shm_wait; different rings are independent. No engine is needed.
+ */
+
+/* Opens `path` for writing, as calypte_ring_create. E_BUSY: it has a writer. E_STATE: the file is not a ring. */
+int32_t calypte_shm_create(const char *path, const calypte_shm_info *shape);
+/* Opens `path` for reading what comes from now on, as calypte_ring_open. E_NOT_FOUND: no file. E_STATE: it is not a ring. */
+int32_t calypte_shm_open(const char *path);
+/* Writes one record. E_BUFFER: payload_bytes is more than a slot holds. */
+int32_t calypte_shm_write(int32_t ring, const uint8_t *payload, uint64_t payload_bytes, const calypte_shm_record *about);
+/* Tells readers that the writer lives. */
+int32_t calypte_shm_heartbeat(int32_t ring);
+/* Copies the next record. Returns 1; 0: none is there. E_BUFFER: record->payload_bytes says how much it takes. */
+int32_t calypte_shm_read(int32_t ring, uint8_t *payload, uint64_t capacity, calypte_shm_record *record);
+/* Waits for a record, at most timeout_ns (up to 60 s). Returns 1; 0: none came. */
+int32_t calypte_shm_wait(int32_t ring, uint64_t timeout_ns);
+/* Skips to the newest record (newest = 1), or goes back to the oldest that is still there (0). */
+int32_t calypte_shm_seek(int32_t ring, uint32_t newest);
+/* 1: the writer lives; 0: its heartbeat is too old, or there is none. */
+int32_t calypte_shm_alive(int32_t ring);
+int32_t calypte_shm_info_of(int32_t ring, calypte_shm_info *info);
+/* The file stays. */
+int32_t calypte_shm_close(int32_t ring);
 
 #ifdef __cplusplus
 }

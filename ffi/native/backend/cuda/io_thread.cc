@@ -1,7 +1,10 @@
 #include "backend/cuda/io_thread.h"
 
+#include <linux/futex.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cstring>
 
@@ -10,8 +13,8 @@
 namespace calypte::cuda {
 namespace {
 
-// Between two rounds that found nothing to do. A unit has a successor staged, a request a whole period.
-constexpr long kRestNs = 100'000;
+// Between two rounds where nobody woke the thread: for inputs that fall due, and for room in a full results store.
+constexpr long kRestNs = 1'000'000;
 constexpr uint64_t kSamplePeriodNs = 20'000'000;
 
 }  // namespace
@@ -26,7 +29,15 @@ void IoThread::start(uint64_t now_ns) {
 void IoThread::stop() {
   if (!thread_.joinable()) return;
   stop_.store(true, std::memory_order_release);
+  wake();
   thread_.join();
+}
+
+// Sequentially consistent, as the order of the two words decides: either the thread sees that `wake_` has grown, or
+// this sees that it sleeps.
+void IoThread::wake() {
+  wake_.fetch_add(1);
+  if (sleeping_.load()) syscall(SYS_futex, &wake_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
 
 void IoThread::run() {
@@ -35,11 +46,14 @@ void IoThread::run() {
   for (;;) {
     // Read before the round: what was pushed before the stop is still moved.
     const bool last = stop_.load(std::memory_order_acquire);
+    const uint32_t seen = wake_.load();
     const bool busy = round(monotonic_ns());
     if (last) return;
     if (busy) continue;
     const timespec rest{0, kRestNs};
-    nanosleep(&rest, nullptr);
+    sleeping_.store(true);
+    syscall(SYS_futex, &wake_, FUTEX_WAIT_PRIVATE, seen, &rest, nullptr, 0);
+    sleeping_.store(false);
   }
 }
 
@@ -65,7 +79,7 @@ void IoThread::stage_frame(const Work &work, uint64_t sequence, const Mapped &in
 // Inputs are staged ahead of their arrival: every free slot takes the next one.
 bool IoThread::stage_requests(CriticalTask &task) {
   const Work &work = task.work();
-  if (work.head.source == CALYPTE_SOURCE_API) return false;
+  if (!core::has_period(work.head.source)) return false;
   bool busy = false;
   while (RequestSlot *slot = task.claim()) {
     while (task.forget(task.next_to_stage)) task.next_to_stage += 1;
@@ -94,6 +108,8 @@ void IoThread::put_request(const FinishedRequest &finished) {
   result.done_ns = finished.done_ns;
   result.deadline_ns = finished.request.deadline_ns;
   const uint8_t *payload = nullptr;
+  // Before the digest, which takes its time.
+  if (finished.slot != nullptr) host_.outputs->publish(work, result, finished.slot->output.host);
   if ((finished.flags & CALYPTE_RESULT_COMPLETE) != 0 && work.head.output_bytes > 0) {
     result.digest = fnv1a(finished.slot->output.host, work.head.output_bytes);
     if (work.head.keep_output != 0) {
@@ -105,7 +121,7 @@ void IoThread::put_request(const FinishedRequest &finished) {
   RequestSlot *slot = finished.slot != nullptr ? finished.slot : task.staged(finished.request.number);
   if (slot != nullptr) {
     slot->state.store(RequestSlot::free, std::memory_order_release);
-  } else if (work.head.source != CALYPTE_SOURCE_API) {
+  } else if (core::has_period(work.head.source)) {
     task.dropped_unstaged.push_back(finished.request.number);
   }
 }
@@ -123,6 +139,7 @@ void IoThread::put_unit(BackgroundJob &job, uint64_t unit, uint64_t now_ns) {
   result.sensor_ns = slot.sensor_ns;
   result.arrival_ns = slot.staged_ns;
   result.done_ns = now_ns;
+  host_.outputs->publish(work, result, slot.output.host);
   if (work.head.output_bytes > 0) {
     result.digest = fnv1a(slot.output.host, work.head.output_bytes);
     if (work.head.keep_output != 0) result.payload_bytes = static_cast<uint32_t>(work.head.output_bytes);

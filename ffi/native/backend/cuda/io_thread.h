@@ -36,7 +36,13 @@ class IoThread {
   void stop();
 
   // Dispatcher.
-  bool push(const FinishedRequest &request) { return finished_.push(request); }
+  bool push(const FinishedRequest &request) {
+    const bool pushed = finished_.push(request);
+    wake();
+    return pushed;
+  }
+  // Any thread: there is something to move.
+  void wake();
   bool poll(core::Event &out) { return events_.pop(out); }
 
  private:
@@ -58,6 +64,8 @@ class IoThread {
   std::vector<uint64_t> announced_;
   uint64_t start_ns_ = 0;
   uint64_t sampled_ns_ = 0;
+  std::atomic<uint32_t> wake_{0};      // futex: the thread sleeps on it
+  std::atomic<bool> sleeping_{false};  // so that a wake costs a call of the system only where somebody sleeps
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };

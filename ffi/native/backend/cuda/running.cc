@@ -160,6 +160,7 @@ bool CudaBackend::poll(core::Event &out, uint64_t now_ns) {
       out.busy_ns = gpu_ns(oldest.number);
       outstanding_head_ = (outstanding_head_ + 1) % CALYPTE_MAX_ENTRIES_AHEAD;
       outstanding_count_ -= 1;
+      io_->wake();  // its unit may be complete
       return true;
     }
   }
@@ -203,6 +204,7 @@ int32_t CudaBackend::stage(uint32_t kind, uint32_t id, uint64_t number, const ui
   slot.sensor_ns = sensor_ns;
   slot.staged_ns = monotonic_ns();
   job.staged.store(unit + 1, std::memory_order_release);
+  io_->wake();
   return 0;
 }
 

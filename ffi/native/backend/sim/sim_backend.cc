@@ -265,6 +265,7 @@ void SimBackend::collect(uint32_t id, uint64_t unit, uint64_t now_ns) {
   result.sensor_ns = staging.input(unit).sensor_ns;
   result.arrival_ns = staging.input(unit).arrival_ns;
   result.done_ns = now_ns;
+  host_.outputs->publish(jobs_[id].work, result, nullptr);
   host_.results->put(result, nullptr);
   staging.collected.fetch_add(1, std::memory_order_release);
   stage_next(id, now_ns);
@@ -287,7 +288,7 @@ void SimBackend::replayed_arrival(uint32_t id, uint64_t now_ns) {
 
 void SimBackend::publish(const core::Action &action, uint32_t flags) {
   Task &task = tasks_[action.id];
-  if (task.work.head.source == CALYPTE_SOURCE_API) task.slots.release(action.request.number);
+  if (!core::has_period(task.work.head.source)) task.slots.release(action.request.number);
   const uint32_t frames = frame_count(task.work);
   calypte_result result{};
   result.kind = CALYPTE_WORK_CRITICAL;
@@ -301,6 +302,7 @@ void SimBackend::publish(const core::Action &action, uint32_t flags) {
   result.start_ns = action.request.launch_ns;
   result.done_ns = action.done_ns;
   result.deadline_ns = action.request.deadline_ns;
+  host_.outputs->publish(task.work, result, nullptr);
   host_.results->put(result, nullptr);
 }
 

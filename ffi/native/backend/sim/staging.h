@@ -44,7 +44,7 @@ struct JobStaging {
   bool unseen() const { return source == CALYPTE_SOURCE_API && submitted.load(std::memory_order_acquire) != seen; }
 };
 
-// The free input slots of a critical task whose requests come through calypte_submit: each holds number + 1.
+// The free input slots of a critical task whose requests others send: each holds number + 1.
 struct TaskSlots {
   static constexpr uint32_t kSpare = 2;  // beside those that wait: one in flight, one that is being filled
   uint32_t count = 0;
