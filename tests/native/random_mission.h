@@ -242,7 +242,9 @@ class RandomMission : private Observed {
     std::vector<OracleTask> tasks;
     uint64_t room_ns = 100 * kUs + checkers.lateness_ns + longest_ns(), longest_task_ns = 0;
     bool beside = false;
+    double load = 0;
     for (const CheckedTask &task : checkers.tasks) {
+      if (task.head.period_ns > 0) load += static_cast<double>(task.estimate_ns) / static_cast<double>(task.head.period_ns);
       tasks.push_back({task.head.queue, task.head.queue_depth, task.head.on_miss, task.estimate_ns * 11 / 10});
       room_ns = std::max(room_ns, 100 * kUs + checkers.lateness_ns + longest_ns() + task.head.max_blocking_ns);
       longest_task_ns = std::max(longest_task_ns, task.estimate_ns * 11 / 10);
@@ -250,11 +252,15 @@ class RandomMission : private Observed {
     }
     // Who waits until the deadline asks has nothing to spare when kernels slow down beyond all that was measured.
     if (draw_.faults.slow_ppm > 0 || draw_.faults.throttle_permille > 0 || draw_.faults.lost_ppm > 0 || beside) return;
+    // Where the GPU is nearly full with critical work, one request more or less that is served changes everything.
+    if (load > 0.7) return;
     constexpr uint64_t kOverheadNs = 8 * kUs;  // launch, jitter and the copy of the output
     const std::vector<uint64_t> best = oracle(checkers.demands, tasks, kOverheadNs);
     for (size_t i = 0; i < best.size(); ++i) {
       const Demand &demand = checkers.demands[i];
-      if (!demand.ended) continue;
+      // A full queue turned it away: that is due to those ahead of it, which may all be in time.
+      const bool turned_away = demand.done_ns == 0 && checkers.tasks[demand.task].head.queue == CALYPTE_QUEUE_FIFO;
+      if (!demand.ended || turned_away) continue;
       const bool met = demand.done_ns != 0 && demand.done_ns <= demand.deadline_ns;
       bool oracle_met = best[i] != 0 && best[i] + room_ns + longest_task_ns <= demand.deadline_ns;
       // A newer one replaces it where it has not begun by then; and what is done is known only of those that ended.
