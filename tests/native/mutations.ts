@@ -81,8 +81,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     bug: "a whole step is launched again while it is queued",
     file: "background.cc",
-    old: "const uint32_t next = jobs_[id].segment + jobs_[id].whole_ahead;",
-    new: "const uint32_t next = jobs_[id].segment;",
+    old: "const uint32_t ahead = job.segment + job.whole_ahead;",
+    new: "const uint32_t ahead = job.segment;",
     rules: ["turn"],
   },
   {
