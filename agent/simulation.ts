@@ -38,7 +38,7 @@ export interface SimulateOptions {
   profile?: ProfileName;
   /** Only the planner's are carried out here; the engine was opened with the others. */
   faults?: Faults;
-  /** Before `ready`: what a recorded flight did is done again. */
+  /** Before the engine is warmed up: what a recorded flight did is done again. */
   replay?: (prepared: PreparedMission) => void;
   /** Watches the flight. */
   tap?: FlightTap | undefined;
@@ -62,11 +62,11 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
       using planner = createPlanner({ engine, prepared, conditions, log });
       const events = new EventLog({ log, counters, leaseNs, tasks, jobs });
       const whole = { file: files.mission.file, field: "" };
+      options.replay?.(prepared);
       needsMemory(whole, "the mission as a whole", () => engine.warmUp());
       const admitted = admit({ engine, mission: files.mission, ...prepared, log });
       options.onAdmitted?.(admitted);
       await prepared.open();
-      options.replay?.(prepared);
       needsMemory(whole, "the mission as a whole", () => engine.ready());
       started = true;
       for (let nowNs = 0; nowNs < durationNs;) {

@@ -141,7 +141,7 @@ TEST_SUITE("background") {
     for (uint64_t n = 0; n < results.size(); ++n) CHECK(results[n].sensor_ns == 5 * kMs + n * 20 * kMs);
   }
 
-  TEST_CASE("units through the API wait in two slots, run, and free them") {
+  TEST_CASE("units through the API wait in eight slots, run, and free them") {
     TestEngine engine(sim_options());
     WorkSpec job = WorkSpec::job("map").step(CALYPTE_LEVEL_BLOCK, kMs, 20 * kUs).input(64);
     job.head.source = CALYPTE_SOURCE_API;
@@ -150,18 +150,16 @@ TEST_SUITE("background") {
     engine.plan(60 * kSecond, {{0, 1, 0}});
     const uint8_t input[64] = {};
     const auto submit = [&](uint64_t sensor_ns) { return calypte_submit(engine.id(), CALYPTE_WORK_BACKGROUND, 0, input, sizeof input, sensor_ns); };
-    CHECK(submit(11) == 0);
-    CHECK(submit(22) == 1);
+    for (int32_t n = 0; n < 8; ++n) CHECK(submit(10 + static_cast<uint64_t>(n)) == n);
     CHECK(submit(33) == CALYPTE_E_BUSY);
-    engine.advance(10 * kMs);
-    CHECK(submit(44) == 2);
     engine.advance(20 * kMs);
+    CHECK(submit(44) == 8);
+    engine.advance(30 * kMs);
     const std::vector<calypte_result> results = engine.results();
-    REQUIRE(results.size() == 3);
-    CHECK(results[0].sensor_ns == 11);
-    CHECK(results[1].sensor_ns == 22);
-    CHECK(results[2].sensor_ns == 44);
-    CHECK(results[2].arrival_ns >= 10 * kMs);
+    REQUIRE(results.size() == 9);
+    for (uint64_t n = 0; n < 8; ++n) CHECK(results[n].sensor_ns == 10 + n);
+    CHECK(results[8].sensor_ns == 44);
+    CHECK(results[8].arrival_ns >= 20 * kMs);
   }
 
   TEST_CASE("a full results store stops background, loses nothing, and leaves room for critical results") {

@@ -1,5 +1,5 @@
-// Which units of a job have their input ready? Double-buffered inputs and outputs, as on a real GPU: at most
-// two units lie between the staging of the input and the arrival of the output in host memory.
+// Which units of a job have their input ready? As with the CUDA backend, at most eight units lie between the staging of
+// the input and the arrival of the output in host memory.
 //
 // `submitted` and `collected` are the only words that the caller's thread and the dispatcher share.
 #pragma once
@@ -12,7 +12,7 @@
 
 namespace calypte::sim {
 
-inline constexpr uint64_t kSlots = 2;
+inline constexpr uint64_t kSlots = 8;
 
 // The input of one unit.
 struct UnitInput {
