@@ -66,7 +66,8 @@ void Scheduler::entry_done(const Event &event, uint64_t now_ns) {
   outstanding_total_ -= 1;
   oldest_ = (oldest_ + 1) % CALYPTE_MAX_ENTRIES_AHEAD;
   whole_outstanding_ -= entry.segments > 0 ? 1 : 0;
-  long_outstanding_ -= entry.window_ns > 0 ? 1 : 0;
+  long_outstanding_ -= entry.needs_window ? 1 : 0;
+  whole_queued_ns_ -= entry.safe_ns;
   const uint64_t done_ns = std::min(event.time_ns, now_ns);
   const bool undisturbed = closing_ns_ == 0;
   if (!undisturbed) learned.drains[event.id].add(done_ns - std::min(done_ns, closing_ns_));
@@ -149,6 +150,15 @@ uint64_t Scheduler::safe_segment_ns(uint32_t id, uint32_t segment) const {
 // Short enough to be treated like a block: it ends within the bound that the mission sets.
 bool Scheduler::is_short(uint32_t id, uint32_t segment) const {
   return segment_ns(id, segment) <= config_.jobs[id].bound_ns;
+}
+
+// How long what is queued of `whole` launches takes yet.
+uint64_t Scheduler::whole_rest_ns(uint64_t now_ns) const {
+  if (whole_outstanding_ == 0) return 0;
+  const Job &job = jobs_[order_[oldest_]];
+  const uint64_t head_ns = job.entries[job.oldest].safe_ns;
+  const uint64_t ran_ns = head_begin_ns_ == kNever ? 0 : now_ns - std::min(now_ns, head_begin_ns_);
+  return whole_queued_ns_ - std::min(ran_ns, head_ns);
 }
 
 // How long until task `id` may need the GPU; 0 where that may be at any time.
@@ -269,7 +279,7 @@ bool Scheduler::refill_once(uint64_t now_ns, uint32_t &skip, uint32_t &target, A
   // A preemptible segment may leave: what comes behind it must wait until it is seen to be done.
   if (job.outstanding > job.whole_entries) return false;
   if (is_short(id, next)) return queue_whole(id, next, now_ns, out);
-  const uint64_t rest_ns = whole_end_ns_ - std::min(whole_end_ns_, now_ns);
+  const uint64_t rest_ns = whole_rest_ns(now_ns);
   const uint64_t takes_ns = segment_ns(id, next), safe_ns = safe_segment_ns(id, next);
   if (!window_allows(rest_ns + takes_ns, rest_ns + safe_ns, now_ns)) {
     if (rest_ns > 0 && whole_outstanding_ > 0) return false;
@@ -290,15 +300,14 @@ bool Scheduler::refill_once(uint64_t now_ns, uint32_t &skip, uint32_t &target, A
 
 // `segment` of job `id`, and as many ranges of the same grid behind it as the window allows.
 bool Scheduler::queue_whole(uint32_t id, uint32_t segment, uint64_t now_ns, ActionList &out) {
-  if (whole_outstanding_ > 1 && whole_end_ns_ > now_ns + kWholeAheadNs) return false;
+  if (whole_outstanding_ > 1 && whole_rest_ns(now_ns) > kWholeAheadNs) return false;
   Job &job = jobs_[id];
   const std::vector<Segment> &segments = config_.jobs[id].segments;
   uint64_t takes_ns = safe_segment_ns(id, segment), estimate_ns = segments[segment].estimate_ns;
   uint32_t count = 1;
   if (outstanding_total_ == whole_outstanding_) {
-    const uint64_t begin_ns = std::max(whole_end_ns_, now_ns);
-    const uint64_t window = std::min(window_ns(now_ns), kNever - now_ns) + now_ns;
-    const uint64_t most_ns = std::min(kLongestMergedNs, window - std::min(window, begin_ns));
+    const uint64_t window = window_ns(now_ns);
+    const uint64_t most_ns = std::min(kLongestMergedNs, window - std::min(window, whole_rest_ns(now_ns)));
     while (segments[segment + count - 1].merges) {  // never the last of a unit
       const uint64_t more_ns = segments[segment + count].estimate_ns;
       if (takes_ns + more_ns > most_ns) break;
@@ -308,12 +317,12 @@ bool Scheduler::queue_whole(uint32_t id, uint32_t segment, uint64_t now_ns, Acti
     }
   }
   const uint64_t unit = job.completed() + (job.segment + job.whole_ahead) / segments.size();
-  whole_end_ns_ = std::max(whole_end_ns_, now_ns) + takes_ns;
+  whole_queued_ns_ += takes_ns;
   whole_outstanding_ += 1;
   order_[(oldest_ + outstanding_total_) % CALYPTE_MAX_ENTRIES_AHEAD] = id;
-  const uint64_t window_ns = is_short(id, segment) && count == 1 ? 0 : takes_ns;
-  long_outstanding_ += window_ns > 0 ? 1 : 0;
-  job.queue(estimate_ns * kPassScale / job.weight, count, window_ns);
+  const bool needs_window = count > 1 || !is_short(id, segment);
+  long_outstanding_ += needs_window ? 1 : 0;
+  job.queue(estimate_ns * kPassScale / job.weight, count, takes_ns, needs_window);
   outstanding_total_ += 1;
   background_begins(now_ns);
   Action &action = out.add(ActionKind::launch_whole);
@@ -328,7 +337,7 @@ void Scheduler::queue_entry(uint32_t id, uint32_t segment, uint64_t now_ns, Acti
   Job &job = jobs_[id];
   const uint64_t units = std::clamp<uint64_t>(job.remaining(), 1, config_.jobs[id].units_per_entry);
   order_[(oldest_ + outstanding_total_) % CALYPTE_MAX_ENTRIES_AHEAD] = id;
-  job.queue(units * job.unit_ns * kPassScale / job.weight, 0, 0);
+  job.queue(units * job.unit_ns * kPassScale / job.weight, 0, 0, false);
   outstanding_total_ += 1;
   background_begins(now_ns);
   Action &action = out.add(ActionKind::enqueue_entry);

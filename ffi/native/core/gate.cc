@@ -185,8 +185,8 @@ bool Scheduler::long_must_wait(uint64_t now_ns) const {
   if (long_outstanding_ == 0) return false;
   if (hold_bits_ != 0 || !tasks_open()) return true;
   const Job &job = jobs_[order_[oldest_]];
-  const uint64_t window_ns = job.entries[job.oldest].window_ns;
-  return head_begin_ns_ == kNever && window_ns > 0 && !window_allows(window_ns, window_ns, now_ns);
+  const Job::Entry &head = job.entries[job.oldest];
+  return head_begin_ns_ == kNever && head.needs_window && !window_allows(head.safe_ns, head.safe_ns, now_ns);
 }
 
 uint64_t Scheduler::next_gate_ns() const {

@@ -251,6 +251,7 @@ class Scheduler {
   uint64_t safe_segment_ns(uint32_t id, uint32_t segment) const;
   uint64_t free_ns(uint32_t id, uint64_t now_ns) const;
   bool is_short(uint32_t id, uint32_t segment) const;
+  uint64_t whole_rest_ns(uint64_t now_ns) const;
   uint64_t window_ns(uint64_t now_ns) const;
   bool window_allows(uint64_t takes_ns, uint64_t safe_ns, uint64_t now_ns) const;
   bool can_ever_fit(uint64_t takes_ns, uint64_t safe_ns) const;
@@ -266,7 +267,7 @@ class Scheduler {
   uint32_t outstanding_total_ = 0;
   uint32_t whole_outstanding_ = 0;
   uint32_t long_outstanding_ = 0;    // ... of which so many need a window to begin
-  uint64_t whole_end_ns_ = 0;        // when those will have ended, at the latest
+  uint64_t whole_queued_ns_ = 0;     // what those take at most, the one that runs included
   uint64_t head_begin_ns_ = kNever;  // when the oldest entry began to run; kNever: it waits
   uint64_t closing_ns_ = 0;          // when the gate was closed on a running entry; 0: it was not
   bool soft_closed_ = false;

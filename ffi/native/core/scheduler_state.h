@@ -72,20 +72,21 @@ struct Scheduler::Job {
   uint64_t sampled_blocks = 0;
   uint64_t sampled_abandoned = 0;
   uint64_t stuck_since_ns = 0;
-  // An outstanding entry: what was charged to `pass` for it, the units that were granted when it was enqueued, the
-  // `whole` segments that it consists of (0: it is preemptible), and the window that it needs to begin (0: none).
+  // An outstanding entry: what was charged to `pass` for it, the units that were granted when it was enqueued, and the
+  // `whole` segments that it consists of (0: it is preemptible).
   struct Entry {
     uint64_t charge = 0;
     uint64_t granted = 0;
     uint32_t segments = 0;
-    uint64_t window_ns = 0;
+    uint64_t safe_ns = 0;  // what a `whole` one hardly ever exceeds
+    bool needs_window = false;
   };
   std::array<Entry, CALYPTE_MAX_ENTRIES_AHEAD> entries{};  // a ring
   uint32_t oldest = 0;
   calypte_job_stats stats{};
 
-  void queue(uint64_t charge, uint32_t segments, uint64_t window_ns) {
-    entries[(oldest + outstanding) % entries.size()] = {charge, granted, segments, window_ns};
+  void queue(uint64_t charge, uint32_t segments, uint64_t safe_ns, bool needs_window) {
+    entries[(oldest + outstanding) % entries.size()] = {charge, granted, segments, safe_ns, needs_window};
     pass += charge;
     outstanding += 1;
     whole_ahead += segments;
