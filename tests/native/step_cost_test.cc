@@ -18,13 +18,14 @@ uint64_t allocations = 0;
 
 }  // namespace
 
-void *operator new(size_t size) {
+// Not inlined: a compiler that sees only one side of a pair takes it for a mistake.
+[[gnu::noinline]] void *operator new(size_t size) {
   allocations += 1;
   if (void *memory = malloc(size)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void *memory) noexcept { free(memory); }
-void operator delete(void *memory, size_t) noexcept { free(memory); }
+[[gnu::noinline]] void operator delete(void *memory) noexcept { free(memory); }
+[[gnu::noinline]] void operator delete(void *memory, size_t) noexcept { free(memory); }
 
 using namespace calypte;
 using namespace calypte::test;
