@@ -154,7 +154,8 @@ TEST_CASE("a step of the scheduler allocates nothing, and with 7 tasks and 24 jo
 
 TEST_CASE("the counter of allocations counts") {
   const uint64_t before = allocations;
-  std::vector<int> *one = new std::vector<int>(10);
-  delete one;
-  CHECK(allocations >= before + 2);
+  // Called by name: a new-expression whose memory nobody needs may be left out.
+  void *memory = ::operator new(40);
+  CHECK(allocations == before + 1);
+  ::operator delete(memory);
 }
