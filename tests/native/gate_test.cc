@@ -16,6 +16,8 @@ TaskConfig anticipating(TaskConfig task) {
 TaskConfig deferring(TaskConfig task, uint64_t worst_ns) {
   task.yield = CALYPTE_YIELD_WHEN_NEEDED;
   task.worst_ns = worst_ns;
+  task.queue = CALYPTE_QUEUE_FIFO;
+  task.queue_depth = 4;
   return task;
 }
 
@@ -184,6 +186,28 @@ TEST_SUITE("when needed") {
     rig.arrive(0, kMs);
     CHECK(rig.count(ActionKind::launch_critical) == 1);
     CHECK(soft(rig) == -1);
+  }
+
+  TEST_CASE(
+      "where the next arrival would push a request out, it starts before that; if that may be at any time, at once") {
+    TaskConfig latest = deferring(periodic(4 * kMs, 9 * kMs), 500 * kUs);
+    latest.queue = CALYPTE_QUEUE_LATEST;
+    latest.queue_depth = 1;
+    Rig rig(beside({latest}, 3 * kMs));
+    begin(rig);
+    rig.done(0, kMs);
+    rig.tick(4 * kMs);
+    REQUIRE(soft(rig) == 1);
+    CHECK(rig.scheduler.next_wakeup_ns() < 8 * kMs);
+    rig.tick(rig.scheduler.next_wakeup_ns());
+    CHECK(rig.count(ActionKind::launch_critical) == 1);
+    CHECK(rig.snapshot().tasks[0].dropped == 0);
+
+    latest.source = CALYPTE_SOURCE_API;
+    Rig any_time(beside({latest}, 2 * kMs));
+    begin(any_time);
+    any_time.arrive(0, kMs);
+    CHECK(any_time.count(ActionKind::launch_critical) == 1);
   }
 
   TEST_CASE("what is expected of other tasks before the deadline is allowed for") {

@@ -175,7 +175,9 @@ uint64_t Scheduler::free_ns(uint32_t id, uint64_t now_ns) const {
   // Who may be deferred can wait for it, as far as the deadline allows.
   if (config.yield == CALYPTE_YIELD_WHEN_NEEDED && free_ns > 0 && config.from == CALYPTE_FROM_ARRIVAL) {
     const uint64_t needed_ns = execution_ns(id) + kWindowMarginNs;
-    free_ns += config.deadline_ns - std::min(config.deadline_ns, needed_ns);
+    const uint64_t period_ns = periodic(id) ? config.period_ns : task.rhythm.period_ns();
+    const uint64_t most_ns = std::min(config.deadline_ns, period_ns);
+    free_ns += most_ns - std::min(most_ns, needed_ns);
   }
   return free_ns;
 }

@@ -58,6 +58,11 @@ uint64_t Scheduler::latest_start_ns(uint64_t now_ns) const {
     if (tasks_[last].waiting == 0) continue;
     const uint64_t deadline_ns = tasks_[last].front().deadline_ns;
     uint64_t needed_ns = drain_ns() + kStartMarginNs;
+    // The next arrival would push it out of a full queue, or find no room.
+    if (tasks_[last].waiting >= config_.tasks[last].queue_depth) {
+      const Window next = expected(last, now_ns);
+      latest_ns = std::min(latest_ns, next.known() ? minus(next.begin_ns, needed_ns) : 0);
+    }
     for (uint32_t id = 0; id < tasks_.size(); ++id) {
       const Task &task = tasks_[id];
       uint64_t requests = task.waiting > 0 && task.front().deadline_ns <= deadline_ns ? task.waiting : 0;
