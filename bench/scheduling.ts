@@ -28,7 +28,7 @@ const LEASE_NS = 2e9;
 /** Left out at both ends of a stretch: background is still ending or beginning there. */
 const GUARD_NS = 5e6;
 /** Loading; and learning: drains and executions are known after some tens of requests. */
-const WARM_S = 1.5;
+const WARM_S = 1;
 
 const args = parseArgs(Deno.args, {
   string: ["out", "backend", "seed", "commit", "only"],
@@ -194,7 +194,7 @@ function anticipation(): Rows {
 }
 
 function secondsFor(hz: number): number {
-  return quick ? 1 : hz === 30 ? 12 : 6;
+  return quick ? 1 : hz === 30 ? 10 : 4;
 }
 
 async function detector(): Promise<Rows> {
@@ -253,7 +253,7 @@ function deferring(): Rows {
       });
       const job = bench.job("blocks", saturating(bench, level, blockUs, unitUs));
       engine.ready();
-      rows[`${name}, yield: ${how}`] = measure(engine, task, [job], quick ? 1 : 5);
+      rows[`${name}, yield: ${how}`] = measure(engine, task, [job], quick ? 1 : 3);
     }
   }
   return rows;
@@ -301,7 +301,7 @@ function reserved(): Rows {
   engine.ready();
   const feature = engine.features().find(({ name }) => name === "reserved-sms");
   return {
-    "16 SMs kept, 1 ms blocks on the rest": { feature, ...measure(engine, task, [job], quick ? 1 : 5) },
+    "16 SMs kept, 1 ms blocks on the rest": { feature, ...measure(engine, task, [job], quick ? 1 : 3) },
   };
 }
 
@@ -320,7 +320,7 @@ function gaps(): Rows {
   } as Partial<CriticalSpec>);
   const job = bench.job("blocks", saturating(bench, "block", 10, 1000));
   engine.ready();
-  return { "12 MB in and 1 MB out, 100 Hz": measure(engine, task, [job], quick ? 1 : 4) };
+  return { "12 MB in and 1 MB out, 100 Hz": measure(engine, task, [job], quick ? 1 : 3) };
 }
 
 /** Kernels that cannot be preempted, 300 us each, beside requests whose times are known. */
@@ -335,7 +335,7 @@ function wholes(): Rows {
       Array.from({ length: 8 }, () => bench.step("whole", bench.blocksResident, rounds(us), us * 1000)),
     );
     engine.ready();
-    rows[`8 whole kernels of ${us} us, 100 Hz`] = measure(engine, task, [job], quick ? 1 : 4);
+    rows[`8 whole kernels of ${us} us, 100 Hz`] = measure(engine, task, [job], quick ? 1 : 3);
   }
   return rows;
 }
