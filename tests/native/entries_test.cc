@@ -122,11 +122,13 @@ TEST_SUITE("entries ahead") {
 }
 
 TEST_SUITE("whole steps") {
-  TEST_CASE("a whole step starts only where its estimate, a quarter and 50 us fit before the next arrival") {
+  TEST_CASE(
+      "a whole step starts only where its estimate, a quarter, 50 us and the time to begin fit before the next "
+      "arrival") {
     SchedulerConfig config = jobs_of({whole_job(4 * kMs)});
     config.tasks = {periodic(10 * kMs, 5 * kMs)};
     config.tasks[0].phase_ns = 10 * kMs;
-    const uint64_t latest_ns = 10 * kMs - 5 * kMs - 50 * kUs;
+    const uint64_t latest_ns = 10 * kMs - 5 * kMs - 50 * kUs - 150 * kUs;
     for (const bool fits : {true, false}) {
       Rig rig(config);
       rig.start();
@@ -134,6 +136,33 @@ TEST_SUITE("whole steps") {
       rig.staged(0, 1, latest_ns + (fits ? 0 : 1));
       CHECK(rig.count(ActionKind::launch_whole) == (fits ? 1 : 0));
       CHECK(rig.count(ActionKind::enqueue_entry) == 0);
+    }
+  }
+
+  TEST_CASE("the time from queueing to beginning is learned from entries that had nothing before them") {
+    for (const uint64_t start_ns : {10 * kUs, 700 * kUs}) {
+      SchedulerConfig config = jobs_of({whole_job(kMs)});
+      config.tasks = {periodic(10 * kMs, 5 * kMs)};
+      config.tasks[0].phase_ns = 10 * kMs;
+      Rig rig(config);
+      rig.start();
+      rig.plan(100 * kSecond, {{0, 1, 0}}, 0);
+      uint64_t latest_ns = 0;  // of the starts, before the next request
+      for (uint64_t period = 0; period < 200; ++period) {
+        const uint64_t begin_ns = period * 10 * kMs, end_ns = begin_ns + 10 * kMs;
+        for (uint64_t now_ns = begin_ns + kMs; now_ns < end_ns; now_ns += 10 * kUs) {
+          rig.staged(0, 1 + rig.snapshot().jobs[0].units, now_ns);
+          if (rig.count(ActionKind::launch_whole) == 0) continue;
+          latest_ns = now_ns - begin_ns;
+          const uint64_t unit = unit_of(rig.all(ActionKind::launch_whole)[0].step_word);
+          now_ns += start_ns + kMs;
+          rig.entry_done(0, step_word_of(unit + 1, 0), now_ns, kMs);
+        }
+        rig.tick(end_ns);
+        rig.done(0, end_ns + 100 * kUs);
+      }
+      CHECK(latest_ns + start_ns + kMs <= 10 * kMs);
+      CHECK(latest_ns + start_ns + kMs + 200 * kUs >= 10 * kMs - start_ns - kMs);
     }
   }
 

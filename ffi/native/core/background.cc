@@ -11,6 +11,8 @@ namespace {
 // enough, its 99th percentile and a little.
 constexpr uint64_t kWindowMarginNs = 50'000;
 constexpr uint64_t kLearnedMarginNs = 20'000;
+// From queueing on an empty stream to beginning, until it has been seen: the host's threads have to wake for it.
+constexpr uint64_t kUnknownStartNs = 150'000;
 constexpr uint32_t kLeastSeen = 20;
 // `whole` launches are queued ahead for this long, and one more, so that the next begins without the host when one
 // ends: the dispatcher looks every 50 us, and on a virtual machine now and then is late by 100.
@@ -72,6 +74,10 @@ void Scheduler::entry_done(const Event &event, uint64_t now_ns) {
   const bool undisturbed = closing_ns_ == 0;
   if (!undisturbed) learned.drains[event.id].add(done_ns - std::min(done_ns, closing_ns_));
   closing_ns_ = 0;
+  // When the host sees the end is counted in: rather too much than too little.
+  if (undisturbed && lone_since_ns_ != kNever && event.busy_ns > 0)
+    learned.starts.add(done_ns - std::min(done_ns, lone_since_ns_ + event.busy_ns));
+  lone_since_ns_ = kNever;
   head_begin_ns_ = kNever;
   background_begins(done_ns);
 
@@ -145,6 +151,13 @@ uint64_t Scheduler::safe_segment_ns(uint32_t id, uint32_t segment) const {
   const bool seen = learned_[clocks_].segments[id][segment].count() >= kLeastSeen;
   const uint64_t takes_ns = segment_ns(id, segment);
   return takes_ns + (seen ? kLearnedMarginNs : takes_ns / 4 + kWindowMarginNs);
+}
+
+// How long what is queued now takes to begin, where nothing is queued before it.
+uint64_t Scheduler::start_ns() const {
+  if (outstanding_total_ > 0) return 0;
+  const uint64_t seen_ns = learned_[clocks_].starts.quantile(999, kLeastSeen);
+  return seen_ns > 0 ? seen_ns : kUnknownStartNs;
 }
 
 // Short enough to be treated like a block: it ends within the bound that the mission sets.
@@ -235,7 +248,7 @@ uint32_t Scheduler::choose_job(uint32_t skip) const {
 // Of the jobs whose next segment is `whole` and fits the window, the one that fills it best, as long as nobody is owed
 // more than the credit. `first` is the one whose turn it is.
 uint32_t Scheduler::best_fit(uint32_t first, uint64_t now_ns) const {
-  const uint64_t window = window_ns(now_ns);
+  const uint64_t all_ns = window_ns(now_ns), window = all_ns - std::min(all_ns, start_ns());
   uint32_t best = first;
   uint64_t longest_ns = 0;
   for (uint32_t id = 0; id < jobs_.size(); ++id) {
@@ -282,7 +295,7 @@ bool Scheduler::refill_once(uint64_t now_ns, uint32_t &skip, uint32_t &target, A
   if (job.outstanding > job.whole_entries) return false;
   if (is_short(id, next)) return queue_whole(id, next, now_ns, out);
   const uint64_t rest_ns = whole_rest_ns(now_ns);
-  const uint64_t takes_ns = segment_ns(id, next), safe_ns = safe_segment_ns(id, next);
+  const uint64_t takes_ns = segment_ns(id, next), safe_ns = start_ns() + safe_segment_ns(id, next);
   if (!window_allows(rest_ns + takes_ns, rest_ns + safe_ns, now_ns)) {
     if (rest_ns > 0 && whole_outstanding_ > 0) return false;
     // While a step waits for a window, the others queue little ahead of it, or the window closes while they end.
@@ -309,7 +322,7 @@ bool Scheduler::queue_whole(uint32_t id, uint32_t segment, uint64_t now_ns, Acti
   uint32_t count = 1;
   if (outstanding_total_ == whole_outstanding_) {
     const uint64_t window = window_ns(now_ns);
-    const uint64_t most_ns = std::min(kLongestMergedNs, window - std::min(window, whole_rest_ns(now_ns)));
+    const uint64_t most_ns = std::min(kLongestMergedNs, window - std::min(window, whole_rest_ns(now_ns) + start_ns()));
     while (segments[segment + count - 1].merges) {  // never the last of a unit
       const uint64_t more_ns = segments[segment + count].estimate_ns;
       if (takes_ns + more_ns > most_ns) break;
@@ -325,6 +338,7 @@ bool Scheduler::queue_whole(uint32_t id, uint32_t segment, uint64_t now_ns, Acti
   const bool needs_window = count > 1 || !is_short(id, segment);
   long_outstanding_ += needs_window ? 1 : 0;
   job.queue(estimate_ns * kPassScale / job.weight, count, takes_ns, needs_window);
+  lone_since_ns_ = outstanding_total_ == 0 && gate_open() ? now_ns : lone_since_ns_;
   outstanding_total_ += 1;
   background_begins(now_ns);
   Action &action = out.add(ActionKind::launch_whole);
@@ -340,6 +354,7 @@ void Scheduler::queue_entry(uint32_t id, uint32_t segment, uint64_t now_ns, Acti
   const uint64_t units = std::clamp<uint64_t>(job.remaining(), 1, config_.jobs[id].units_per_entry);
   order_[(oldest_ + outstanding_total_) % CALYPTE_MAX_ENTRIES_AHEAD] = id;
   job.queue(units * job.unit_ns * kPassScale / job.weight, 0, 0, false);
+  lone_since_ns_ = outstanding_total_ == 0 && gate_open() ? now_ns : lone_since_ns_;
   outstanding_total_ += 1;
   background_begins(now_ns);
   Action &action = out.add(ActionKind::enqueue_entry);

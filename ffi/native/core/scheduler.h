@@ -249,6 +249,7 @@ class Scheduler {
   bool wants_entry(uint32_t id) const;
   uint64_t segment_ns(uint32_t id, uint32_t segment) const;
   uint64_t safe_segment_ns(uint32_t id, uint32_t segment) const;
+  uint64_t start_ns() const;
   uint64_t free_ns(uint32_t id, uint64_t now_ns) const;
   bool is_short(uint32_t id, uint32_t segment) const;
   uint64_t whole_rest_ns(uint64_t now_ns) const;
@@ -269,6 +270,7 @@ class Scheduler {
   uint32_t long_outstanding_ = 0;    // ... of which so many need a window to begin
   uint64_t whole_queued_ns_ = 0;     // what those take at most, the one that runs included
   uint64_t head_begin_ns_ = kNever;  // when the oldest entry began to run; kNever: it waits
+  uint64_t lone_since_ns_ = kNever;  // when the oldest entry was queued, if nothing was queued before it
   uint64_t closing_ns_ = 0;          // when the gate was closed on a running entry; 0: it was not
   bool soft_closed_ = false;
   uint64_t soft_release_ns_ = kNever;  // when the soft gate may open, as the gate itself is closed by then

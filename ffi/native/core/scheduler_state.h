@@ -113,6 +113,7 @@ struct Scheduler::Learned {
   uint64_t used_ns = 0;                       // when it was last in force
   std::vector<Sketch> executions;             // by task: launch to completion
   std::vector<Sketch> drains;                 // by job: from closing the gate to the end of its entry
+  Sketch starts;                              // from queueing on an empty stream to beginning, as far as can be told
   std::vector<std::vector<Sketch>> segments;  // by job and segment: GPU time, undisturbed
 
   void reserve(const SchedulerConfig &config) {
@@ -123,6 +124,7 @@ struct Scheduler::Learned {
   void forget() {
     std::fill(executions.begin(), executions.end(), Sketch{});
     std::fill(drains.begin(), drains.end(), Sketch{});
+    starts = {};
     for (std::vector<Sketch> &each : segments) std::fill(each.begin(), each.end(), Sketch{});
   }
 };
