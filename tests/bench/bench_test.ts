@@ -94,6 +94,68 @@ Deno.test("the README quotes what the results hold", () => {
       `${costOf(6)} x, ${costOf(10)} x, ${costOf(50)} x`,
       beside("loop", 100, 1000, 10_000),
       beside("block", 100, 1000),
+      ...schedulingQuotes(),
     ]
   ) assertStringIncludes(readme, quote);
+});
+
+interface SchedulingRow {
+  alone: { launchUs: { p50: number } };
+  beside: { launchUs: { p50: number }; late: number; dropped: number };
+  addedP50Us: number;
+  addedP99Us: number;
+  ratioP99: number;
+  idleFill: number;
+  unitsPerS: number;
+  blocksBegun: number;
+  blocksBegunWhileCriticalAtWork: number;
+}
+
+/** What the README says of bench/scheduling.ts. */
+function schedulingQuotes(): string[] {
+  const rows: Record<string, SchedulingRow> = read("scheduling.json").rows;
+  const each = (name: (hz: number) => string, of: (row: SchedulingRow) => string) =>
+    [30, 100, 220].map((hz) => of(rows[name(hz)]!)).join(", ");
+  const kernel = (hz: number) => `kernel-5us ${hz} Hz anticipated`;
+  const detector = (hz: number) => `detector ${hz} Hz anticipated`;
+  const units = (what: string, how: string) => rows[`${what}, yield: ${how}`]!.unitsPerS.toFixed(0);
+  const long = "1 ms blocks at loop, units of 2 ms", short = "10 us blocks at block, units of 2 ms";
+  const kept = rows["16 SMs kept, 1 ms blocks on the rest"]!;
+  const overlap = rows["two tasks, phases drifting"]!;
+  for (const { beside } of Object.values(rows)) assertEquals([beside.late, beside.dropped], [0, 0]);
+  return [
+    `p50 ${each(kernel, (r) => `${r.addedP50Us.toFixed(1)} us`)}; p99 ${
+      each(kernel, (r) => `${r.addedP99Us.toFixed(1)} us`)
+    }`,
+    `p99 ${each(detector, (r) => `${r.ratioP99.toFixed(3)} x`)}; idle fill ${
+      each(detector, (r) => `${(100 * r.idleFill).toFixed(1)} %`)
+    }`,
+    `${units(long, "when-needed")} units/s against ${units(long, "always")}; beside 10 us blocks ${
+      units(short, "when-needed")
+    } against ${units(short, "always")}`,
+    `p50 ${kept.beside.launchUs.p50.toFixed(1)} us against ${kept.alone.launchUs.p50.toFixed(1)} us alone`,
+    `${overlap.blocksBegunWhileCriticalAtWork} of ${
+      overlap.blocksBegun.toLocaleString("en")
+    } background blocks`,
+  ];
+}
+
+Deno.test("the simulator foretells the recorded flight within 10 %, and the README says how closely", async () => {
+  const root = new URL("../../", import.meta.url).pathname;
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      ...["run", "-A", `${root}agent/main.ts`, "simulate", `${root}examples/missions/survey.yaml`],
+      ...["--replay", `${RESULTS.pathname}flight.jsonl`, "--profile", "h200", "--json"],
+    ],
+    stderr: "null",
+  }).output();
+  const { comparison } = JSON.parse(new TextDecoder().decode(stdout));
+  const deviation = (what: string): number =>
+    comparison.find((row: { what: string }) => row.what === what).deviationPercent;
+  const all = ["obstacle-detector p50 ns", "obstacle-detector p99 ns", "vegetation-map units"].map(deviation);
+  for (const each of all) assert(Math.abs(each) < 10, `${each} %`);
+  assertEquals(deviation("obstacle-detector misses"), 0);
+  const [p50, p99, units] = all.map((percent) => `${percent < 0 ? "" : "+"}${percent.toFixed(1)} %`);
+  const readme = Deno.readTextFileSync(new URL("../../README.md", import.meta.url));
+  assertStringIncludes(readme, `p50 ${p50}, p99 ${p99}, background units ${units}`);
 });
