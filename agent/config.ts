@@ -84,6 +84,8 @@ export interface Mission {
   /** As given to `loadMission`. */
   file: string;
   backend: "auto" | "cuda" | "sim";
+  /** SMs that background never uses, rounded up to what the device can split off; 0: none. */
+  reserveSms: number;
   /** `undefined`: no HTTP. Port 0: any free port. */
   http: { hostname: string; port: number } | undefined;
   /** How long background may keep the GPU after the gate has closed. */
@@ -180,6 +182,7 @@ function missionOf(raw: RawMission, file: string): Mission {
   return {
     file,
     backend: raw.device.backend,
+    reserveSms: raw.device.reserveSms,
     http: listen === false ? undefined : listen,
     preemptionBoundNs: raw.preemptionBound,
     overcommit: raw.overcommit,
@@ -211,6 +214,15 @@ function checkMission(mission: Mission): Problem[] {
   const problems: Problem[] = [];
   if (critical.length + background.length === 0) {
     problems.push({ file, field: "", rule: "must have at least one critical task or background job" });
+  }
+  for (const { name, yield: how } of critical) {
+    if (how !== "reserved" || mission.reserveSms > 0) continue;
+    problems.push({
+      file,
+      field: `critical.${name}.yield`,
+      rule: "must not be reserved without SMs of its own",
+      remedy: "set device.reserveSms, or yield: always",
+    });
   }
   if (critical.length > MAX_CRITICAL) {
     problems.push({

@@ -108,6 +108,7 @@ const backgroundJob = strictObject({
 export const missionSchema = strictObject({
   device: strictObject({
     backend: z.enum(["auto", "cuda", "sim"], { error: "must be auto, cuda or sim" }).default("auto"),
+    reserveSms: z.int().min(0).max(1024).default(0),
   }).prefault({}),
   http: http.prefault({ listen: DEFAULT_LISTEN }),
   preemptionBound: durationSchema().prefault("30us"),

@@ -55,7 +55,7 @@ export const runCommand: Command = {
       : chooseBackend(wanted);
     if (backend === "sim") terminal.err(simulatedLine(reason));
     const files = await readMissionFiles(mission);
-    const engine = openEngine({ backend, seed });
+    const engine = openEngine({ backend, seed, reserveSms: mission.reserveSms });
     if (backend === "cuda") terminal.err(`running on ${engine.device().name}\n`);
     const recorder = values.record === undefined ? undefined : Recorder.open(values.record);
     const stop = stopSignals();

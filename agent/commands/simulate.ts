@@ -74,6 +74,7 @@ export const simulateCommand: Command = {
       backend: "sim",
       clock: "virtual",
       seed,
+      reserveSms: files.mission.reserveSms,
       simFaults: faults.engine,
       ...(profile === undefined ? {} : { simProfile: profile }),
     });

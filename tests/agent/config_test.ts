@@ -23,6 +23,7 @@ Deno.test("a mission with every key is read as written, in the units of the fiel
   assertEquals(rest, {
     file,
     backend: "sim",
+    reserveSms: 0,
     http: { hostname: "127.0.0.1", port: 0 },
     preemptionBoundNs: 20_000,
     overcommit: true,
@@ -61,6 +62,7 @@ Deno.test("what a mission leaves out has the documented default", async () => {
   assertEquals(await loadMission(file), {
     file,
     backend: "auto",
+    reserveSms: 0,
     http: { hostname: "127.0.0.1", port: 8717 },
     preemptionBoundNs: 30_000,
     overcommit: false,
@@ -142,6 +144,8 @@ const BROKEN: [Parameters<typeof mission>[0] | string, string, string][] = [
   ["a: [", "line 2, column 1", "must be YAML"],
   ["a: 1\na: 2", "line 2, column 1", "duplicated key"],
   ["--- 1\n--- 2", "line 2, column 1", "must be YAML"],
+  [{ top: "device: { reserveSms: some }" }, "device.reserveSms", "must be"],
+  [{ task: "yield: reserved" }, "critical.a.yield", "must not be reserved without SMs of its own"],
   [{ top: "device: { backend: rocm }" }, "device.backend", "must be auto, cuda or sim"],
   [{ top: "device: { index: 1 }" }, "device.index", "is not a known key"],
   [{ top: "http: { listen: 8717 }" }, "http.listen", 'must be "host:port"'],
