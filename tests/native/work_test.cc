@@ -197,6 +197,7 @@ TEST_SUITE("work") {
         calypte_step step{};
         step.level = CALYPTE_LEVEL_SLICE;
         step.grid[0] = 40;
+        step.grid[1] = step.grid[2] = 1;
         step.block[0] = 128;
         step.first_arg = i * 10;
         step.arg_count = 10;

@@ -128,6 +128,27 @@ int32_t check_critical(const Work &work) {
   return 0;
 }
 
+// Whether the step behind `index` is the next range of the same grid. At level SLICE the last arguments are those of
+// CALYPTE_SLICE_PARAMS in ptx/slice.ts, the first block of the range before the others.
+bool continues(const Work &work, size_t index) {
+  constexpr uint32_t kSliceArgs = 9;
+  if (index + 1 >= work.steps.size()) return false;
+  const calypte_step &a = work.steps[index], &b = work.steps[index + 1];
+  if (a.level != CALYPTE_LEVEL_SLICE || b.level != CALYPTE_LEVEL_SLICE || a.kernel != b.kernel ||
+      a.arg_count != b.arg_count || a.arg_count < kSliceArgs || a.shared_bytes != b.shared_bytes ||
+      memcmp(a.block, b.block, sizeof a.block) != 0)
+    return false;
+  for (const uint32_t extent : {a.grid[1], a.grid[2], b.grid[1], b.grid[2]}) {
+    if (extent != 1) return false;
+  }
+  const uint32_t first = a.arg_count - kSliceArgs;
+  for (uint32_t i = 0; i < a.arg_count; ++i) {
+    const calypte_arg &x = work.args[a.first_arg + i], &y = work.args[b.first_arg + i];
+    if (i == first ? y.value != x.value + a.grid[0] : memcmp(&x, &y, sizeof x) != 0) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 int32_t decode_work(const uint8_t *blob, uint32_t size_bytes, Work &out) {
@@ -200,24 +221,6 @@ core::TaskConfig task_config(const Work &work) {
   config.max_blocking_ns = work.head.max_blocking_ns;
   config.estimate_ns = work.head.estimate_ns;
   return config;
-}
-
-// Whether the step behind `index` is the next range of the same grid. At level SLICE the last arguments are those of
-// CALYPTE_SLICE_PARAMS in ptx/slice.ts, the first block of the range before the others.
-static bool continues(const Work &work, size_t index) {
-  constexpr uint32_t kSliceArgs = 9;
-  if (index + 1 >= work.steps.size()) return false;
-  const calypte_step &a = work.steps[index], &b = work.steps[index + 1];
-  if (a.level != CALYPTE_LEVEL_SLICE || b.level != CALYPTE_LEVEL_SLICE || a.kernel != b.kernel ||
-      a.arg_count != b.arg_count || a.arg_count < kSliceArgs || a.shared_bytes != b.shared_bytes ||
-      memcmp(a.block, b.block, sizeof a.block) != 0)
-    return false;
-  const uint32_t first = a.arg_count - kSliceArgs;
-  for (uint32_t i = 0; i < a.arg_count; ++i) {
-    const calypte_arg &x = work.args[a.first_arg + i], &y = work.args[b.first_arg + i];
-    if (i == first ? y.value != x.value + a.grid[0] : memcmp(&x, &y, sizeof x) != 0) return false;
-  }
-  return true;
 }
 
 core::JobConfig job_config(const Work &work) {
