@@ -180,6 +180,23 @@ TEST_SUITE("when needed") {
     CHECK(rig.count(ActionKind::launch_critical) == 1);
   }
 
+  TEST_CASE("how long an entry takes is learned from those that ran undisturbed from their start") {
+    for (const bool disturbed : {false, true}) {
+      Rig rig(beside({deferring(on_call(8 * kMs), 500 * kUs)}, 2 * kMs));
+      begin(rig);
+      for (uint64_t unit = 1; unit <= 30; ++unit) {
+        if (disturbed) {
+          rig.hold(CALYPTE_HOLD_CALLER, true, rig.now + kMs);
+          rig.entry_done(0, step_word_of(unit - 1, 0), rig.now + 10, kMs);
+          rig.hold(CALYPTE_HOLD_CALLER, false, rig.now + 10);
+        }
+        rig.entry_done(0, step_word_of(unit, 0), rig.now + 20 * kMs, 20 * kMs);
+      }
+      rig.arrive(0, rig.now + kMs);
+      CHECK((rig.count(ActionKind::launch_critical) == 1) == !disturbed);  // 20 ms would be too long
+    }
+  }
+
   TEST_CASE("a request that could not wait for the entry's end is launched at once") {
     Rig rig(beside({deferring(on_call(8 * kMs), 500 * kUs)}, 50 * kMs));
     begin(rig);

@@ -100,7 +100,11 @@ void Scheduler::entry_done(const Event &event, uint64_t now_ns) {
     end = step_word_of(std::max(unit + 1, last), 0);
   }
   job.step_word = std::max(before, std::min(end, event.step_word));
-  if (const uint64_t units = unit_of(job.step_word) - unit; units > 0) {
+  const uint64_t units = unit_of(job.step_word) - unit;
+  const bool complete = job.step_word == end;
+  if (undisturbed && job.fresh && complete && entry.segments <= 1)
+    learned.segments[event.id][index].add(event.busy_ns / std::max<uint64_t>(units, 1));
+  if (units > 0) {
     job.unit_ns = std::max<uint64_t>(1, (3 * job.unit_ns + job.unit_spent_ns / units) / 4);
     job.unit_spent_ns = 0;
   }
@@ -109,12 +113,12 @@ void Scheduler::entry_done(const Event &event, uint64_t now_ns) {
     job.segment += 1;
   if (entry.segments > 0) {
     job.stats.whole_launches += entry.segments;
-    if (entry.segments == 1) learned.segments[event.id][index].add(event.busy_ns);
     return;
   }
-  if (job.step_word == end) return;
   // It found nothing to do if no unit that it knew of was open before it; otherwise workers left.
-  (unit < entry.granted ? job.stats.preemptions : job.stats.skipped_entries) += 1;
+  const bool skipped = !complete && unit >= entry.granted;
+  if (!skipped) job.fresh = complete;
+  if (!complete) (skipped ? job.stats.skipped_entries : job.stats.preemptions) += 1;
 }
 
 // A look at what the device counts.
@@ -140,7 +144,7 @@ void Scheduler::sample(const Event &event, uint64_t now_ns, ActionList &out) {
 
 // ---- Windows
 
-// What a `whole` segment takes: its 99th percentile once it has been seen, its estimate until then.
+// What a segment takes by itself: its 99th percentile once it has been seen, its estimate until then.
 uint64_t Scheduler::segment_ns(uint32_t id, uint32_t segment) const {
   const uint64_t seen_ns = learned_[clocks_].segments[id][segment].quantile(990, kLeastSeen);
   return seen_ns > 0 ? seen_ns : config_.jobs[id].segments[segment].estimate_ns;

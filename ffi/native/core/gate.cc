@@ -89,10 +89,12 @@ bool Scheduler::may_wait(uint32_t id, uint64_t now_ns) {
     // What may come at any time cannot be allowed for.
     if (other != id && !periodic(other) && !task.rhythm.regular()) return false;
   }
-  const Job &job = jobs_[order_[oldest_]];
-  const uint64_t unit_ns = config_.jobs[order_[oldest_]].units_per_entry * job.unit_ns;
-  const uint64_t rest_ns = job.entries[job.oldest].segments > 0 ? segment_ns(order_[oldest_], job.segment)
-                                                                : minus(unit_ns, job.unit_spent_ns);
+  const uint32_t head = order_[oldest_];
+  const Job &job = jobs_[head];
+  // A merged launch is known by its own bound; an entry may hold several units.
+  const uint64_t whole_ns = job.entries[job.oldest].safe_ns;
+  const uint64_t entry_ns = config_.jobs[head].units_per_entry * segment_ns(head, job.segment);
+  const uint64_t rest_ns = whole_ns > 0 ? whole_ns : minus(entry_ns, job.unit_spent_ns);
   const uint64_t latest_ns = latest_start_ns(now_ns);
   if (now_ns >= latest_ns || head_begin_ns_ + rest_ns > latest_ns) return false;
   deferred_until_ns_ = latest_ns;

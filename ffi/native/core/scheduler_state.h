@@ -55,6 +55,7 @@ struct Scheduler::Task {
 struct Scheduler::Job {
   bool planned = false;
   bool refusal_reported = false;
+  bool fresh = true;  // nothing of the segment at hand has been done
   uint32_t weight = 1;
   uint32_t outstanding = 0;
   uint32_t whole_ahead = 0;    // `whole` segments that are queued and not done
