@@ -33,6 +33,8 @@ export interface AdmissionTask {
   /** The deadline may be longer than the period. */
   overlap: boolean;
   queueDepth: number;
+  /** `yield: when-needed`: a request may be held back, as far as its deadline allows. */
+  defers: boolean;
   /** How long a background kernel that cannot be interrupted may delay it. */
   maxBlockingNs: number;
 }
@@ -102,6 +104,8 @@ function demandOf(task: AdmissionTask, drain: Known): Demand {
     periodNs: task.periodNs ?? task.deadlineNs,
     deadlineNs: task.deadlineNs,
     blockingNs: task.maxBlockingNs,
+    // One, or as many as may come within a deadline.
+    heldBack: task.defers ? Math.ceil(task.deadlineNs / (task.periodNs ?? task.deadlineNs)) : 0,
   };
 }
 
@@ -129,13 +133,17 @@ interface Scene {
 function taskText({ tasks, demands, drain }: Scene, task: AdmissionTask, response: ResponseTime): string {
   const own = tasks.indexOf(task);
   const demand = demands[own]!;
-  const { responseNs, blocker, blockedNs, ahead, arrivalNs } = response;
+  const { responseNs, blocker, blockedNs, heldBackNs, ahead, arrivalNs } = response;
   const terms = [costText(task, drain)];
   if (blocker === "other") {
     terms.push(`blocked ${formatDurationNs(blockedNs)} (a kernel that cannot be interrupted)`);
   }
   if (typeof blocker === "number") {
     terms.push(`blocked ${formatDurationNs(blockedNs)} (${tasks[blocker]!.name}, which runs already)`);
+  }
+  if (heldBackNs > 0) {
+    const who = tasks.filter((other) => other !== task && other.defers).map(({ name }) => name).join(", ");
+    terms.push(`held back ${formatDurationNs(heldBackNs)} (of ${who}, by yield: when-needed)`);
   }
   for (const [index, count] of ahead.entries()) {
     if (count === 0) continue;

@@ -58,6 +58,7 @@ function taskOf(engine: Engine, task: CriticalTask, id: number, interruptible: b
     deadlineNs,
     overlap: overlap || source.kind === "api",
     queueDepth,
+    defers: task.yield === "when-needed",
     maxBlockingNs: interruptible ? 0 : task.maxBlockingNs,
   };
 }

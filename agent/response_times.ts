@@ -20,6 +20,8 @@ export interface Demand {
   deadlineNs: number;
   /** Something that is no task may hold the GPU for this long when a request of this task arrives and finds no other. */
   blockingNs: number;
+  /** Requests of it that may lie held back when a busy time begins. Default 0. */
+  heldBack?: number;
 }
 
 export interface ResponseTime {
@@ -28,6 +30,8 @@ export interface ResponseTime {
   /** What held the GPU at the beginning of that busy time: a task by its index, something else, or nothing. */
   blocker: number | "other" | undefined;
   blockedNs: number;
+  /** What requests of other tasks take that had been held back. */
+  heldBackNs: number;
   /** By index: requests that go first, earlier ones of the task itself included. */
   ahead: readonly number[];
   /** The request comes this long after the beginning of the busy time. */
@@ -69,11 +73,12 @@ interface Search {
 function longestBusyNs(search: Search): number | undefined {
   const { tasks } = search;
   const blockingNs = Math.max(0, ...tasks.map((task) => task.blockingNs));
-  let busyNs = tasks.reduce((sum, { costNs }) => sum + costNs, blockingNs);
+  const beginNs = tasks.reduce((sum, { costNs, heldBack = 0 }) => sum + heldBack * costNs, blockingNs);
+  let busyNs = tasks.reduce((sum, { costNs }) => sum + costNs, beginNs);
   while (search.sumsLeft-- > 0) {
     const nextNs = tasks.reduce(
       (sum, { costNs, periodNs }) => sum + Math.ceil(busyNs / periodNs) * costNs,
-      blockingNs,
+      beginNs,
     );
     if (nextNs === busyNs) return busyNs;
     busyNs = nextNs;
@@ -110,17 +115,22 @@ function responseAt(search: Search, own: number, arrivalNs: number): ResponseTim
     const ns = deadlineNs > dueNs ? costNs - 1 : blockingNs;
     if (ns > blockedNs) [blocker, blockedNs] = [deadlineNs > dueNs ? index : "other", ns];
   }
+  const heldBackNs = tasks.reduce(
+    (sum, { costNs, heldBack = 0 }, index) => index === own ? sum : sum + heldBack * costNs,
+    0,
+  );
+  const beginNs = blockedNs + heldBackNs;
   // Until the start is settled: by then, how many requests of each have come that are due first?
-  let startNs = blockedNs;
+  let startNs = beginNs;
   while (search.sumsLeft-- > 0) {
     const ahead = tasks.map(({ deadlineNs, periodNs }, index) => {
       if (index === own) return Math.floor(arrivalNs / periodNs);
       return deadlineNs > dueNs ? 0 : 1 + Math.floor(Math.min(startNs, dueNs - deadlineNs) / periodNs);
     });
-    const nextNs = tasks.reduce((sum, { costNs }, index) => sum + (ahead[index] ?? 0) * costNs, blockedNs);
+    const nextNs = tasks.reduce((sum, { costNs }, index) => sum + (ahead[index] ?? 0) * costNs, beginNs);
     if (nextNs === startNs) {
       const responseNs = Math.max(0, startNs - arrivalNs) + task.costNs;
-      return { responseNs, blocker, blockedNs, ahead, arrivalNs };
+      return { responseNs, blocker, blockedNs, heldBackNs, ahead, arrivalNs };
     }
     startNs = nextNs;
   }

@@ -12,6 +12,7 @@ function task(name: string, executionMs: number, change: Partial<AdmissionTask> 
     deadlineNs: 15e6,
     overlap: false,
     queueDepth: 1,
+    defers: false,
     maxBlockingNs: 0,
     ...change,
   };
@@ -42,6 +43,20 @@ Deno.test("what stands before a request is named, and adds up", () => {
     /^worst case 17 ms of 28 ms = .*blocked 2 ms \(a kernel that cannot be interrupted\)/,
   );
   assertMatch(tasks[1]!, /\+ 1 x 4 ms \(of detector, due earlier\) \+ 1 x 1 ms \(of tracker, due earlier\)$/);
+});
+
+Deno.test("a request that another task has held back comes on top, as it was not there when the busy time began", () => {
+  const works = [task("detector", 4), task("mapper", 5, { deadlineNs: 30e6, defers: true })];
+  const { tasks, admitted } = admission(works, NO_DRAIN);
+  assert(admitted);
+  assertMatch(tasks[0]!, /^worst case 14 ms of 15 ms = .*blocked 5 ms \(mapper, which runs already\)/);
+  assertMatch(tasks[0]!, /held back 5 ms \(of mapper, by yield: when-needed\)/);
+  assertMatch(tasks[1]!, /^worst case 9 ms of 30 ms/);
+  assertEquals(admission([{ ...works[0]!, deadlineNs: 13e6 }, works[1]!], NO_DRAIN).admitted, false);
+  assertEquals(
+    admission([{ ...works[0]!, deadlineNs: 13e6 }, { ...works[1]!, defers: false }], NO_DRAIN).admitted,
+    true,
+  );
 });
 
 Deno.test("background has to leave for every request, not for the first alone", () => {
