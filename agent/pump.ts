@@ -42,5 +42,6 @@ export function drain({ engine, prepared, counters, events, tap }: PumpOptions):
       routes[result.work]?.take(result);
       tap?.result(result);
     }
+    engine.releaseResults(results.at(-1)!.position);
   }
 }

@@ -20,7 +20,7 @@ export interface StructLayout {
 
 /** CALYPTE_*, without the prefix. */
 export const CONSTANTS = {
-  ABI_VERSION: 3,
+  ABI_VERSION: 4,
   MAX_TASKS: 7,
   MAX_JOBS: 24,
   MAX_STEPS: 1024,
@@ -44,6 +44,7 @@ export const CONSTANTS = {
   E_FAULT: -11,
   E_CUDA: -12,
   E_BUFFER: -13,
+  E_LOST: -14,
   BACKEND_SIM: 1,
   BACKEND_CUDA: 2,
   CLOCK_REAL: 1,
@@ -377,7 +378,7 @@ export const STRUCTS = {
     },
   },
   result: {
-    size: 96,
+    size: 104,
     fields: {
       sizeBytes: { c: "size_bytes", type: "u32", offset: 0, count: 1 },
       kind: { c: "kind", type: "u32", offset: 4, count: 1 },
@@ -394,6 +395,7 @@ export const STRUCTS = {
       digest: { c: "digest", type: "u64", offset: 80, count: 1 },
       payloadBytes: { c: "payload_bytes", type: "u32", offset: 88, count: 1 },
       reserved: { c: "reserved", type: "u32", offset: 92, count: 1 },
+      position: { c: "position", type: "u64", offset: 96, count: 1 },
     },
   },
   datagram: {
@@ -741,6 +743,19 @@ export const SYMBOLS = {
       "i32", // int32_t engine
       "buffer", // uint8_t *data
       "u32", // uint32_t capacity
+    ],
+    result: "i32",
+  },
+  calypte_release_results: {
+    parameters: [
+      "i32", // int32_t engine
+      "u64", // uint64_t position
+    ],
+    result: "i32",
+  },
+  calypte_retake_results: {
+    parameters: [
+      "i32", // int32_t engine
     ],
     result: "i32",
   },

@@ -119,6 +119,7 @@ function decodeResult(view: StructView<"result">, payload: Uint8Array): Result {
       "startNs",
       "doneNs",
       "deadlineNs",
+      "position",
     ),
     digest: view.bigint("digest"),
     complete: has(CONSTANTS.RESULT_COMPLETE),

@@ -289,6 +289,8 @@ export interface Result {
   /** Timing is simulated, and the payload is the caller's to compute. */
   simulated: boolean;
   payload: Uint8Array;
+  /** Grows from result to result; what `releaseResults` takes. */
+  position: number;
 }
 
 export type EventKind =
@@ -458,6 +460,13 @@ export interface Engine extends Disposable {
    * one. Empty: none waits; a drain calls until then.
    */
   takeResults(maxBytes?: number): Result[];
+  /**
+   * Forgets all results up to this `position` of one that was taken: they are safe elsewhere. Until then they take the
+   * store's room, and are there for whoever attaches to the engine next.
+   */
+  releaseResults(position: number): void;
+  /** The next take begins again with the oldest result that was not released. */
+  retakeResults(): void;
   /** Instead of taking them: forgets all results that wait. Returns how many there were. */
   dropResults(): number;
   takeEvents(): EngineEvent[];

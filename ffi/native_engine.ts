@@ -42,6 +42,7 @@ const DEFAULT_TAKE_BYTES = 4 * 1024 * 1024;
 const EVENTS_PER_CALL = 256;
 const DEFAULT_TIMEOUT = 0n;
 const RESULT_SIZE_AT = STRUCTS.result.fields.sizeBytes.offset;
+const RESULT_POSITION_AT = STRUCTS.result.fields.position.offset;
 const encoder = new TextEncoder();
 
 /** What the device of a backend is, without opening an engine. `EngineError` -4 if there is none. */
@@ -312,13 +313,27 @@ export class NativeEngine implements Engine {
     return this.#call(operation, (c) => c.calypte_take_results(this.#id, ffi(bytes), capacity));
   }
 
+  releaseResults(position: number): void {
+    const value = u64(position, "release results", "position");
+    this.#call("release results", (c) => c.calypte_release_results(this.#id, value));
+  }
+
+  retakeResults(): void {
+    this.#call("take results again", (c) => c.calypte_retake_results(this.#id));
+  }
+
   dropResults(): number {
     let count = 0;
     for (let bytes = this.#take(DEFAULT_TAKE_BYTES); bytes > 0; bytes = this.#take(DEFAULT_TAKE_BYTES)) {
       // Millions of them in an hour of virtual time: only their sizes are read.
       const { buffer, byteOffset } = this.#results.bytes;
       const records = new DataView(buffer, byteOffset, bytes);
-      for (let at = 0; at < bytes; count++) at += records.getUint32(at + RESULT_SIZE_AT, true);
+      let position = 0n;
+      for (let at = 0; at < bytes; count++) {
+        position = records.getBigUint64(at + RESULT_POSITION_AT, true);
+        at += records.getUint32(at + RESULT_SIZE_AT, true);
+      }
+      this.releaseResults(Number(position));
     }
     return count;
   }

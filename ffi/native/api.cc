@@ -278,6 +278,14 @@ CALYPTE_EXPORT int32_t calypte_take_results(int32_t id, uint8_t *data, uint32_t 
   return with(id, [&](Engine &engine) { return engine.take_results(data, std::min<uint32_t>(capacity, INT32_MAX)); });
 }
 
+CALYPTE_EXPORT int32_t calypte_release_results(int32_t id, uint64_t position) {
+  return with(id, [&](Engine &engine) { return engine.release_results(position); });
+}
+
+CALYPTE_EXPORT int32_t calypte_retake_results(int32_t id) {
+  return with(id, [](Engine &engine) { return engine.retake_results(); });
+}
+
 CALYPTE_EXPORT int32_t calypte_take_events(int32_t id, calypte_event *events, uint32_t capacity) {
   if (events == nullptr && capacity > 0) return null_pointer("take_events");
   return with(id, [&](Engine &engine) { return engine.take_events(events, std::min<uint32_t>(capacity, INT32_MAX)); });

@@ -120,6 +120,7 @@ export function resultOf(change: Partial<Result> = {}): Result {
     failed: false,
     simulated: false,
     payload: new Uint8Array(),
+    position: 0,
     ...change,
   };
 }
@@ -270,6 +271,15 @@ export class FakeEngine implements Engine {
   takeResults(): Result[] {
     this.#check("takeResults");
     return this.results.splice(0);
+  }
+  /** Positions, in the order in which they were released. */
+  readonly released: number[] = [];
+  releaseResults(position: number): void {
+    this.#check("releaseResults");
+    this.released.push(position);
+  }
+  retakeResults(): void {
+    this.#check("retakeResults");
   }
   dropResults(): number {
     return this.takeResults().length;

@@ -237,6 +237,8 @@ test("every method of a closed engine throws E_CLOSED, and closing twice is fine
     hold: () => engine.hold("caller", true),
     submit: () => engine.submit("critical", 0, bytes, 0),
     takeResults: () => engine.takeResults(),
+    releaseResults: () => engine.releaseResults(1),
+    retakeResults: () => engine.retakeResults(),
     dropResults: () => engine.dropResults(),
     takeEvents: () => engine.takeEvents(),
     snapshot: () => engine.snapshot(),

@@ -104,6 +104,7 @@ test("results carry flags, digest and a payload of their own", (engine) => {
     failed: false,
     simulated: false,
     payload: Uint8Array.of(2, 2),
+    position: 5_000_000_005,
   });
   assertEquals(
     results.slice(0, 5).map((r) => [r.complete, r.late, r.dropped, r.simulated, r.failed].indexOf(true)),

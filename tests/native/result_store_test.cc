@@ -50,6 +50,18 @@ int check_records(const std::vector<uint8_t> &bytes, int32_t used, std::deque<st
   return count;
 }
 
+// Takes what fits and forgets it.
+int32_t move_out(ResultStore &store, std::vector<uint8_t> &bytes) {
+  const int32_t used = store.take(bytes.data(), static_cast<uint32_t>(bytes.size()));
+  for (int32_t at = 0; at < used;) {
+    calypte_result header;
+    memcpy(&header, bytes.data() + at, sizeof header);
+    CHECK(store.release(header.position) == 0);
+    at += static_cast<int32_t>(header.size_bytes);
+  }
+  return used;
+}
+
 }  // namespace
 
 TEST_CASE("results come out whole and in order across ten thousand wrap-arounds of random sizes") {
@@ -65,7 +77,7 @@ TEST_CASE("results come out whole and in order across ten thousand wrap-arounds 
     if (put(store, number, size)) expected.emplace_back(number, size);
     else refused += 1;
     number += 1;
-    if (rng.up_to(2) == 0) check_records(bytes, store.take(bytes.data(), static_cast<uint32_t>(bytes.size())), expected);
+    if (rng.up_to(2) == 0) check_records(bytes, move_out(store, bytes), expected);
   }
   CHECK(store.lost() == refused);
   CHECK(refused > 0);
@@ -80,7 +92,7 @@ TEST_CASE("a full store refuses and counts, and keeps what it has") {
   std::deque<std::pair<uint64_t, uint32_t>> expected;
   for (uint64_t i = 0; i < 10; ++i) expected.emplace_back(i, 0);
   std::vector<uint8_t> bytes(10 * kHeader);
-  CHECK(check_records(bytes, store.take(bytes.data(), static_cast<uint32_t>(bytes.size())), expected) == 10);
+  CHECK(check_records(bytes, move_out(store, bytes), expected) == 10);
   CHECK(put(store, 12, 0));
 }
 
@@ -129,7 +141,7 @@ TEST_CASE("background has room only in three quarters of the store") {
   REQUIRE(put(store, 11, 0));
   CHECK_FALSE(store.room_for_background(0));
   std::vector<uint8_t> bytes(kHeader);
-  REQUIRE(store.take(bytes.data(), static_cast<uint32_t>(bytes.size())) > 0);
+  REQUIRE(move_out(store, bytes) > 0);
   CHECK(store.room_for_background(0));
 }
 
@@ -146,7 +158,7 @@ TEST_CASE("a consumer on another thread sees every result once and whole") {
   uint64_t next = 0;
   bool whole = true;
   while (next < kCount) {
-    const int32_t used = store.take(bytes.data(), static_cast<uint32_t>(bytes.size()));
+    const int32_t used = move_out(store, bytes);
     for (int32_t at = 0; at < used; ++next) {
       calypte_result header;
       memcpy(&header, bytes.data() + at, sizeof header);
@@ -159,4 +171,33 @@ TEST_CASE("a consumer on another thread sees every result once and whole") {
   }
   producer.join();
   CHECK(whole);
+}
+
+TEST_CASE("what was taken is there again for whoever comes next, until it is released") {
+  ResultStore store(4096);
+  for (uint64_t i = 0; i < 3; ++i) REQUIRE(put(store, i, 8));
+  std::vector<uint8_t> bytes(4096);
+  std::deque<std::pair<uint64_t, uint32_t>> all{{0, 8}, {1, 8}, {2, 8}};
+  std::deque<std::pair<uint64_t, uint32_t>> expected = all;
+  CHECK(check_records(bytes, store.take(bytes.data(), 4096), expected) == 3);
+  CHECK(store.take(bytes.data(), 4096) == 0);
+  calypte_result first;
+  memcpy(&first, bytes.data(), sizeof first);
+  CHECK(store.release(first.position) == 0);
+  store.retake();
+  expected = {all.begin() + 1, all.end()};
+  CHECK(check_records(bytes, store.take(bytes.data(), 4096), expected) == 2);
+}
+
+TEST_CASE("nothing is released that was not taken, and a position that is over changes nothing") {
+  ResultStore store(4 * kHeader);
+  for (uint64_t i = 0; i < 4; ++i) REQUIRE(put(store, i, 0));
+  CHECK(store.release(kHeader) == CALYPTE_E_INVALID);
+  std::vector<uint8_t> bytes(2 * kHeader);
+  REQUIRE(store.take(bytes.data(), 2 * kHeader) == static_cast<int32_t>(2 * kHeader));
+  CHECK(store.release(3 * kHeader) == CALYPTE_E_INVALID);
+  CHECK_FALSE(put(store, 4, 0));
+  CHECK(store.release(2 * kHeader) == 0);
+  CHECK(store.release(kHeader) == 0);
+  CHECK(put(store, 4, 0));
 }

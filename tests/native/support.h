@@ -184,6 +184,7 @@ class TestEngine {
         memcpy(&result, bytes.data() + at, sizeof result);
         at += static_cast<int32_t>(result.size_bytes);
       }
+      calypte_release_results(id_, all.back().position);
     }
   }
   std::vector<calypte_event> events() {

@@ -57,6 +57,11 @@ class Engine {
   int32_t set_clocks(uint64_t key);
   int32_t submit(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint64_t sensor_ns);
   int32_t take_results(uint8_t *data, uint32_t capacity) { return results_.take(data, capacity); }
+  int32_t release_results(uint64_t position) { return results_.release(position); }
+  int32_t retake_results() {
+    results_.retake();
+    return 0;
+  }
   int32_t take_events(calypte_event *out, uint32_t capacity) {
     return static_cast<int32_t>(events_.take(out, capacity));
   }

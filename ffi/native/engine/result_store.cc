@@ -34,6 +34,7 @@ bool ResultStore::put(calypte_result header, const uint8_t *payload) {
     return false;
   }
   header.size_bytes = static_cast<uint32_t>(size);
+  header.position = head + size;
   copy_in(head, &header, sizeof header);
   if (header.payload_bytes > 0) copy_in(head + sizeof header, payload, header.payload_bytes);
   head_.store(head + size, std::memory_order_release);
@@ -47,23 +48,29 @@ bool ResultStore::room_for_background(uint64_t payload_bytes) const {
 
 int32_t ResultStore::take(uint8_t *data, uint32_t capacity) {
   const uint64_t head = head_.load(std::memory_order_acquire);
-  uint64_t tail = tail_.load(std::memory_order_relaxed);
   uint32_t used = 0;
-  while (tail < head) {
+  while (taken_ < head) {
     calypte_result header;
-    copy_out(tail, &header, sizeof header);
+    copy_out(taken_, &header, sizeof header);
     if (header.size_bytes > capacity - used) {
       if (used == 0)
         return fail(CALYPTE_E_BUFFER, "take_results: the next result takes %u bytes, the buffer holds %u",
                     header.size_bytes, capacity);
       break;
     }
-    copy_out(tail, data + used, header.size_bytes);
+    copy_out(taken_, data + used, header.size_bytes);
     used += header.size_bytes;
-    tail += header.size_bytes;
+    taken_ += header.size_bytes;
   }
-  tail_.store(tail, std::memory_order_release);
   return static_cast<int32_t>(used);
+}
+
+int32_t ResultStore::release(uint64_t position) {
+  if (position > taken_)
+    return fail(CALYPTE_E_INVALID, "release_results: position %llu lies beyond what was taken, %llu",
+                static_cast<unsigned long long>(position), static_cast<unsigned long long>(taken_));
+  if (position > tail_.load(std::memory_order_relaxed)) tail_.store(position, std::memory_order_release);
+  return 0;
 }
 
 }  // namespace calypte

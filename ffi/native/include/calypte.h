@@ -33,7 +33,7 @@
 extern "C" {
 #endif
 
-#define CALYPTE_ABI_VERSION 3
+#define CALYPTE_ABI_VERSION 4
 
 /* Fixed limits. They bound memory and time on the microsecond path. */
 #define CALYPTE_MAX_TASKS 7            /* critical tasks: the gate line holds one word for each, and hold */
@@ -61,6 +61,7 @@ extern "C" {
 #define CALYPTE_E_FAULT -11      /* a CUDA error ended the engine; only close is left (a new process is needed) */
 #define CALYPTE_E_CUDA -12       /* another CUDA error; the text names call and code */
 #define CALYPTE_E_BUFFER -13     /* the caller's buffer is too small; the text says how much it takes */
+#define CALYPTE_E_LOST -14       /* the process that holds the engine has ended or does not answer; only close is left */
 
 /* Backends and clocks. */
 #define CALYPTE_BACKEND_SIM 1
@@ -428,6 +429,7 @@ typedef struct calypte_result {
   uint64_t digest;     /* FNV-1a 64 of the output blob; 0 if none */
   uint32_t payload_bytes;
   uint32_t reserved;
+  uint64_t position;   /* where the store ends with this result: what calypte_release_results takes */
 } calypte_result;
 
 /*
@@ -642,10 +644,17 @@ int32_t calypte_submit(int32_t engine, uint32_t kind, int32_t work, const uint8_
                        uint64_t sensor_ns);
 
 /*
- * Moves whole results into `data`, oldest first, as many as fit. Returns the bytes used (0: none waits). E_BUFFER:
- * the first one does not fit.
+ * Copies whole results into `data`, oldest first, as many as fit, each once. Returns the bytes used (0: none waits). E_BUFFER:
+ * the first one does not fit. They stay in the store, and take its room, until they are released.
  */
 int32_t calypte_take_results(int32_t engine, uint8_t *data, uint32_t capacity);
+/*
+ * Forgets all results up to `position` of one that was taken: whoever took them has put them where they are safe. Never
+ * goes back; E_INVALID beyond what was taken.
+ */
+int32_t calypte_release_results(int32_t engine, uint64_t position);
+/* The next take begins again with the oldest result that was not released, as after a caller that died in between. */
+int32_t calypte_retake_results(int32_t engine);
 /* Moves events, oldest first. Returns how many. */
 int32_t calypte_take_events(int32_t engine, calypte_event *events, uint32_t capacity);
 /* Copies the state. size_bytes must be sizeof(calypte_snapshot). E_TIMEOUT: the dispatcher did not answer within 200 ms. */
