@@ -26,6 +26,7 @@ export const CONSTANTS = {
   MAX_STEPS: 1024,
   MAX_IO: 16,
   MAX_ENTRIES_AHEAD: 16,
+  NOTE_BYTES: 1048576,
   NAME_BYTES: 64,
   TEXT_BYTES: 160,
   LEVELS: 4,
@@ -55,6 +56,7 @@ export const CONSTANTS = {
   LEVEL_LOOP: 3,
   DATAGRAM_MAGIC: 1498431811,
   DATAGRAM_VERSION: 1,
+  SERVE_OWN_PROCESS: 1,
   NONE: 4294967295,
   FEATURE_STREAM_MEMOPS: 0,
   FEATURE_GRAPH_MEMOPS: 1,
@@ -124,6 +126,7 @@ export const CONSTANTS = {
   STATE_LOADING: 1,
   STATE_READY: 2,
   STATE_FAULT: 3,
+  STATE_LOST: 4,
 } as const satisfies Record<string, number>;
 
 /** calypte_*, without the prefix. */
@@ -702,6 +705,50 @@ export const SYMBOLS = {
   calypte_ready: {
     parameters: [
       "i32", // int32_t engine
+    ],
+    result: "i32",
+  },
+  calypte_serve: {
+    parameters: [
+      "buffer", // const char *path
+      "u64", // uint64_t keep_ns
+      "u32", // uint32_t flags
+    ],
+    result: "i32",
+  },
+  calypte_attach: {
+    parameters: [
+      "buffer", // const char *path
+      "buffer", // const calypte_options *options
+      "u64", // uint64_t timeout_ns
+    ],
+    result: "i32",
+  },
+  calypte_detach: {
+    parameters: [
+      "i32", // int32_t engine
+    ],
+    result: "i32",
+  },
+  calypte_process_of: {
+    parameters: [
+      "i32", // int32_t engine
+    ],
+    result: "i32",
+  },
+  calypte_set_note: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // const uint8_t *data
+      "u32", // uint32_t size_bytes
+    ],
+    result: "i32",
+  },
+  calypte_note_of: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // uint8_t *data
+      "u32", // uint32_t capacity
     ],
     result: "i32",
   },

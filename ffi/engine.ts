@@ -385,7 +385,8 @@ export interface EngineSnapshot {
   nowNs: number;
   /** 0: not yet. */
   readyNs: number;
-  state: "loading" | "ready" | "fault";
+  /** `lost`: the process that held the engine has ended; this is its last state. */
+  state: "loading" | "ready" | "fault" | "lost";
   backend: Backend;
   planId: number;
   leaseEndNs: number;

@@ -18,7 +18,7 @@ export {
   quantileNs,
 } from "./histogram.ts";
 export { Library, LIBRARY_VARIABLE, libraryPath, openLibrary } from "./library.ts";
-export { NativeEngine, probe } from "./native_engine.ts";
+export { type AttachOptions, NativeEngine, probe, serve } from "./native_engine.ts";
 export {
   RING_FORMATS,
   type RingFormat,

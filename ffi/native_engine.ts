@@ -55,7 +55,29 @@ export function probe(library: Library, backend: Backend, deviceIndex = 0): Devi
   return decodeDevice(view);
 }
 
-/** An engine in this process; made by `NativeEngine.open`. All calls come from one thread. */
+/** Where an engine of another process is found. */
+export interface AttachOptions {
+  /** Path of the socket at which it is served. */
+  path: string;
+  /** Opens a new engine there; absent: attaches to the one that is ready there. */
+  open?: OpenOptions;
+  /** How long to wait for a process that serves there; 0: not. */
+  timeoutNs?: number;
+}
+
+/**
+ * Holds one engine for the agent, in a process that is there for nothing else: blocks this thread until the agent has closed
+ * it, nobody has been attached for `keepNs`, or SIGTERM comes. `EngineError` E_FAULT if the engine has stopped by itself;
+ * the process should end then, too.
+ */
+export function serve(library: Library, path: string, keepNs: number): void {
+  const operation = `serve an engine at ${JSON.stringify(path)}`;
+  const text = cString(path, operation);
+  const keep = u64(keepNs, operation, "keepNs");
+  check(library.symbols.calypte_serve(text, keep, CONSTANTS.SERVE_OWN_PROCESS), operation, library);
+}
+
+/** An engine in this process, made by `NativeEngine.open`, or in another, by `attach`. All calls come from one thread. */
 export class NativeEngine implements Engine {
   readonly backend: Backend;
   readonly #library: Library;
@@ -92,6 +114,50 @@ export class NativeEngine implements Engine {
       throw error;
     }
     return engine;
+  }
+
+  /**
+   * An engine in another process. Once that has ended, or has not answered for a second, calls throw E_LOST, but
+   * `snapshot` (state `lost`), `takeEvents` and `takeResults` still give what it left. `EngineError` E_NOT_FOUND if nobody
+   * serves there, E_BUSY if somebody else is attached.
+   */
+  static attach(library: Library, { path, open, timeoutNs = 0 }: AttachOptions): NativeEngine {
+    const operation = `attach to the engine at ${JSON.stringify(path)}`;
+    const text = cString(path, operation);
+    const options = open === undefined ? null : ffi(encodeOptions(open, operation));
+    const timeout = u64(timeoutNs, operation, "timeoutNs");
+    const id = check(library.symbols.calypte_attach(text, options, timeout), operation, library);
+    const device = new StructView("device");
+    check(library.symbols.calypte_device_of(id, ffi(device.bytes)), operation, library);
+    const engine = new NativeEngine(library, id, decodeDevice(device).backend);
+    if (open !== undefined) engine.#simulate(open);
+    return engine;
+  }
+
+  /** Lets go of an engine in another process, which runs on. */
+  detach(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    check(this.#library.symbols.calypte_detach(this.#id), "detach from the engine", this.#library);
+    this.#library.detach(this);
+  }
+
+  /** The process that holds the engine; 0: this one. */
+  process(): number {
+    return this.#call("read the process", (c) => c.calypte_process_of(this.#id));
+  }
+
+  /** Leaves a text of up to 1 MiB with the engine, for whoever attaches to it next. */
+  setNote(text: string): void {
+    const bytes = ffi(encoder.encode(text));
+    this.#call("set the note", (c) => c.calypte_set_note(this.#id, bytes, bytes.length));
+  }
+
+  /** The text that was left; "" if there is none. */
+  note(): string {
+    const bytes = new Uint8Array(CONSTANTS.NOTE_BYTES);
+    const used = this.#call("read the note", (c) => c.calypte_note_of(this.#id, bytes, bytes.length));
+    return new TextDecoder().decode(bytes.subarray(0, used));
   }
 
   #simulate({ simProfile, simFaults }: OpenOptions): void {

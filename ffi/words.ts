@@ -106,6 +106,7 @@ export const STATES: Numbers<EngineSnapshot["state"]> = {
   loading: C.STATE_LOADING,
   ready: C.STATE_READY,
   fault: C.STATE_FAULT,
+  lost: C.STATE_LOST,
 };
 
 /** The number of a word. `EngineError` for a word that is not in the table, as may come from untyped callers. */

@@ -12,10 +12,14 @@ constexpr uint64_t kLargestResultsBytes = 1u << 30;
 constexpr uint64_t kDefaultTimeoutNs = 10'000'000'000;
 constexpr uint64_t kLongestLeaseNs = 3'600'000'000'000;
 
-Engine::Engine(const calypte_options &options)
-    : options_(options), results_(options.results_bytes == 0 ? kDefaultResultsBytes : options.results_bytes) {}
+uint64_t Engine::results_bytes(const calypte_options &options) {
+  return options.results_bytes == 0 ? kDefaultResultsBytes : options.results_bytes;
+}
 
-std::unique_ptr<Engine> Engine::open(const calypte_options &options) {
+Engine::Engine(const calypte_options &options, const ResultStore::Shared *shared)
+    : options_(options), results_(shared == nullptr ? ResultStore(results_bytes(options)) : ResultStore(*shared)) {}
+
+std::unique_ptr<Engine> Engine::open(const calypte_options &options, const ResultStore::Shared *shared) {
   if (options.abi_version != CALYPTE_ABI_VERSION || options.size_bytes != sizeof options) {
     fail(CALYPTE_E_INVALID, "open: options of ABI version %u and %u bytes; this library has version %d and %zu bytes",
          options.abi_version, options.size_bytes, CALYPTE_ABI_VERSION, sizeof options);
@@ -30,7 +34,7 @@ std::unique_ptr<Engine> Engine::open(const calypte_options &options) {
     fail(CALYPTE_E_INVALID, "open: results_bytes must be 0 or 4096..2^30, got %u", options.results_bytes);
     return nullptr;
   }
-  std::unique_ptr<Engine> engine(new Engine(options));
+  std::unique_ptr<Engine> engine(new Engine(options, shared));
   const BackendHost host{&engine->results_, &engine->frames_, engine->channels_.outputs()};
   if (options.backend == CALYPTE_BACKEND_SIM) {
     engine->backend_ = make_sim_backend(options, host);
@@ -288,7 +292,7 @@ int32_t Engine::warm_up() {
   return 0;
 }
 
-int32_t Engine::timing(int32_t id, calypte_timing &out) const {
+int32_t Engine::timing(int32_t id, calypte_timing &out) {
   if (!warm_) return fail(CALYPTE_E_STATE, "timing_of: only after warm_up");
   if (find(CALYPTE_WORK_CRITICAL, id) == nullptr) return fail(CALYPTE_E_NOT_FOUND, "timing_of: no task %d", id);
   out = timings_[static_cast<size_t>(id)];
@@ -406,6 +410,20 @@ int32_t Engine::submit(uint32_t kind, int32_t id, const uint8_t *input, uint64_t
   const int32_t code = post(command);
   if (code < 0) return code;
   return staged < 0 ? staged : static_cast<int32_t>(number & INT32_MAX);
+}
+
+int32_t Engine::set_note(const uint8_t *data, uint32_t size_bytes) {
+  if (size_bytes > CALYPTE_NOTE_BYTES)
+    return fail(CALYPTE_E_LIMIT, "set_note: at most %d bytes, got %u", CALYPTE_NOTE_BYTES, size_bytes);
+  note_.assign(data, data + size_bytes);
+  return 0;
+}
+
+int32_t Engine::note(uint8_t *data, uint32_t capacity) {
+  if (note_.size() > capacity)
+    return fail(CALYPTE_E_BUFFER, "note_of: the note takes %zu bytes, the buffer holds %u", note_.size(), capacity);
+  if (!note_.empty()) memcpy(data, note_.data(), note_.size());
+  return static_cast<int32_t>(note_.size());
 }
 
 }  // namespace calypte

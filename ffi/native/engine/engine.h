@@ -12,6 +12,7 @@
 #include "calypte.h"
 #include "core/scheduler.h"
 #include "engine/channels.h"
+#include "engine/engine_calls.h"
 #include "engine/event_log.h"
 #include "engine/result_store.h"
 #include "engine/ring.h"
@@ -19,54 +20,62 @@
 
 namespace calypte {
 
-class Engine {
+class Engine final : public EngineCalls {
  public:
-  // Null with the error set.
-  static std::unique_ptr<Engine> open(const calypte_options &options);
-  ~Engine();
+  // Null with the error set. `shared`: where results are kept, for a reader in another process; null: in this one.
+  static std::unique_ptr<Engine> open(const calypte_options &options, const ResultStore::Shared *shared = nullptr);
+  // The room for results that these options ask for.
+  static uint64_t results_bytes(const calypte_options &options);
+  ~Engine() override;
 
-  // Loading; see calypte.h for each.
-  int32_t device(calypte_device &out);
-  int32_t features(calypte_feature *out);
-  int32_t module(const uint8_t *ptx, uint32_t size_bytes);
-  int32_t kernel(int32_t module, const char *name);
-  int32_t kernel_info(int32_t kernel, uint32_t threads, uint32_t shared_bytes, calypte_kernel_info &out);
-  int32_t buffer(uint64_t size_bytes);
-  int32_t buffer_write(int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes);
-  int32_t buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes);
-  int32_t frames(const uint8_t *data, uint64_t frame_bytes, uint32_t count);
-  int32_t socket(const char *path);
-  int32_t ring_input(const char *path);
-  int32_t ring_output(const char *path, uint32_t slots, uint64_t slot_bytes, uint64_t expiry_ns);
-  int32_t add(const uint8_t *work, uint32_t size_bytes);
+  int32_t device(calypte_device &out) override;
+  int32_t features(calypte_feature *out) override;
+  int32_t module(const uint8_t *ptx, uint32_t size_bytes) override;
+  int32_t kernel(int32_t module, const char *name) override;
+  int32_t kernel_info(int32_t kernel, uint32_t threads, uint32_t shared_bytes, calypte_kernel_info &out) override;
+  int32_t buffer(uint64_t size_bytes) override;
+  int32_t buffer_write(int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes) override;
+  int32_t buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes) override;
+  int32_t frames(const uint8_t *data, uint64_t frame_bytes, uint32_t count) override;
+  int32_t socket(const char *path) override;
+  int32_t ring_input(const char *path) override;
+  int32_t ring_output(const char *path, uint32_t slots, uint64_t slot_bytes, uint64_t expiry_ns) override;
+  int32_t add(const uint8_t *work, uint32_t size_bytes) override;
   int32_t run_once(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint8_t *output,
-                   uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns);
-  int32_t check_surplus(int32_t job, const uint8_t *input, uint64_t input_bytes, uint32_t launches);
-  int32_t job_step(int32_t job, uint32_t step, calypte_step_info &out);
-  int32_t warm_up();
-  int32_t timing(int32_t task, calypte_timing &out) const;
-  int32_t ready();
-  int32_t sim_profile(const calypte_sim_profile &profile);
-  int32_t sim_faults(const calypte_sim_faults &faults);
-  int32_t replay_durations(uint32_t kind, int32_t id, const uint64_t *times_ns, uint32_t count);
-  int32_t replay_arrivals(int32_t task, const uint64_t *times_ns, uint32_t count);
+                   uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns) override;
+  int32_t check_surplus(int32_t job, const uint8_t *input, uint64_t input_bytes, uint32_t launches) override;
+  int32_t job_step(int32_t job, uint32_t step, calypte_step_info &out) override;
+  int32_t warm_up() override;
+  int32_t timing(int32_t task, calypte_timing &out) override;
+  int32_t ready() override;
+  int32_t sim_profile(const calypte_sim_profile &profile) override;
+  int32_t sim_faults(const calypte_sim_faults &faults) override;
+  int32_t replay_durations(uint32_t kind, int32_t id, const uint64_t *times_ns, uint32_t count) override;
+  int32_t replay_arrivals(int32_t task, const uint64_t *times_ns, uint32_t count) override;
 
   // Running.
-  int32_t set_plan(const calypte_plan &plan);
-  int32_t hold(uint32_t bits, bool on);
-  int32_t set_clocks(uint64_t key);
-  int32_t submit(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint64_t sensor_ns);
-  int32_t take_results(uint8_t *data, uint32_t capacity) { return results_.take(data, capacity); }
-  int32_t release_results(uint64_t position) { return results_.release(position); }
-  int32_t retake_results() {
+  int32_t set_plan(const calypte_plan &plan) override;
+  int32_t hold(uint32_t bits, bool on) override;
+  int32_t set_clocks(uint64_t key) override;
+  int32_t submit(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint64_t sensor_ns) override;
+  int32_t take_results(uint8_t *data, uint32_t capacity) override { return results_.take(data, capacity); }
+  int32_t release_results(uint64_t position) override { return results_.release(position); }
+  int32_t retake_results() override {
     results_.retake();
     return 0;
   }
-  int32_t take_events(calypte_event *out, uint32_t capacity) {
+  int32_t take_events(calypte_event *out, uint32_t capacity) override {
     return static_cast<int32_t>(events_.take(out, capacity));
   }
-  int32_t snapshot(calypte_snapshot &out);
-  int32_t advance(uint64_t until_ns);
+  int32_t snapshot(calypte_snapshot &out) override;
+  int32_t advance(uint64_t until_ns) override;
+  int32_t set_note(const uint8_t *data, uint32_t size_bytes) override;
+  int32_t note(uint8_t *data, uint32_t capacity) override;
+
+  // Any thread: CALYPTE_STATE_*.
+  uint32_t state() const { return state_.load(std::memory_order_acquire); }
+  // Any thread: when the dispatcher last went round; 0: it does not serve.
+  uint64_t alive_ns() const { return alive_ns_.load(std::memory_order_acquire); }
 
  private:
   struct Command {
@@ -75,7 +84,7 @@ class Engine {
     uint64_t snapshot = 0;  // number of a snapshot that is asked for; 0: none
   };
 
-  explicit Engine(const calypte_options &options);
+  Engine(const calypte_options &options, const ResultStore::Shared *shared);
   int32_t expect_state(uint32_t state, const char *operation) const;
   const Work *find(uint32_t kind, int32_t id) const;
   int32_t check_buffers(const Work &work);
@@ -97,6 +106,7 @@ class Engine {
   calypte_options options_;
   ResultStore results_;
   EventLog events_;
+  std::vector<uint8_t> note_;
   std::vector<Frames> frames_;
   std::vector<Work> tasks_;
   std::vector<Work> jobs_;

@@ -41,6 +41,7 @@ extern "C" {
 #define CALYPTE_MAX_STEPS 1024         /* steps of one unit or request */
 #define CALYPTE_MAX_IO 16              /* input buffers, and output buffers, of one work */
 #define CALYPTE_MAX_ENTRIES_AHEAD 16   /* background entries queued and not yet done, per engine */
+#define CALYPTE_NOTE_BYTES 1048576     /* see calypte_set_note */
 #define CALYPTE_NAME_BYTES 64          /* including the final NUL */
 #define CALYPTE_TEXT_BYTES 160         /* including the final NUL */
 #define CALYPTE_LEVELS 4
@@ -77,6 +78,8 @@ extern "C" {
 
 #define CALYPTE_DATAGRAM_MAGIC 1498431811 /* "CAPY" */
 #define CALYPTE_DATAGRAM_VERSION 1
+
+#define CALYPTE_SERVE_OWN_PROCESS 1 /* flag of calypte_serve */
 
 #define CALYPTE_NONE 4294967295 /* in the place of an id: there is none */
 
@@ -165,6 +168,7 @@ extern "C" {
 #define CALYPTE_STATE_LOADING 1
 #define CALYPTE_STATE_READY 2
 #define CALYPTE_STATE_FAULT 3
+#define CALYPTE_STATE_LOST 4 /* of an engine in another process: it has ended; the snapshot is its last one */
 
 /* How the device is asked to open. */
 typedef struct calypte_options {
@@ -622,6 +626,34 @@ int32_t calypte_timing_of(int32_t engine, int32_t task, calypte_timing *out);
  * lowers is reported by calypte_features and as events.
  */
 int32_t calypte_ready(int32_t engine);
+
+/* ---- Engines in another process ---- */
+
+/*
+ * Holds one engine for another process: listens on a Unix socket at `path` (mode 0600; one that nobody listens on is replaced) and
+ * serves one caller of the same user at a time, who opens the engine by calypte_attach. Blocks until that caller closes the engine,
+ * or until nobody has been attached for keep_ns (30 s before the first caller; at once for an engine that never was ready): 0.
+ * E_FAULT: the engine has stopped; its events and results can still be taken by whoever is attached. CALYPTE_SERVE_OWN_PROCESS:
+ * the process is there for nothing else: it leaves its terminal, ignores SIGINT and SIGHUP, and returns on SIGTERM. The
+ * process should end soon after the return: what a GPU that hangs holds is not freed before.
+ */
+int32_t calypte_serve(const char *path, uint64_t keep_ns, uint32_t flags);
+/*
+ * Connects to the process that serves at `path`, and waits timeout_ns for one to appear (0: not). With `options` opens an engine there;
+ * null: attaches to the one that is ready there, as after a caller that died. Returns an engine id, with which all calls work as if the
+ * engine lived here. E_BUSY: somebody else is attached. E_NOT_FOUND: nobody serves there. E_STATE: it has an engine, or has none.
+ * Once the process has ended, or has not answered for a second, calls give E_LOST; but the snapshot tells the last state
+ * (CALYPTE_STATE_LOST), and events and results that were complete are still taken.
+ */
+int32_t calypte_attach(const char *path, const calypte_options *options, uint64_t timeout_ns);
+/* Lets go of an engine in another process, which runs on. calypte_close ends it. */
+int32_t calypte_detach(int32_t engine);
+/* The process that holds the engine; 0: this one. */
+int32_t calypte_process_of(int32_t engine);
+/* Leaves up to CALYPTE_NOTE_BYTES with the engine, for whoever attaches to it next. */
+int32_t calypte_set_note(int32_t engine, const uint8_t *data, uint32_t size_bytes);
+/* Returns the bytes of the note, 0 if there is none. E_BUFFER: it takes more than `capacity`. */
+int32_t calypte_note_of(int32_t engine, uint8_t *data, uint32_t capacity);
 
 /* ---- Engine: run ---- */
 
