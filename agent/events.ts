@@ -28,6 +28,7 @@ const LOUDNESS: Record<EventKind, LogLevel> = {
   "anticipation": "info",
   "long-blocks": "warn",
   "input": "warn",
+  "engine": "error",
 };
 
 /** For events that the engine sends without a text. */

@@ -117,6 +117,7 @@ export const CONSTANTS = {
   EVENT_ANTICIPATION: 13,
   EVENT_LONG_BLOCKS: 14,
   EVENT_INPUT: 15,
+  EVENT_ENGINE: 18,
   INPUT_WRONG_SIZE: 1,
   INPUT_WRONG_HEAD: 2,
   INPUT_SENSOR_TIME: 3,
@@ -196,7 +197,7 @@ export const STRUCTS = {
     },
   },
   step: {
-    size: 72,
+    size: 80,
     fields: {
       kernel: { c: "kernel", type: "u32", offset: 0, count: 1 },
       level: { c: "level", type: "u32", offset: 4, count: 1 },
@@ -208,8 +209,10 @@ export const STRUCTS = {
       argCount: { c: "arg_count", type: "u32", offset: 44, count: 1 },
       loopKernel: { c: "loop_kernel", type: "u32", offset: 48, count: 1 },
       periodSlots: { c: "period_slots", type: "u32", offset: 52, count: 1 },
-      estimateNs: { c: "estimate_ns", type: "u64", offset: 56, count: 1 },
-      blockEstimateNs: { c: "block_estimate_ns", type: "u64", offset: 64, count: 1 },
+      runBlocks: { c: "run_blocks", type: "u32", offset: 56, count: 1 },
+      reserved: { c: "reserved", type: "u32", offset: 60, count: 1 },
+      estimateNs: { c: "estimate_ns", type: "u64", offset: 64, count: 1 },
+      blockEstimateNs: { c: "block_estimate_ns", type: "u64", offset: 72, count: 1 },
     },
   },
   io: {
@@ -731,6 +734,12 @@ export const SYMBOLS = {
     result: "i32",
   },
   calypte_process_of: {
+    parameters: [
+      "i32", // int32_t engine
+    ],
+    result: "i32",
+  },
+  calypte_kill: {
     parameters: [
       "i32", // int32_t engine
     ],

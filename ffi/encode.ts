@@ -149,6 +149,7 @@ function encodeStep(view: StructView<"step">, step: StepSpec, firstArg: number, 
     argCount: step.args.length,
     loopKernel: step.loopKernel ?? CONSTANTS.NONE,
     periodSlots: step.periodSlots ?? 0,
+    runBlocks: step.runBlocks ?? 0,
     estimateNs: step.estimateNs,
     blockEstimateNs: step.blockEstimateNs,
   });

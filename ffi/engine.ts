@@ -138,6 +138,8 @@ export interface StepSpec {
   loopKernel?: number;
   /** Issue slots between two reads of the gate at level `loop`; absent: found at load. */
   periodSlots?: number;
+  /** With `workers`: consecutive blocks that a worker runs between two draws, a power of two up to 2^20. Default 1. */
+  runBlocks?: number;
   grid: readonly [number, number, number];
   block: readonly [number, number, number];
   sharedBytes: number;
@@ -307,7 +309,8 @@ export type EventKind =
   | "events-lost"
   | "anticipation"
   | "long-blocks"
-  | "input";
+  | "input"
+  | "engine";
 
 export interface EngineEvent {
   sequence: number;

@@ -147,6 +147,18 @@ export class NativeEngine implements Engine {
     return this.#call("read the process", (c) => c.calypte_process_of(this.#id));
   }
 
+  /** Ends the process that holds the engine at once, whatever it does. */
+  kill(): void {
+    this.#call("kill the engine's process", (c) => c.calypte_kill(this.#id));
+  }
+
+  /** A work that another caller has added before, as `addWork` would have: results of its size will come. */
+  expectWork(id: number, spec: WorkSpec): void {
+    this.#outputBytes[spec.kind][id] = spec.outputBytes;
+    const resultBytes = sizeOf("result") + (spec.keepOutput ? Math.ceil(spec.outputBytes / 8) * 8 : 0);
+    this.#largestResultBytes = Math.max(this.#largestResultBytes, resultBytes);
+  }
+
   /** Leaves a text of up to 1 MiB with the engine, for whoever attaches to it next. */
   setNote(text: string): void {
     const bytes = ffi(encoder.encode(text));
@@ -270,9 +282,7 @@ export class NativeEngine implements Engine {
     const operation = `add ${spec.kind} work ${JSON.stringify(spec.name)}`;
     const bytes = encodeWork(spec, operation);
     const id = this.#call(operation, (c) => c.calypte_add(this.#id, ffi(bytes), bytes.length));
-    this.#outputBytes[spec.kind][id] = spec.outputBytes;
-    const resultBytes = sizeOf("result") + (spec.keepOutput ? Math.ceil(spec.outputBytes / 8) * 8 : 0);
-    this.#largestResultBytes = Math.max(this.#largestResultBytes, resultBytes);
+    this.expectWork(id, spec);
     return id;
   }
 

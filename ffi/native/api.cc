@@ -198,6 +198,10 @@ CALYPTE_EXPORT int32_t calypte_process_of(int32_t id) {
   return with(id, [](EngineCalls &engine) { return engine.process(); });
 }
 
+CALYPTE_EXPORT int32_t calypte_kill(int32_t id) {
+  return with(id, [](EngineCalls &engine) { return engine.kill_process(); });
+}
+
 CALYPTE_EXPORT int32_t calypte_set_note(int32_t id, const uint8_t *data, uint32_t size_bytes) {
   if (data == nullptr && size_bytes > 0) return null_pointer("set_note");
   return with(id, [&](EngineCalls &engine) { return engine.set_note(data, size_bytes); });

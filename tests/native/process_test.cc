@@ -2,6 +2,7 @@
 // two processes dies?
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -9,7 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <ctime>
 #include <functional>
 #include <memory>
 #include <string>
@@ -23,10 +23,7 @@ namespace {
 
 constexpr uint64_t kKeepNs = 20 * kSecond;
 
-void rest() {
-  const timespec millisecond{0, 1'000'000};
-  nanosleep(&millisecond, nullptr);
-}
+void rest() { sched_yield(); }
 
 // Bounded, for what another process has to do first.
 bool comes_true(const std::function<bool()> &condition, uint64_t within_ns = 20 * kSecond) {
@@ -271,6 +268,9 @@ TEST_CASE("a process that is stopped is given up after a second, and its page ca
   CHECK(comes_true([&] { return calypte_hold(engine.id(), CALYPTE_HOLD_CALLER, 1) == CALYPTE_E_LOST; }, 5 * kSecond));
   CHECK(calypte_now_ns() - begin_ns < 5 * kSecond);
   CHECK(engine.snapshot().state == CALYPTE_STATE_LOST);
+  CHECK(calypte_kill(engine.id()) == 0);
+  CHECK(host.wait_for_exit() == -SIGKILL);
+  CHECK(calypte_kill(engine.id()) == 0);
 }
 
 TEST_CASE("a second caller is refused while the first is attached, and learns who that is") {

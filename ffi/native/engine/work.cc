@@ -27,6 +27,11 @@ int32_t check_step(const Work &work, const calypte_step &step, size_t index) {
   if (step.loop_kernel != CALYPTE_NONE && step.level != CALYPTE_LEVEL_BLOCK)
     return fail(CALYPTE_E_INVALID, "work '%s' step %zu: only a step at level BLOCK may have a loop_kernel", name,
                 index);
+  if ((step.run_blocks & (step.run_blocks - 1)) != 0 || step.run_blocks > 1u << 20 ||
+      (step.run_blocks > 0 && step.workers == 0))
+    return fail(CALYPTE_E_INVALID,
+                "work '%s' step %zu: run_blocks must be 0, or with workers a power of two up to 2^20, got %u", name,
+                index, step.run_blocks);
   if (step.period_slots >= 1u << 30)
     return fail(CALYPTE_E_INVALID, "work '%s' step %zu: period_slots must be below 2^30, got %u", name, index,
                 step.period_slots);

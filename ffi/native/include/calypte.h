@@ -156,6 +156,8 @@ extern "C" {
 #define CALYPTE_EVENT_LONG_BLOCKS 14  /* source: job; a: blocks abandoned since the last event, none ended: it makes no progress */
 #define CALYPTE_EVENT_INPUT 15        /* source: task; a: how many since the last such event; b: CALYPTE_INPUT_*. At most once a second for each b */
 
+#define CALYPTE_EVENT_ENGINE 18       /* made by who supervises the engine's process; a: 1 lost, 2 restarted; b: 2: out of service for, in ns */
+
 /* What was wrong with what came over a socket or a ring (CALYPTE_EVENT_INPUT). */
 #define CALYPTE_INPUT_WRONG_SIZE 1  /* not exactly input_bytes of payload; left out */
 #define CALYPTE_INPUT_WRONG_HEAD 2  /* not a calypte_datagram of this version; left out */
@@ -248,6 +250,8 @@ typedef struct calypte_step {
   uint32_t arg_count;
   uint32_t loop_kernel;  /* BLOCK: id of the same kernel at level LOOP; CALYPTE_NONE: none, and other levels */
   uint32_t period_slots; /* LOOP: issue slots between two reads of the gate, below 2^30; 0: found at load */
+  uint32_t run_blocks;   /* BLOCK, LOOP with workers given: consecutive blocks between two draws, a power of two up to 2^20; 0: 1 */
+  uint32_t reserved;
   uint64_t estimate_ns;       /* time of this step alone; 0: unknown (measured at ready on cuda) */
   uint64_t block_estimate_ns; /* time of one of its blocks; 0: unknown */
 } calypte_step;
@@ -650,6 +654,8 @@ int32_t calypte_attach(const char *path, const calypte_options *options, uint64_
 int32_t calypte_detach(int32_t engine);
 /* The process that holds the engine; 0: this one. */
 int32_t calypte_process_of(int32_t engine);
+/* Ends the process that holds the engine by SIGKILL, whatever it does. E_STATE: that is this one. */
+int32_t calypte_kill(int32_t engine);
 /* Leaves up to CALYPTE_NOTE_BYTES with the engine, for whoever attaches to it next. */
 int32_t calypte_set_note(int32_t engine, const uint8_t *data, uint32_t size_bytes);
 /* Returns the bytes of the note, 0 if there is none. E_BUFFER: it takes more than `capacity`. */

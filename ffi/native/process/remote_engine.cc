@@ -1,9 +1,11 @@
 #include "process/remote_engine.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -110,8 +112,14 @@ int32_t RemoteEngine::map(int descriptor) {
   return 0;
 }
 
+RemoteEngine::RemoteEngine(int socket, int32_t process)
+    : socket_(socket),
+      process_(process),
+      descriptor_(static_cast<int>(syscall(SYS_pidfd_open, static_cast<pid_t>(process), 0))) {}
+
 RemoteEngine::~RemoteEngine() {
   close(socket_);
+  if (descriptor_ >= 0) close(descriptor_);
   if (page_ != nullptr) munmap(page_, mapped_bytes_);
 }
 
@@ -377,6 +385,14 @@ int32_t RemoteEngine::set_note(const uint8_t *data, uint32_t size_bytes) {
 
 int32_t RemoteEngine::note(uint8_t *data, uint32_t capacity) {
   return ask({.op = Op::note, .out = data, .out_bytes = capacity});
+}
+
+int32_t RemoteEngine::kill_process() {
+  // Of a process that has ended already nothing is left to do.
+  if (descriptor_ < 0 || (syscall(SYS_pidfd_send_signal, descriptor_, SIGKILL, nullptr, 0) != 0 && errno != ESRCH))
+    return fail(CALYPTE_E_INVALID, "kill process %d: %s", process_, strerror(errno));
+  lose("was killed");
+  return 0;
 }
 
 int32_t RemoteEngine::end() {

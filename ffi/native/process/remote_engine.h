@@ -58,6 +58,7 @@ class RemoteEngine final : public EngineCalls {
   int32_t process() const override { return process_; }
   int32_t set_note(const uint8_t *data, uint32_t size_bytes) override;
   int32_t note(uint8_t *data, uint32_t capacity) override;
+  int32_t kill_process() override;
   int32_t end() override;
 
  private:
@@ -73,7 +74,7 @@ class RemoteEngine final : public EngineCalls {
     uint64_t more_out_bytes = 0;
   };
 
-  RemoteEngine(int socket, int32_t process) : socket_(socket), process_(process) {}
+  RemoteEngine(int socket, int32_t process);
   int32_t ask(const Call &call);
   int32_t map(int descriptor);
   int32_t lose(const char *why);
@@ -86,6 +87,7 @@ class RemoteEngine final : public EngineCalls {
 
   const int socket_;
   const int32_t process_;
+  const int descriptor_;  // of the process, so that no other one of its number is ever meant; -1: none
   Page *page_ = nullptr;
   uint64_t mapped_bytes_ = 0;
   std::unique_ptr<ResultStore> results_;

@@ -80,6 +80,7 @@ int32_t BackgroundJob::make_launches(Gpu &gpu, const std::vector<Buffer> &buffer
     own.period_slots = step.period_slots > 0 ? step.period_slots : kFirstPeriodSlots;
     if (const int32_t code = make_variant(gpu, i, step.kernel, buffers, kernels, addresses, own.active()); code < 0)
       return code;
+    own.active().run = std::max(step.run_blocks, 1u);
     if (step.loop_kernel != CALYPTE_NONE) {
       if (const int32_t code = make_variant(gpu, i, step.loop_kernel, buffers, kernels, addresses, own.loop); code < 0)
         return code;
