@@ -96,6 +96,10 @@ export class EventLog {
         return `background holds: the lease of plan ${a} ended without a new plan`;
       case "hold":
         return b === 0 ? "background is not held any more" : `background is held: ${holdReasons(b)}`;
+      case "engine":
+        return a === 1
+          ? `the engine is lost: ${text}; starting another`
+          : `the engine serves again, after ${formatDurationNs(b)}`;
       case "anticipation":
         return `the gate closes ahead of requests: ${a === 1 ? "on" : "off, as it did not pay"}`;
       default:
@@ -113,6 +117,7 @@ export class EventLog {
 }
 
 function loudnessOf({ kind, a, b }: EngineEvent): LogLevel {
+  if (kind === "engine") return a === 1 ? "error" : "info";
   return kind === "hold" && ((a ^ b) & HOLD_BITS["safe-mode"]) !== 0 ? "warn" : LOUDNESS[kind];
 }
 

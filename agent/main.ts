@@ -127,7 +127,8 @@ function write(stream: { writeSync(bytes: Uint8Array): number }, text: string): 
   }
 }
 
-if (import.meta.main) {
+/** Runs this process's command line and ends it. */
+export async function start(): Promise<never> {
   const terminal = {
     out: (text: string) => write(Deno.stdout, text),
     err: (text: string) => write(Deno.stderr, text),
@@ -140,3 +141,5 @@ if (import.meta.main) {
   });
   Deno.exit(await main(Deno.args, terminal));
 }
+
+if (import.meta.main) await start();

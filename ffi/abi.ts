@@ -338,7 +338,7 @@ export const STRUCTS = {
     },
   },
   job_stats: {
-    size: 120,
+    size: 128,
     fields: {
       units: { c: "units", type: "u64", offset: 0, count: 1 },
       readyUnits: { c: "ready_units", type: "u64", offset: 8, count: 1 },
@@ -352,10 +352,11 @@ export const STRUCTS = {
       unitNs: { c: "unit_ns", type: "u64", offset: 96, count: 1 },
       abandoned: { c: "abandoned", type: "u64", offset: 104, count: 1 },
       drainP99Ns: { c: "drain_p99_ns", type: "u64", offset: 112, count: 1 },
+      outstanding: { c: "outstanding", type: "u64", offset: 120, count: 1 },
     },
   },
   snapshot: {
-    size: 33152,
+    size: 33344,
     fields: {
       abiVersion: { c: "abi_version", type: "u32", offset: 0, count: 1 },
       sizeBytes: { c: "size_bytes", type: "u32", offset: 4, count: 1 },

@@ -237,6 +237,7 @@ function decodeJob(view: StructView<"job_stats">): JobStats {
       "unitNs",
       "abandoned",
       "drainP99Ns",
+      "outstanding",
     ),
     gpuNs: {
       whole: view.number("gpuNs", whole),

@@ -380,6 +380,8 @@ export interface JobStats {
   abandoned: number;
   /** From closing the gate to the end of its entry; 0: not yet seen. */
   drainP99Ns: number;
+  /** Entries queued or at work, now. */
+  outstanding: number;
 }
 
 export type HoldReason = "no-plan" | "lease" | "caller" | "shutdown" | "fault" | "safe-mode" | "duty";

@@ -1,6 +1,7 @@
 /** Which engine does a command get? The GPU if there is one and it was not asked otherwise, else the simulator. */
 import {
   type Backend,
+  CONSTANTS,
   type Engine,
   EngineError,
   type Library,
@@ -11,8 +12,20 @@ import {
   type OpenOptions,
   probe,
 } from "../../ffi/mod.ts";
+import { EngineHost, type HostOptions, type HostWorld } from "../containment/engine_host.ts";
+import { engineSocket, spawnEngine } from "../containment/engine_process.ts";
 import { InputError, showValue, type Where } from "../errors.ts";
 import { needsMemory } from "../memory.ts";
+
+export type EnginePlace = "process" | "in-process";
+
+export interface RunEngineOptions extends Pick<HostOptions, "log" | "key" | "onSuspects"> {
+  /** What stands for the mission, whatever version of it: one engine each. */
+  socketKey: string;
+}
+
+/** Without an agent an engine goes on for this long: a crashed one is back in seconds, one that never is has been given up. */
+const KEEP_NS = 600_000_000_000;
 
 export type WantedBackend = "auto" | Backend;
 
@@ -89,6 +102,56 @@ export function openEngine(options: OpenOptions): Engine {
     `an engine on ${options.backend}`,
     () => NativeEngine.open(theLibrary(), options),
   );
+}
+
+/**
+ * The engine of a run: in a process of its own, the one that an agent before this one left if it is of the same mission and
+ * program; or in this process. Throws `InputError` as `openEngine`, and if another agent has it.
+ */
+export async function openRunEngine(
+  place: EnginePlace,
+  open: OpenOptions,
+  { key, socketKey, log, onSuspects }: RunEngineOptions,
+): Promise<Engine> {
+  if (place === "in-process") return openEngine(open);
+  const library = theLibrary();
+  const socket = await engineSocket(socketKey);
+  const world: HostWorld = {
+    spawn: () => spawnEngine({ socket, library: library.path, keepNs: KEEP_NS }),
+    attach: (options) =>
+      NativeEngine.attach(library, { path: socket, ...(options === undefined ? {} : { open: options }) }),
+    nowNs: () => library.nowNs(),
+    pause: (ms) => new Promise((done) => setTimeout(done, ms)),
+  };
+  const options = { world, open, log, key, ...(onSuspects === undefined ? {} : { onSuspects }) };
+  try {
+    return await EngineHost.adopt(options) ?? await EngineHost.start(options);
+  } catch (error) {
+    if (!(error instanceof EngineError) || error.code !== CONSTANTS.E_BUSY) return explainMemory(error, open);
+    throw new InputError({
+      file: "",
+      field: "",
+      rule: `another agent runs this mission: ${error.reason}`,
+      remedy: "stop that one first",
+    }, { cause: error });
+  }
+}
+
+function explainMemory(error: unknown, { backend }: OpenOptions): never {
+  return needsMemory({ file: "", field: "" }, `an engine on ${backend}`, () => {
+    throw error;
+  });
+}
+
+/** `--engine`; default: a process of its own. */
+export function parseEnginePlace(text: string | undefined): EnginePlace {
+  if (text === undefined) return "process";
+  if (text === "process" || text === "in-process") return text;
+  throw new InputError({
+    file: "",
+    field: "--engine",
+    rule: `must be process or in-process, not ${showValue(text)}`,
+  });
 }
 
 /** The first line of a run that is not what it might be taken for. `reason`: why there is no GPU, if one was looked for. */

@@ -2,7 +2,8 @@
 import { checkpointCompiler } from "../checkpoint.ts";
 import { loadMission } from "../config.ts";
 import { stderrLogger, wallClock } from "../log.ts";
-import { type PreparedMission, readMissionFiles } from "../prepare.ts";
+import { EngineHost } from "../containment/engine_host.ts";
+import { type MissionFiles, type PreparedMission, readMissionFiles } from "../prepare.ts";
 import { parseDurationNs } from "../quantity.ts";
 import { missionDigest, Recorder } from "../record.ts";
 import { cachedCompiler, cacheFolder } from "../rewrite_cache.ts";
@@ -10,7 +11,14 @@ import { summaryText } from "../summary.ts";
 import { supervise, TIME_IS_OVER, type Timers } from "../supervisor.ts";
 import { VERSION } from "../version.ts";
 import { type Command, parseCommand, parseSeed, type Terminal } from "./command.ts";
-import { chooseBackend, openEngine, parseBackend, simulatedLine } from "./engines.ts";
+import {
+  chooseBackend,
+  openRunEngine,
+  parseBackend,
+  parseEnginePlace,
+  simulatedLine,
+  theLibrary,
+} from "./engines.ts";
 
 const HELP = `Usage: calypte run MISSION [options]
 
@@ -23,6 +31,10 @@ Options:
   --for DURATION           how long, such as 20s; 0 or nothing: until stopped
   --seed N                 seed of the simulator; default 1
   --record FILE            keep what happened, for simulate --replay; the file must not be there yet
+  --engine process|in-process
+                           where the engine lives; default: in a process of its own, which goes on without
+                           this one, and is started again when it is lost
+  --leave-engine           on SIGTERM leave the engine running for the next agent, as for an upgrade in flight
   --json                   end with one JSON object on standard output instead of a table
 
 Rewritten kernels are kept for the next run: in $CALYPTE_CACHE, else in calypte below $XDG_CACHE_HOME or
@@ -42,11 +54,12 @@ export const runCommand: Command = {
   help: HELP,
   async run(args, terminal) {
     const { flags, values, positional: [file = ""] } = parseCommand("run", args, {
-      boolean: ["json"],
-      string: ["backend", "for", "seed", "record"],
+      boolean: ["json", "leave-engine"],
+      string: ["backend", "for", "seed", "record", "engine"],
       positional: ["MISSION"],
     });
     const wanted = parseBackend(values.backend);
+    const place = parseEnginePlace(values.engine);
     const forNs = parseFor(values.for);
     const seed = parseSeed(values.seed);
     const mission = await loadMission(file);
@@ -55,11 +68,19 @@ export const runCommand: Command = {
       : chooseBackend(wanted);
     if (backend === "sim") terminal.err(simulatedLine(reason));
     const files = await readMissionFiles(mission);
-    const engine = openEngine({ backend, seed, reserveSms: mission.reserveSms });
+    const log = stderrLogger(wallClock);
+    const digest = await missionDigest(file);
+    const engine = await openRunEngine(place, { backend, seed, reserveSms: mission.reserveSms }, {
+      log,
+      key: engineKey(files, digest, backend),
+      socketKey: `${backend} ${await Deno.realPath(file)}`,
+    });
     if (backend === "cuda") terminal.err(`running on ${engine.device().name}\n`);
+    if (engine instanceof EngineHost && engine.adopted) {
+      terminal.err(`taking over the engine that runs in process ${engine.processId}\n`);
+    }
     const recorder = values.record === undefined ? undefined : Recorder.open(values.record);
     const stop = stopSignals();
-    const log = stderrLogger(wallClock);
     const folder = cacheFolder((name) => Deno.env.get(name));
     try {
       const { summary, fault } = await supervise({
@@ -70,7 +91,7 @@ export const runCommand: Command = {
         version: VERSION,
         seed: backend === "sim" ? seed : undefined,
         recorder,
-        missionDigest: await missionDigest(file),
+        missionDigest: digest,
         timers: realTimers,
         stop: stop.reason,
         onAdmitted: (lines) => lines.forEach((line) => terminal.err(`${line}\n`)),
@@ -91,6 +112,12 @@ export const runCommand: Command = {
     }
   },
 };
+
+/** All that an engine which runs must have been loaded from to be this mission's. */
+function engineKey({ mission, bundles }: MissionFiles, digest: string, backend: string): string {
+  const loaded = [...bundles].map(([name, { digestHex }]) => [name, digestHex]);
+  return JSON.stringify([VERSION, theLibrary().version(), backend, digest, mission.reserveSms, loaded]);
+}
 
 /** 0: until stopped. */
 function parseFor(text: string | undefined): number {

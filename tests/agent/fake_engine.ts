@@ -67,6 +67,7 @@ export function jobStats(change: Partial<JobStats> = {}): JobStats {
     unitNs: 0,
     abandoned: 0,
     drainP99Ns: 0,
+    outstanding: 0,
     ...change,
   };
 }

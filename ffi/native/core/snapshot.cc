@@ -52,6 +52,7 @@ void Scheduler::snapshot(uint64_t now_ns, calypte_snapshot &out) const {
     stats.ready_units = job.staged - std::min(job.staged, job.completed());
     stats.step = step_of(job.step_word);
     stats.unit_ns = job.unit_ns;
+    stats.outstanding = job.outstanding;
     stats.drain_p99_ns = learned_[clocks_].drains[i].quantile(990, kLeastToTell);
     for (const uint64_t gpu_ns : stats.gpu_ns) out.background_busy_ns += gpu_ns;
   }

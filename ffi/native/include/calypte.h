@@ -390,6 +390,7 @@ typedef struct calypte_job_stats {
   uint64_t unit_ns;      /* latest estimate of a unit's GPU time */
   uint64_t abandoned;    /* blocks left half-way and begun again, counted on the device */
   uint64_t drain_p99_ns; /* from closing the gate to the end of its entry, as the host saw it; 0: not yet seen */
+  uint64_t outstanding;  /* entries queued or at work, now */
 } calypte_job_stats;
 
 /* The whole state at one moment. */

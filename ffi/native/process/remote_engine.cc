@@ -26,6 +26,8 @@ constexpr uint64_t kMs = 1'000'000;
 // engine is ready, one that is silent for so long cannot be counted on.
 constexpr uint64_t kSilentLoadingNs = 10'000 * kMs;
 constexpr uint64_t kSilentReadyNs = 1'000 * kMs;
+// Critical work in flight gets 2 s to end, and a device some time to be closed.
+constexpr uint64_t kClosingNs = 10'000 * kMs;
 constexpr uint64_t kServedTimeoutNs = 300 * kMs;
 constexpr uint64_t kStaleSnapshotNs = 250 * kMs;
 constexpr int kGreetingTimeoutMs = 5'000;
@@ -135,6 +137,7 @@ bool RemoteEngine::alive() const {
   // Opening a device comes before there is a page; the socket tells if the process ends.
   if (page_ == nullptr) return true;
   if (page_->ended.load(std::memory_order_acquire) != 0) return false;
+  if (closing_by_ns_ != 0) return monotonic_ns() < closing_by_ns_;
   const uint64_t seen_ns = page_->alive_ns.load(std::memory_order_acquire);
   const uint64_t patience_ns = state() == CALYPTE_STATE_READY ? kSilentReadyNs : kSilentLoadingNs;
   return monotonic_ns() < seen_ns + patience_ns;
@@ -397,6 +400,7 @@ int32_t RemoteEngine::kill_process() {
 
 int32_t RemoteEngine::end() {
   if (lost_) return 0;
+  closing_by_ns_ = monotonic_ns() + kClosingNs;
   const int32_t code = ask({.op = Op::close});
   lost_ = true;
   lost_text_ = "was closed";

@@ -91,6 +91,7 @@ class RemoteEngine final : public EngineCalls {
   Page *page_ = nullptr;
   uint64_t mapped_bytes_ = 0;
   std::unique_ptr<ResultStore> results_;
+  uint64_t closing_by_ns_ = 0;  // 0: it is not being closed
   bool lost_ = false;
   std::string lost_text_;
 };

@@ -111,13 +111,17 @@ int32_t Server::run() {
               page_->snapshot.state == CALYPTE_STATE_FAULT ? "its last events say why" : "it cannot go on");
 }
 
-Server::~Server() {
+void Server::stop_keeper() {
   stop_keeper_.store(true, std::memory_order_release);
   if (page_ != nullptr) {
     page_->asked.fetch_add(1);
     wake_all(page_->asked);
   }
   if (keeper_.joinable()) keeper_.join();
+}
+
+Server::~Server() {
+  stop_keeper();
   if (bound_) unlink(options_.path.c_str());
   if (listening_ >= 0) close(listening_);
   if (engine_ != nullptr) {
@@ -245,6 +249,13 @@ int32_t Server::carry_out(const wire::Request &request, const std::vector<uint8_
   const auto text = [&] { return std::string(in.begin(), in.end()); };
   const auto size = static_cast<uint32_t>(in.size());
   if (request.op == Op::open) return open_engine(in);
+  if (request.op == Op::close) {
+    // All is freed by the time the caller hears of it: the next engine finds its memory.
+    over_ = true;
+    stop_keeper();
+    if (!gave_up_.load()) engine_.reset();
+    return 0;
+  }
   if (engine_ == nullptr) return fail(CALYPTE_E_STATE, "attach: process %d holds no engine yet", getpid());
   const std::lock_guard lock(engine_mutex_);
   Engine &engine = *engine_;
@@ -260,13 +271,11 @@ int32_t Server::carry_out(const wire::Request &request, const std::vector<uint8_
   const auto wrong_size = [&] { return fail(CALYPTE_E_INVALID, "a struct of %zu bytes: another version", in.size()); };
   switch (request.op) {
     case Op::open:
+    case Op::close:
       break;
     case Op::attach:
       if (engine.state() == CALYPTE_STATE_LOADING)
         return fail(CALYPTE_E_STATE, "attach: the engine of process %d is not ready", getpid());
-      return 0;
-    case Op::close:
-      over_ = true;
       return 0;
     case Op::device: {
       calypte_device device{};

@@ -37,6 +37,7 @@ class Server {
   bool make_page(const calypte_options &options);
   int32_t carry_out(const wire::Request &request, const std::vector<uint8_t> &in, std::vector<uint8_t> &out);
   void keep();
+  void stop_keeper();
   void serve_plan();
   void publish_snapshot();
   void move_events();
