@@ -354,6 +354,8 @@ export class EngineHost implements Engine {
     }
     const note = JSON.stringify({ key: this.#options.key, totals: this.#totals.toJson() });
     this.#try(() => this.#native.setNote(note));
+    // Even of one that is lost in the next moment it is known what it had.
+    this.#last = this.#look() ?? this.#last;
   }
 
   /** Runs the call; `undefined` if the engine is not there, or is lost over it. Other errors are the caller's. */

@@ -26,7 +26,8 @@ struct Page {
   uint32_t abi_version;
   int32_t process;
   uint64_t results_bytes;
-  uint32_t clock;  // CALYPTE_CLOCK_*
+  uint32_t clock;    // CALYPTE_CLOCK_*
+  uint32_t backend;  // CALYPTE_BACKEND_*
 
   alignas(64) std::atomic<uint64_t> alive_ns;  // when the keeper last went round
   std::atomic<uint32_t> state;                 // CALYPTE_STATE_*

@@ -368,6 +368,7 @@ int32_t RemoteEngine::snapshot(calypte_snapshot &out) {
       memset(&out, 0, sizeof out);
       out.abi_version = CALYPTE_ABI_VERSION;
       out.size_bytes = sizeof out;
+      out.backend = page_->backend;
     }
     out.state = CALYPTE_STATE_LOST;
     return 0;

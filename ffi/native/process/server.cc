@@ -220,6 +220,7 @@ bool Server::make_page(const calypte_options &options) {
   page_->process = getpid();
   page_->results_bytes = results;
   page_->clock = options.clock;
+  page_->backend = options.backend;
   page_->state.store(CALYPTE_STATE_LOADING);
   page_->alive_ns.store(monotonic_ns());
   page_->magic = kPageMagic;
