@@ -5,7 +5,7 @@
  * is not in it cannot go wrong in it.
  */
 if (Deno.args[0] === "engine") {
-  const { holdEngine } = await import("./containment/hold_engine.ts");
+  const { holdEngine } = await import("./commands/hold_engine.ts");
   Deno.exit(holdEngine(Deno.args.slice(1)));
 } else {
   const { start } = await import("./main.ts");

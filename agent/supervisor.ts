@@ -25,12 +25,7 @@ import { drain } from "./pump.ts";
 import { describeFlight, type Recorder } from "./record.ts";
 import { createStatusApp, serveStatus, type SubmitOutcome } from "./status.ts";
 import { type RunSummary, summarize } from "./summary.ts";
-
-export interface Timers {
-  /** Calls `tick` every `periodMs`; returns how to end that. */
-  every(periodMs: number, tick: () => void): () => void;
-  pause(ms: number): Promise<void>;
-}
+import type { Timers } from "./timers.ts";
 
 export interface SuperviseOptions {
   /** Open, not ready; closed here in every case. */

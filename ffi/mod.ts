@@ -18,7 +18,7 @@ export {
   quantileNs,
 } from "./histogram.ts";
 export { Library, LIBRARY_VARIABLE, libraryPath, openLibrary } from "./library.ts";
-export { type AttachOptions, NativeEngine, probe, serve } from "./native_engine.ts";
+export { type AttachOptions, NativeEngine } from "./native_engine.ts";
 export {
   RING_FORMATS,
   type RingFormat,
@@ -27,3 +27,4 @@ export {
   type RingShape,
   RingWriter,
 } from "./ring.ts";
+export { probe, serve } from "./without_engine.ts";

@@ -36,7 +36,7 @@ import type {
 import { check, EngineError } from "./errors.ts";
 import { cString, type Library, type Symbols } from "./library.ts";
 import { checkInteger, sizeOf, StructView } from "./structs.ts";
-import { BACKENDS, HOLD_BITS, numberOf, WORK_KINDS } from "./words.ts";
+import { HOLD_BITS, numberOf, WORK_KINDS } from "./words.ts";
 
 const DEFAULT_TAKE_BYTES = 4 * 1024 * 1024;
 const EVENTS_PER_CALL = 256;
@@ -44,16 +44,6 @@ const DEFAULT_TIMEOUT = 0n;
 const RESULT_SIZE_AT = STRUCTS.result.fields.sizeBytes.offset;
 const RESULT_POSITION_AT = STRUCTS.result.fields.position.offset;
 const encoder = new TextEncoder();
-
-/** What the device of a backend is, without opening an engine. `EngineError` -4 if there is none. */
-export function probe(library: Library, backend: Backend, deviceIndex = 0): DeviceInfo {
-  const operation = `probe ${backend} device ${deviceIndex}`;
-  const index = checkInteger(deviceIndex, "u32", operation, "deviceIndex");
-  const view = new StructView("device");
-  const number = numberOf(BACKENDS, backend, "backend", operation);
-  check(library.symbols.calypte_probe(number, index, ffi(view.bytes)), operation, library);
-  return decodeDevice(view);
-}
 
 /** Where an engine of another process is found. */
 export interface AttachOptions {
@@ -63,18 +53,6 @@ export interface AttachOptions {
   open?: OpenOptions;
   /** How long to wait for a process that serves there; 0: not. */
   timeoutNs?: number;
-}
-
-/**
- * Holds one engine for the agent, in a process that is there for nothing else: blocks this thread until the agent has closed
- * it, nobody has been attached for `keepNs`, or SIGTERM comes. `EngineError` E_FAULT if the engine has stopped by itself;
- * the process should end then, too.
- */
-export function serve(library: Library, path: string, keepNs: number): void {
-  const operation = `serve an engine at ${JSON.stringify(path)}`;
-  const text = cString(path, operation);
-  const keep = u64(keepNs, operation, "keepNs");
-  check(library.symbols.calypte_serve(text, keep, CONSTANTS.SERVE_OWN_PROCESS), operation, library);
 }
 
 /** An engine in this process, made by `NativeEngine.open`, or in another, by `attach`. All calls come from one thread. */
@@ -480,7 +458,7 @@ export class NativeEngine implements Engine {
 }
 
 /** Bytes as `Deno.dlopen` takes them, which is unshared. */
-function ffi(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+export function ffi(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   if (bytes.buffer instanceof ArrayBuffer) return bytes as Uint8Array<ArrayBuffer>;
   throw new EngineError(
     CONSTANTS.E_INVALID,
@@ -494,7 +472,7 @@ function bytesOf(words: BigUint64Array): Uint8Array {
 }
 
 /** A `uint64_t` argument. */
-function u64(value: number, operation: string, what: string): bigint {
+export function u64(value: number, operation: string, what: string): bigint {
   return BigInt(checkInteger(value, "u64", operation, what));
 }
 

@@ -12,10 +12,12 @@ import {
   type OpenOptions,
   probe,
 } from "../../ffi/mod.ts";
-import { EngineHost, type HostOptions, type HostWorld } from "../containment/engine_host.ts";
+import type { HostWorld } from "../containment/connect.ts";
+import { EngineHost, type HostOptions } from "../containment/engine_host.ts";
 import { engineSocket, spawnEngine } from "../containment/engine_process.ts";
 import { InputError, showValue, type Where } from "../errors.ts";
 import { needsMemory } from "../memory.ts";
+import { realTimers } from "../timers.ts";
 
 export type EnginePlace = "process" | "in-process";
 
@@ -121,7 +123,7 @@ export async function openRunEngine(
     attach: (options) =>
       NativeEngine.attach(library, { path: socket, ...(options === undefined ? {} : { open: options }) }),
     nowNs: () => library.nowNs(),
-    pause: (ms) => new Promise((done) => setTimeout(done, ms)),
+    pause: realTimers.pause,
   };
   const options = { world, open, log, key, ...(onSuspects === undefined ? {} : { onSuspects }) };
   try {

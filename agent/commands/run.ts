@@ -8,7 +8,8 @@ import { parseDurationNs } from "../quantity.ts";
 import { missionDigest, Recorder } from "../record.ts";
 import { cachedCompiler, cacheFolder } from "../rewrite_cache.ts";
 import { summaryText } from "../summary.ts";
-import { supervise, TIME_IS_OVER, type Timers } from "../supervisor.ts";
+import { supervise, TIME_IS_OVER } from "../supervisor.ts";
+import { realTimers } from "../timers.ts";
 import { VERSION } from "../version.ts";
 import { type Command, parseCommand, parseSeed, type Terminal } from "./command.ts";
 import {
@@ -150,14 +151,6 @@ function announce(
     }
   }
 }
-
-const realTimers: Timers = {
-  every(periodMs, tick) {
-    const id = setInterval(tick, periodMs);
-    return () => clearInterval(id);
-  },
-  pause: (ms) => new Promise((done) => setTimeout(done, ms)),
-};
 
 interface Stop {
   reason: Promise<string>;

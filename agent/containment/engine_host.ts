@@ -24,19 +24,10 @@ import type {
 } from "../../ffi/engine.ts";
 import { type Backend, EngineError, type NativeEngine, type OpenOptions } from "../../ffi/mod.ts";
 import type { Logger } from "../log.ts";
+import { connect, endForeign, type HostWorld, readNote, writeNote } from "./connect.ts";
 import type { EngineProcess } from "./engine_process.ts";
 import { LoadJournal } from "./journal.ts";
 import { type Arrivals, Totals } from "./totals.ts";
-
-/** What the host needs of its surroundings, so that tests can be without processes. */
-export interface HostWorld {
-  /** Starts a process that will serve at the socket. */
-  spawn(): EngineProcess;
-  /** Connects; with `open` as `NativeEngine.attach`. Throws `EngineError` E_NOT_FOUND as long as nobody serves. */
-  attach(open: OpenOptions | undefined): NativeEngine;
-  nowNs(): number;
-  pause(ms: number): Promise<void>;
-}
 
 export interface HostOptions {
   world: HostWorld;
@@ -50,9 +41,6 @@ export interface HostOptions {
 
 type State = "loading" | "adopting" | "ready" | "down" | "gone" | "closed";
 
-/** A process that is started serves within this, or is given up. */
-const SERVED_WITHIN_NS = 20_000_000_000;
-const CONNECT_PAUSE_MS = 5;
 /** An engine that does not answer for so long is killed. */
 const SILENT_NS = 1_000_000_000;
 const EXIT_WITHIN_MS = 5_000;
@@ -352,8 +340,7 @@ export class EngineHost implements Engine {
       const steps = this.#try(() => spec.steps.map((_, step) => this.#native.jobStep(id, step)));
       if (steps !== undefined) this.#journal.settle(id, steps);
     }
-    const note = JSON.stringify({ key: this.#options.key, totals: this.#totals.toJson() });
-    this.#try(() => this.#native.setNote(note));
+    this.#try(() => this.#native.setNote(writeNote({ key: this.#options.key, totals: this.#totals })));
     // Even of one that is lost in the next moment it is known what it had.
     this.#last = this.#look() ?? this.#last;
   }
@@ -506,56 +493,5 @@ export class EngineHost implements Engine {
   #report(a: number, b: number, text: string): void {
     const timeNs = this.#options.world.nowNs();
     this.#events.push({ sequence: 0, timeNs, kind: "engine", source: undefined, a, b, text });
-  }
-}
-
-/** Connects to a process that was just started. */
-async function connect(world: HostWorld, open: OpenOptions, process: EngineProcess): Promise<NativeEngine> {
-  const giveUpNs = world.nowNs() + SERVED_WITHIN_NS;
-  let ended: string | undefined;
-  process.exited.then((how) => ended = how);
-  for (;;) {
-    try {
-      return world.attach(open);
-    } catch (error) {
-      const nobody = error instanceof EngineError && error.code === CONSTANTS.E_NOT_FOUND;
-      if (!nobody) throw error;
-      if (ended !== undefined || world.nowNs() > giveUpNs) {
-        const why = ended ?? "it does not serve";
-        throw new EngineError(
-          CONSTANTS.E_LOST,
-          "start the engine's process",
-          `${why}; see the messages before`,
-        );
-      }
-      await world.pause(CONNECT_PAUSE_MS);
-    }
-  }
-}
-
-/** Ends an engine that another agent left, and waits until its place is free. */
-async function endForeign(native: NativeEngine, world: HostWorld): Promise<void> {
-  try {
-    native.close();
-  } catch {
-    // Then it has ended already.
-  }
-  const giveUpNs = world.nowNs() + SERVED_WITHIN_NS;
-  while (world.nowNs() < giveUpNs) {
-    try {
-      world.attach(undefined).detach();
-    } catch (error) {
-      if (error instanceof EngineError && error.code === CONSTANTS.E_NOT_FOUND) return;
-    }
-    await world.pause(CONNECT_PAUSE_MS);
-  }
-}
-
-function readNote(text: string): { key: string; totals: Totals } | undefined {
-  try {
-    const { key, totals } = JSON.parse(text);
-    return { key, totals: Totals.fromJson(totals) };
-  } catch {
-    return undefined;
   }
 }

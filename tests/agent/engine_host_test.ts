@@ -3,11 +3,13 @@
  * without it these tests are left out, except in CI, where they fail.
  */
 import { assert, assertEquals, assertRejects } from "../assert.ts";
-import { EngineHost, type HostOptions, type HostWorld } from "../../agent/containment/engine_host.ts";
+import type { HostWorld } from "../../agent/containment/connect.ts";
+import { EngineHost, type HostOptions } from "../../agent/containment/engine_host.ts";
 import { type EngineProcess, spawnEngine } from "../../agent/containment/engine_process.ts";
 import { EngineError, libraryPath, NativeEngine, openLibrary, type OpenOptions } from "../../ffi/mod.ts";
 import type { EngineEvent, Result } from "../../ffi/engine.ts";
 import { path } from "../../agent/std/mod.ts";
+import { realTimers } from "../../agent/timers.ts";
 
 function libraryExists(): boolean {
   try {
@@ -49,7 +51,7 @@ function sceneTest(name: string, test: (scene: Scene) => Promise<void>): void {
         attach: (open) =>
           NativeEngine.attach(library, { path: socket, ...(open === undefined ? {} : { open }) }),
         nowNs: () => library.nowNs(),
-        pause: (ms) => new Promise((done) => setTimeout(done, ms)),
+        pause: realTimers.pause,
       };
       try {
         await test({ world, open: OPEN, log: SILENT, key: "mission 1", processes });
@@ -122,7 +124,7 @@ function load(host: EngineHost): void {
 async function until(condition: () => boolean, withinMs = 15_000): Promise<void> {
   for (const giveUp = performance.now() + withinMs; !condition();) {
     assert(performance.now() < giveUp, `not within ${withinMs} ms: ${condition}`);
-    await new Promise((done) => setTimeout(done, 2));
+    await realTimers.pause(2);
   }
 }
 

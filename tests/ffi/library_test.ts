@@ -3,7 +3,7 @@ import { fromFileUrl } from "@std/path";
 import { CONSTANTS, STRUCTS } from "../../ffi/abi.ts";
 import { check, EngineError } from "../../ffi/errors.ts";
 import { LIBRARY_VARIABLE, libraryPath, openLibrary } from "../../ffi/library.ts";
-import { NativeEngine, probe } from "../../ffi/native_engine.ts";
+import { NativeEngine, probe } from "../../ffi/mod.ts";
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "../assert.ts";
 import { buildFolder, double, STUCK_NS } from "./double.ts";
 

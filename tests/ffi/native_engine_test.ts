@@ -2,7 +2,7 @@
 import { CONSTANTS } from "../../ffi/abi.ts";
 import { EngineError } from "../../ffi/errors.ts";
 import { openLibrary } from "../../ffi/library.ts";
-import { NativeEngine, probe } from "../../ffi/native_engine.ts";
+import { NativeEngine, probe } from "../../ffi/mod.ts";
 import { sizeOf } from "../../ffi/structs.ts";
 import { assertEquals, assertThrows } from "../assert.ts";
 import { double, SHOW, testEngine as test } from "./double.ts";
