@@ -27,6 +27,7 @@ export const CONSTANTS = {
   MAX_IO: 16,
   MAX_ENTRIES_AHEAD: 16,
   NOTE_BYTES: 1048576,
+  MAX_SEGMENTS: 64,
   NAME_BYTES: 64,
   TEXT_BYTES: 160,
   LEVELS: 4,
@@ -56,6 +57,7 @@ export const CONSTANTS = {
   LEVEL_LOOP: 3,
   DATAGRAM_MAGIC: 1498431811,
   DATAGRAM_VERSION: 1,
+  OPEN_WORKER: 1,
   SERVE_OWN_PROCESS: 1,
   NONE: 4294967295,
   FEATURE_STREAM_MEMOPS: 0,
@@ -117,7 +119,12 @@ export const CONSTANTS = {
   EVENT_ANTICIPATION: 13,
   EVENT_LONG_BLOCKS: 14,
   EVENT_INPUT: 15,
+  EVENT_WORKER: 16,
   EVENT_ENGINE: 18,
+  WORKER_JOINED: 1,
+  WORKER_LOST: 2,
+  WORKER_HUNG: 3,
+  WORKER_NONSENSE: 4,
   INPUT_WRONG_SIZE: 1,
   INPUT_WRONG_HEAD: 2,
   INPUT_SENSOR_TIME: 3,
@@ -145,7 +152,8 @@ export const STRUCTS = {
       simSms: { c: "sim_sms", type: "u32", offset: 32, count: 1 },
       resultsBytes: { c: "results_bytes", type: "u32", offset: 36, count: 1 },
       reserveSms: { c: "reserve_sms", type: "u32", offset: 40, count: 1 },
-      reserved: { c: "reserved", type: "u32", offset: 44, count: 3 },
+      flags: { c: "flags", type: "u32", offset: 44, count: 1 },
+      reserved: { c: "reserved", type: "u32", offset: 48, count: 2 },
     },
   },
   device: {
@@ -279,6 +287,36 @@ export const STRUCTS = {
       worstNs: { c: "worst_ns", type: "u64", offset: 24, count: 1 },
     },
   },
+  segment: {
+    size: 32,
+    fields: {
+      firstStep: { c: "first_step", type: "u32", offset: 0, count: 1 },
+      stepCount: { c: "step_count", type: "u32", offset: 4, count: 1 },
+      whole: { c: "whole", type: "u32", offset: 8, count: 1 },
+      level: { c: "level", type: "u32", offset: 12, count: 1 },
+      loopPermille: { c: "loop_permille", type: "u32", offset: 16, count: 1 },
+      merges: { c: "merges", type: "u32", offset: 20, count: 1 },
+      estimateNs: { c: "estimate_ns", type: "u64", offset: 24, count: 1 },
+    },
+  },
+  isolated: {
+    size: 2200,
+    fields: {
+      abiVersion: { c: "abi_version", type: "u32", offset: 0, count: 1 },
+      sizeBytes: { c: "size_bytes", type: "u32", offset: 4, count: 1 },
+      name: { c: "name", type: "char", offset: 8, count: 64 },
+      digest: { c: "digest", type: "u8", offset: 72, count: 32 },
+      stepCount: { c: "step_count", type: "u32", offset: 104, count: 1 },
+      segmentCount: { c: "segment_count", type: "u32", offset: 108, count: 1 },
+      unitsPerEntry: { c: "units_per_entry", type: "u32", offset: 112, count: 1 },
+      reserved: { c: "reserved", type: "u32", offset: 116, count: 1 },
+      estimateNs: { c: "estimate_ns", type: "u64", offset: 120, count: 1 },
+      boundNs: { c: "bound_ns", type: "u64", offset: 128, count: 1 },
+      drainNs: { c: "drain_ns", type: "u64", offset: 136, count: 1 },
+      killAfterNs: { c: "kill_after_ns", type: "u64", offset: 144, count: 1 },
+      segments: { c: "segments", type: "segment", offset: 152, count: 64 },
+    },
+  },
   plan_entry: {
     size: 16,
     fields: {
@@ -338,7 +376,7 @@ export const STRUCTS = {
     },
   },
   job_stats: {
-    size: 128,
+    size: 144,
     fields: {
       units: { c: "units", type: "u64", offset: 0, count: 1 },
       readyUnits: { c: "ready_units", type: "u64", offset: 8, count: 1 },
@@ -353,10 +391,12 @@ export const STRUCTS = {
       abandoned: { c: "abandoned", type: "u64", offset: 104, count: 1 },
       drainP99Ns: { c: "drain_p99_ns", type: "u64", offset: 112, count: 1 },
       outstanding: { c: "outstanding", type: "u64", offset: 120, count: 1 },
+      workerState: { c: "worker_state", type: "u64", offset: 128, count: 1 },
+      workerKills: { c: "worker_kills", type: "u64", offset: 136, count: 1 },
     },
   },
   snapshot: {
-    size: 33344,
+    size: 33728,
     fields: {
       abiVersion: { c: "abi_version", type: "u32", offset: 0, count: 1 },
       sizeBytes: { c: "size_bytes", type: "u32", offset: 4, count: 1 },
@@ -759,6 +799,36 @@ export const SYMBOLS = {
       "i32", // int32_t engine
       "buffer", // uint8_t *data
       "u32", // uint32_t capacity
+    ],
+    result: "i32",
+  },
+  calypte_isolated_of: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // calypte_isolated *out
+    ],
+    result: "i32",
+  },
+  calypte_add_isolated: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // const calypte_isolated *job
+      "buffer", // const char *page
+    ],
+    result: "i32",
+  },
+  calypte_admit: {
+    parameters: [
+      "i32", // int32_t engine
+      "i32", // int32_t job
+      "i32", // int32_t process
+    ],
+    result: "i32",
+  },
+  calypte_join: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // const char *page
     ],
     result: "i32",
   },

@@ -110,6 +110,8 @@ CALYPTE_EXPORT int32_t calypte_layout(const char *name) {
       {"work", sizeof(calypte_work)},
       {"step_info", sizeof(calypte_step_info)},
       {"timing", sizeof(calypte_timing)},
+      {"segment", sizeof(calypte_segment)},
+      {"isolated", sizeof(calypte_isolated)},
       {"plan_entry", sizeof(calypte_plan_entry)},
       {"plan", sizeof(calypte_plan)},
       {"histogram", sizeof(calypte_histogram)},
@@ -306,6 +308,24 @@ CALYPTE_EXPORT int32_t calypte_timing_of(int32_t id, int32_t task, calypte_timin
 
 CALYPTE_EXPORT int32_t calypte_ready(int32_t id) {
   return with(id, [](EngineCalls &engine) { return engine.ready(); });
+}
+
+CALYPTE_EXPORT int32_t calypte_isolated_of(int32_t id, calypte_isolated *out) {
+  if (out == nullptr) return null_pointer("isolated_of");
+  return with(id, [&](EngineCalls &engine) { return engine.isolated_of(*out); });
+}
+
+CALYPTE_EXPORT int32_t calypte_add_isolated(int32_t id, const calypte_isolated *job, const char *page) {
+  if (job == nullptr) return null_pointer("add_isolated");
+  return with(id, [&](EngineCalls &engine) { return engine.add_isolated(*job, page); });
+}
+
+CALYPTE_EXPORT int32_t calypte_admit(int32_t id, int32_t job, int32_t process) {
+  return with(id, [&](EngineCalls &engine) { return engine.admit(job, process); });
+}
+
+CALYPTE_EXPORT int32_t calypte_join(int32_t id, const char *page) {
+  return with(id, [&](EngineCalls &engine) { return engine.join(page); });
 }
 
 CALYPTE_EXPORT int32_t calypte_set_plan(int32_t id, const calypte_plan *plan) {

@@ -40,6 +40,9 @@ struct BackendHost {
   OutputSink *outputs = nullptr;
 };
 
+// What one process gives another so that its kernels can read the gate line.
+inline constexpr uint32_t kGateHandleBytes = 64;
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -75,13 +78,22 @@ class Backend {
   virtual bool poll(core::Event &out, uint64_t now_ns) = 0;
   // Virtual clock: when the next event is due (core::kNever: none). Real clock: kNever.
   virtual uint64_t next_event_ns() const = 0;
-  // Virtual clock: lets the device go on, but not beyond `limit_ns` nor beyond its next event. Returns as next_event_ns.
+  // Virtual clock: lets the device go on, but not beyond `limit_ns` nor beyond its next event. Returns as
+  // next_event_ns.
   virtual uint64_t run_until(uint64_t) { return next_event_ns(); }
   // Sources without a period: copies the input into a free slot for `number`. CALYPTE_E_BUSY: none is free. From the
   // caller's thread, or for a critical task from that of its source; one thread for each work.
   virtual int32_t stage(uint32_t kind, uint32_t work, uint64_t number, const uint8_t *input, uint64_t sensor_ns) = 0;
   // Text of a fault that `poll` reported as EventKind::fault.
   virtual std::string fault_text() const = 0;
+
+  // ---- Between processes.
+  // Fills in what a worker needs to read this engine's gate line; false: none can.
+  virtual bool gate_handle(uint8_t (&)[kGateHandleBytes]) { return false; }
+  // Worker, after warm_up: its kernels read the gate line of that handle from now on. CALYPTE_E_STATE: they cannot.
+  virtual int32_t adopt_gate(const uint8_t (&)[kGateHandleBytes]) {
+    return fail(CALYPTE_E_STATE, "the gate line of another process cannot be read here");
+  }
 
   // ---- Of the simulator; see calypte.h. The arguments have been checked.
   virtual int32_t sim_profile(const calypte_sim_profile &) { return only_simulated("sim_profile_set"); }

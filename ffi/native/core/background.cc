@@ -20,7 +20,7 @@ constexpr uint64_t kWholeAheadNs = 300'000;
 // Ranges of a grid are put together into launches no longer than this.
 constexpr uint64_t kLongestMergedNs = 1'000'000;
 // Without parking an entry that finds the gate closed is not held back by the stream: few are kept queued.
-constexpr uint32_t kEntriesAheadHostResume = 2;
+constexpr uint32_t kEntriesAheadHostResume = kEntriesAheadUnparked;
 // A job whose backlog was empty for a moment keeps this much of what it is owed; one that was away for long does not
 // come back to take the GPU for itself.
 constexpr uint64_t kCreditNs = 20'000'000;
@@ -235,18 +235,7 @@ bool Scheduler::wants_entry(uint32_t id) const {
   const Job &job = jobs_[id];
   const uint32_t per_entry = config_.jobs[id].units_per_entry;
   const uint64_t entries = config_.jobs[id].segments.size() > 1 ? 1 : (job.remaining() + per_entry - 1) / per_entry;
-  return job.outstanding < entries + (config_.parked_resume ? 1 : 0);
-}
-
-// The job with work and the least GPU time for its weight, leaving out the bits in `skip`.
-uint32_t Scheduler::choose_job(uint32_t skip) const {
-  uint32_t best = kNobody;
-  for (uint32_t id = 0; id < jobs_.size(); ++id) {
-    const Job &job = jobs_[id];
-    if ((skip >> id & 1) != 0 || !job.planned || job.remaining() == 0) continue;
-    if (best == kNobody || job.pass < jobs_[best].pass) best = id;
-  }
-  return best;
+  return job.outstanding < entries + (config_.parked_resume && !isolated(id) ? 1 : 0);
 }
 
 // Of the jobs whose next segment is `whole` and fits the window, the one that fills it best, as long as nobody is owed
@@ -259,6 +248,7 @@ uint32_t Scheduler::best_fit(uint32_t first, uint64_t now_ns) const {
     const Job &job = jobs_[id];
     const Segment &segment = config_.jobs[id].segments[job.segment];
     if (!job.planned || job.remaining() == 0 || job.outstanding > 0 || !segment.whole) continue;
+    if (context_of(id) != turn_ || !job.present) continue;
     if (job.pass > jobs_[first].pass + kCreditNs * kPassScale / job.weight) continue;
     const uint64_t takes_ns = safe_segment_ns(id, job.segment);
     if (takes_ns > window || takes_ns <= longest_ns) continue;
@@ -270,8 +260,9 @@ uint32_t Scheduler::best_fit(uint32_t first, uint64_t now_ns) const {
 
 void Scheduler::refill(uint64_t now_ns, ActionList &out) {
   if (!started_ || hold_bits_ != 0) return;
-  if (!config_.parked_resume && critical_pending()) return;
-  uint32_t target = config_.parked_resume ? kEntriesAheadTarget : kEntriesAheadHostResume;
+  const bool parked = config_.parked_resume;
+  if (!parked && critical_pending()) return;
+  uint32_t target = parked ? kEntriesAheadTarget : kEntriesAheadHostResume;
   uint32_t skip = 0;  // jobs whose `whole` step has no window now
   while (outstanding_total_ < target && refill_once(now_ns, skip, target, out)) {
   }
@@ -280,7 +271,7 @@ void Scheduler::refill(uint64_t now_ns, ActionList &out) {
 // False: nothing more can be queued now.
 bool Scheduler::refill_once(uint64_t now_ns, uint32_t &skip, uint32_t &target, ActionList &out) {
   uint32_t id = choose_job(skip);
-  if (id == kNobody) return false;
+  if (id == kNobody || !take_turn(id, now_ns)) return false;
   const Job &job = jobs_[id];
   least_pass_ = std::max(least_pass_, job.pass);
   const std::vector<Segment> &segments = config_.jobs[id].segments;

@@ -25,7 +25,10 @@ Scheduler::Scheduler(const SchedulerConfig &config)
     tasks_[i].anticipation =
         Anticipation(config_.tasks[i].anticipate && at_once && !reserved(static_cast<uint32_t>(i)));
   }
-  for (size_t i = 0; i < jobs_.size(); ++i) jobs_[i].unit_ns = config_.jobs[i].estimate_ns;
+  for (size_t i = 0; i < jobs_.size(); ++i) {
+    jobs_[i].unit_ns = config_.jobs[i].estimate_ns;
+    jobs_[i].present = !config_.jobs[i].isolated;
+  }
   for (Learned &set : learned_) set.reserve(config_);
 }
 
@@ -89,6 +92,12 @@ void Scheduler::step(const Event &event, uint64_t now_ns, ActionList &out) {
     case EventKind::clocks:
       change_clocks(event.number, now_ns);
       break;
+    case EventKind::worker_joined:
+      worker_joined(event.id, out);
+      break;
+    case EventKind::worker_lost:
+      worker_lost(event.id, now_ns, out);
+      break;
     case EventKind::fault:
       change_hold(CALYPTE_HOLD_FAULT, true, now_ns, out);
       break;
@@ -96,12 +105,13 @@ void Scheduler::step(const Event &event, uint64_t now_ns, ActionList &out) {
   keep_lease(now_ns, out);
   launch_next(now_ns, out);
   watch(now_ns, out);
+  watch_worker(now_ns, out);
   keep_gates(now_ns, out);
   refill(now_ns, out);
 }
 
 uint64_t Scheduler::next_wakeup_ns() const {
-  uint64_t next = std::min({lease_end_ns_, next_duty_ns(now_ns_), next_gate_ns()});
+  uint64_t next = std::min({lease_end_ns_, next_duty_ns(now_ns_), next_gate_ns(), kill_at_ns()});
   for (const Task &task : tasks_) next = std::min(next, task.next_arrival_ns);
   if (in_flight_task_ != kNobody && !watchdog_fired_) {
     next = std::min(next, tasks_[in_flight_task_].current.launch_ns + watchdog_ns(in_flight_task_));

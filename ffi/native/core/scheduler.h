@@ -66,7 +66,9 @@ struct JobConfig {
   uint64_t estimate_ns = 0;       // of a unit; > 0
   uint64_t bound_ns = 0;          // longest that it may keep the GPU after the gate has closed; 0: no bound
   uint32_t units_per_entry = 1;   // an entry runs up to so many units; 1 with several segments
-  uint64_t drain_ns = 0;  // longest from closing the gate to the last worker gone, as measured at load; 0: unknown
+  uint64_t drain_ns = 0;       // longest from closing the gate to the last worker gone, as measured at load; 0: unknown
+  bool isolated = false;       // it lives in a process of its own, which may come and go
+  uint64_t kill_after_ns = 0;  // isolated: how long an entry may stay behind a closed gate
 };
 
 struct SchedulerConfig {
@@ -90,13 +92,15 @@ enum class EventKind : uint8_t {
   refused,        // ... : a request found no slot; counted as dropped
   critical_done,  // task `id`, its output complete at time_ns
   critical_failed,
-  unit_ready,  // job `id`: `number` units in all have their input staged and room for their output
-  entry_done,  // job `id`: its oldest entry ended; step_word as read after it; busy_ns is the GPU time it took
-  job_sample,  // job `id`: leaves and abandoned blocks as counted on the device so far
-  plan,        // a new plan
-  hold,        // bits `number` set (on) or cleared
-  clocks,      // durations are from now on those of clock key `number`
-  fault,       // the backend cannot go on
+  unit_ready,     // job `id`: `number` units in all have their input staged and room for their output
+  entry_done,     // job `id`: its oldest entry ended; step_word as read after it; busy_ns is the GPU time it took
+  job_sample,     // job `id`: leaves and abandoned blocks as counted on the device so far
+  plan,           // a new plan
+  hold,           // bits `number` set (on) or cleared
+  clocks,         // durations are from now on those of clock key `number`
+  worker_joined,  // isolated job `id`: its process is there, and begins with the unit behind the last completed one
+  worker_lost,    // ... : its process has ended, and what was under way with it
+  fault,          // the backend cannot go on
 };
 
 struct Event {
@@ -124,6 +128,8 @@ enum class ActionKind : uint8_t {
   grant,          // job `id`: granted = number
   pause,          // job `id`: its pause word = number (0 or 1)
   enqueue_entry,  // job `id`, segment
+  wake,           // an empty kernel into the critical context, so that the GPU comes back to it
+  kill_worker,    // isolated job `id`: its process holds the GPU
   launch_whole,   // job `id`, segment (one step) and unit in step_word; `number`: consecutive segments in one launch
   report,         // event_kind, id, a, b
 };
@@ -185,6 +191,9 @@ class Scheduler {
   // Background may run now, so that its progress is worth a look.
   bool background_open() const;
   uint32_t hold_bits() const { return hold_bits_; }
+  // Nothing keeps background from running: no hold, and no critical work that waits, runs, or is about to.
+  bool gate_open() const;
+  uint64_t completed_units(uint32_t job) const;
 
   // Fills what the scheduler knows of the snapshot (all but identity, state and dispatcher fields).
   void snapshot(uint64_t now_ns, calypte_snapshot &out) const;
@@ -225,7 +234,6 @@ class Scheduler {
   void background_closes(uint64_t now_ns);
   bool long_must_wait(uint64_t now_ns) const;
   bool tasks_open() const;
-  bool gate_open() const;
 
   // Plan, lease, hold, duty: plan.cc
   void accept_plan(const calypte_plan &plan, uint64_t now_ns, ActionList &out);
@@ -233,6 +241,18 @@ class Scheduler {
   void keep_lease(uint64_t now_ns, ActionList &out);
   uint64_t next_duty_ns(uint64_t now_ns) const;
   void change_clocks(uint64_t key, uint64_t now_ns);
+
+  // Jobs in processes of their own: isolation.cc
+  bool isolated(uint32_t id) const { return config_.jobs[id].isolated; }
+  // What has the GPU when job `id` runs: the job's own context, or (kNobody) the engine's.
+  uint32_t context_of(uint32_t id) const { return isolated(id) ? id : kNobody; }
+  bool take_turn(uint32_t id, uint64_t now_ns);
+  uint32_t least_served(uint32_t skip, bool only_turn) const;
+  void worker_joined(uint32_t id, ActionList &out);
+  void worker_lost(uint32_t id, uint64_t now_ns, ActionList &out);
+  uint64_t kill_at_ns() const;
+  void watch_worker(uint64_t now_ns, ActionList &out);
+  bool worker_at_work() const { return turn_ != kNobody && outstanding_total_ > 0; }
 
   // Background: background.cc
   void grant(uint32_t id, ActionList &out);
@@ -272,6 +292,9 @@ class Scheduler {
   uint64_t head_begin_ns_ = kNever;  // when the oldest entry began to run; kNever: it waits
   uint64_t lone_since_ns_ = kNever;  // when the oldest entry was queued, if nothing was queued before it
   uint64_t closing_ns_ = 0;          // when the gate was closed on a running entry; 0: it was not
+  uint32_t turn_ = kNobody;          // whose context has the GPU when background has it; see context_of
+  uint64_t turn_begin_ns_ = 0;
+  bool kill_asked_ = false;
   bool soft_closed_ = false;
   uint64_t soft_release_ns_ = kNever;  // when the soft gate may open, as the gate itself is closed by then
   uint64_t deferred_until_ns_ = kNever;

@@ -16,6 +16,8 @@ inline constexpr uint32_t kClockKeys = 4;
 // GPU time divided by weight, scaled so that the largest weight, a million, still leaves whole numbers and that 2^64
 // lasts for half a year of a job with weight 1.
 inline constexpr uint64_t kPassScale = 1024;
+// Entries that are queued where nothing waits in the stream for the gate to open.
+inline constexpr uint32_t kEntriesAheadUnparked = 2;
 
 // What a task's gate word holds once all that was enqueued in its stream has been done.
 enum class Gate : uint8_t {
@@ -55,7 +57,8 @@ struct Scheduler::Task {
 struct Scheduler::Job {
   bool planned = false;
   bool refusal_reported = false;
-  bool fresh = true;  // nothing of the segment at hand has been done
+  bool fresh = true;    // nothing of the segment at hand has been done
+  bool present = true;  // isolated: a process is there for it
   uint32_t weight = 1;
   uint32_t outstanding = 0;
   uint32_t whole_ahead = 0;    // `whole` segments that are queued and not done

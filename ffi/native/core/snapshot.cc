@@ -53,6 +53,7 @@ void Scheduler::snapshot(uint64_t now_ns, calypte_snapshot &out) const {
     stats.step = step_of(job.step_word);
     stats.unit_ns = job.unit_ns;
     stats.outstanding = job.outstanding;
+    stats.worker_state = !config_.jobs[i].isolated ? 0 : job.present ? 2 : 1;
     stats.drain_p99_ns = learned_[clocks_].drains[i].quantile(990, kLeastToTell);
     for (const uint64_t gpu_ns : stats.gpu_ns) out.background_busy_ns += gpu_ns;
   }

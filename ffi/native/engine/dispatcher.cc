@@ -80,10 +80,16 @@ void Engine::carry_out(uint64_t now_ns) {
       events_.add(action.event_kind, action.id, action.a, action.b, now_ns);
       // A critical graph that never ends cannot be taken back: the engine has to be restarted.
       if (action.event_kind == CALYPTE_EVENT_WATCHDOG) state_.store(CALYPTE_STATE_FAULT, std::memory_order_release);
+    } else if (worker::Proxy *proxy = proxy_of(action); proxy != nullptr) {
+      if (action.kind == core::ActionKind::kill_worker)
+        proxy->kill_worker();
+      else
+        proxy->execute(action);
     } else {
       backend_->execute(action, now_ns);
     }
   }
+  for (const auto &proxy : isolated_) proxy->gate(!scheduler_->gate_open());
   if (const uint64_t lost = results_.lost(); lost != reported_lost_) {
     events_.add(CALYPTE_EVENT_RESULTS_LOST, UINT32_MAX, static_cast<int64_t>(lost - reported_lost_), 0, now_ns);
     reported_lost_ = lost;
@@ -99,7 +105,7 @@ void Engine::fill_snapshot(uint64_t now_ns, calypte_snapshot &out) const {
   memset(&out, 0, sizeof out);
   out.abi_version = CALYPTE_ABI_VERSION;
   out.size_bytes = sizeof out;
-  out.state = state_.load(std::memory_order_relaxed);
+  out.state = state();
   out.backend = options_.backend;
   out.ready_ns = ready_ns_;
   out.events_lost = events_.lost();
@@ -107,12 +113,12 @@ void Engine::fill_snapshot(uint64_t now_ns, calypte_snapshot &out) const {
   out.dispatcher_worst_ns = worst_step_ns_;
   out.now_ns = now_ns;
   out.task_count = static_cast<uint32_t>(tasks_.size());
-  out.job_count = static_cast<uint32_t>(jobs_.size());
+  out.job_count = static_cast<uint32_t>(job_count());
   if (scheduler_ != nullptr) scheduler_->snapshot(now_ns, out);
 }
 
 int32_t Engine::snapshot(calypte_snapshot &out) {
-  if (virtual_clock() || state_.load(std::memory_order_acquire) == CALYPTE_STATE_LOADING) {
+  if (virtual_clock() || is_worker() || state_.load(std::memory_order_acquire) == CALYPTE_STATE_LOADING) {
     fill_snapshot(virtual_clock() ? virtual_now_ns_ : monotonic_ns(), out);
     return 0;
   }
@@ -216,6 +222,7 @@ void Engine::dispatch() {
     }
     busy |= serve_mailbox(now_ns);
     busy |= serve_sources();
+    busy |= serve_workers(now_ns);
     now_ns = monotonic_ns();
     if (now_ns >= scheduler_->next_wakeup_ns()) {
       handle(core::Event{}, now_ns);

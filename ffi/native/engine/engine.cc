@@ -34,12 +34,24 @@ std::unique_ptr<Engine> Engine::open(const calypte_options &options, const Resul
     fail(CALYPTE_E_INVALID, "open: results_bytes must be 0 or 4096..2^30, got %u", options.results_bytes);
     return nullptr;
   }
-  std::unique_ptr<Engine> engine(new Engine(options, shared));
+  if ((options.flags & ~uint32_t{CALYPTE_OPEN_WORKER}) != 0) {
+    fail(CALYPTE_E_INVALID, "open: unknown flags %#x", options.flags);
+    return nullptr;
+  }
+  calypte_options own = options;
+  const bool worker = (options.flags & CALYPTE_OPEN_WORKER) != 0;
+  if (worker && options.clock != CALYPTE_CLOCK_REAL) {
+    fail(CALYPTE_E_INVALID, "open: a worker's clock is real");
+    return nullptr;
+  }
+  // A wait that is parked in the stream of another context takes milliseconds from the critical one.
+  if (worker) own.disable_features |= 1u << CALYPTE_FEATURE_PARKED_RESUME;
+  std::unique_ptr<Engine> engine(new Engine(own, shared));
   const BackendHost host{&engine->results_, &engine->frames_, engine->channels_.outputs()};
   if (options.backend == CALYPTE_BACKEND_SIM) {
-    engine->backend_ = make_sim_backend(options, host);
+    engine->backend_ = make_sim_backend(own, host);
   } else if (options.backend == CALYPTE_BACKEND_CUDA) {
-    engine->backend_ = make_cuda_backend(options, host);
+    engine->backend_ = make_cuda_backend(own, host);
   } else {
     fail(CALYPTE_E_INVALID, "open: unknown backend %u", options.backend);
   }
@@ -48,6 +60,7 @@ std::unique_ptr<Engine> Engine::open(const calypte_options &options, const Resul
 
 Engine::~Engine() {
   channels_.stop_sources();
+  if (worker_ != nullptr) worker_->stop();
   if (dispatcher_.joinable()) {
     stop_.store(true, std::memory_order_release);
     dispatcher_.join();
@@ -56,12 +69,14 @@ Engine::~Engine() {
   channels_.stop_outputs();
 }
 
-int32_t Engine::expect_state(uint32_t state, const char *operation) const {
-  const uint32_t now = state_.load(std::memory_order_acquire);
+int32_t Engine::expect_state(uint32_t wanted, const char *operation) const {
+  const uint32_t now = state();
+  if (now == CALYPTE_STATE_FAULT && worker_ != nullptr)
+    return fail(CALYPTE_E_FAULT, "%s: the worker has stopped: %s", operation, worker_->fault().c_str());
   if (now == CALYPTE_STATE_FAULT)
     return fail(CALYPTE_E_FAULT, "%s: the engine has stopped: %s", operation, backend_->fault_text().c_str());
-  if (now == state) return 0;
-  return fail(CALYPTE_E_STATE, state == CALYPTE_STATE_LOADING ? "%s: only before ready" : "%s: only after ready",
+  if (now == wanted) return 0;
+  return fail(CALYPTE_E_STATE, wanted == CALYPTE_STATE_LOADING ? "%s: only before ready" : "%s: only after ready",
               operation);
 }
 
@@ -211,6 +226,10 @@ int32_t Engine::add(const uint8_t *blob, uint32_t size_bytes) {
   if (const int32_t code = decode_work(blob, size_bytes, work); code < 0) return code;
   if (const int32_t code = check_buffers(work); code < 0) return code;
   std::vector<Work> &list = work.critical() ? tasks_ : jobs_;
+  if (!work.critical() && !isolated_.empty())
+    return fail(CALYPTE_E_STATE, "add '%s': isolated jobs come behind all others", work.head.name);
+  if (is_worker() && (work.critical() || !jobs_.empty()))
+    return fail(CALYPTE_E_STATE, "add '%s': a worker has one background job", work.head.name);
   const size_t limit = work.critical() ? CALYPTE_MAX_TASKS : CALYPTE_MAX_JOBS;
   if (list.size() == limit)
     return fail(CALYPTE_E_LIMIT, "add '%s': at most %zu %s", work.head.name, limit,
@@ -288,6 +307,7 @@ int32_t Engine::warm_up() {
   for (const Work &job : jobs_) config_.jobs.push_back(job_config(job));
   timings_.assign(tasks_.size(), {});
   if (const int32_t code = backend_->warm_up(config_, timings_); code < 0) return code;
+  config_.jobs.insert(config_.jobs.end(), isolated_configs_.begin(), isolated_configs_.end());
   warm_ = true;
   return 0;
 }
@@ -301,6 +321,7 @@ int32_t Engine::timing(int32_t id, calypte_timing &out) {
 
 int32_t Engine::ready() {
   if (const int32_t code = expect_state(CALYPTE_STATE_LOADING, "ready"); code < 0) return code;
+  if (is_worker()) return fail(CALYPTE_E_STATE, "ready: a worker joins another engine instead");
   if (const int32_t code = warm_up(); code < 0) return code;
   if (const int32_t code = backend_->ready(); code < 0) return code;
   submitted_tasks_.assign(tasks_.size(), 0);
@@ -350,8 +371,8 @@ int32_t Engine::set_plan(const calypte_plan &plan) {
   uint32_t seen = 0;
   for (uint32_t i = 0; i < plan.entry_count; ++i) {
     const calypte_plan_entry &entry = plan.entries[i];
-    if (entry.job >= jobs_.size())
-      return fail(CALYPTE_E_NOT_FOUND, "set_plan: entry %u names job %u of %zu", i, entry.job, jobs_.size());
+    if (entry.job >= job_count())
+      return fail(CALYPTE_E_NOT_FOUND, "set_plan: entry %u names job %u of %zu", i, entry.job, job_count());
     if (entry.weight < 1 || entry.weight > 1'000'000)
       return fail(CALYPTE_E_INVALID, "set_plan: entry %u: weight must be 1..1000000, got %u", i, entry.weight);
     if ((seen >> entry.job & 1) != 0) return fail(CALYPTE_E_INVALID, "set_plan: job %u is named twice", entry.job);

@@ -17,6 +17,8 @@
 #include "engine/result_store.h"
 #include "engine/ring.h"
 #include "engine/work.h"
+#include "worker/host.h"
+#include "worker/proxy.h"
 
 namespace calypte {
 
@@ -53,6 +55,11 @@ class Engine final : public EngineCalls {
   int32_t replay_durations(uint32_t kind, int32_t id, const uint64_t *times_ns, uint32_t count) override;
   int32_t replay_arrivals(int32_t task, const uint64_t *times_ns, uint32_t count) override;
 
+  int32_t isolated_of(calypte_isolated &out) override;
+  int32_t add_isolated(const calypte_isolated &job, const char *page) override;
+  int32_t admit(int32_t job, int32_t process) override;
+  int32_t join(const char *page) override;
+
   // Running.
   int32_t set_plan(const calypte_plan &plan) override;
   int32_t hold(uint32_t bits, bool on) override;
@@ -73,7 +80,10 @@ class Engine final : public EngineCalls {
   int32_t note(uint8_t *data, uint32_t capacity) override;
 
   // Any thread: CALYPTE_STATE_*.
-  uint32_t state() const { return state_.load(std::memory_order_acquire); }
+  uint32_t state() const {
+    const bool gave_up = worker_ != nullptr && !worker_->fault().empty();
+    return gave_up ? CALYPTE_STATE_FAULT : state_.load(std::memory_order_acquire);
+  }
   // Any thread: when the dispatcher last went round; 0: it does not serve.
   uint64_t alive_ns() const { return alive_ns_.load(std::memory_order_acquire); }
 
@@ -97,6 +107,10 @@ class Engine final : public EngineCalls {
   void fill_snapshot(uint64_t now_ns, calypte_snapshot &out) const;
   bool serve_mailbox(uint64_t now_ns);
   bool serve_sources();
+  bool serve_workers(uint64_t now_ns);
+  size_t job_count() const { return jobs_.size() + isolated_.size(); }
+  worker::Proxy *proxy_of(const core::Action &action);
+  bool is_worker() const { return (options_.flags & CALYPTE_OPEN_WORKER) != 0; }
   void wake_dispatcher();
   int32_t check_channels(const char *operation) const;
   void dispatch();
@@ -112,6 +126,9 @@ class Engine final : public EngineCalls {
   std::vector<Work> jobs_;
   std::vector<uint64_t> submitted_tasks_;
   std::vector<uint64_t> submitted_jobs_;
+  std::vector<std::unique_ptr<worker::Proxy>> isolated_;  // behind the jobs of this process
+  std::vector<core::JobConfig> isolated_configs_;
+  std::unique_ptr<worker::Host> worker_;  // of an engine that is a worker
   Channels channels_;
   std::unique_ptr<Backend> backend_;
   core::SchedulerConfig config_;  // filled by warm_up

@@ -39,6 +39,11 @@ class EngineCalls {
   virtual int32_t replay_durations(uint32_t kind, int32_t id, const uint64_t *times_ns, uint32_t count) = 0;
   virtual int32_t replay_arrivals(int32_t task, const uint64_t *times_ns, uint32_t count) = 0;
 
+  virtual int32_t isolated_of(calypte_isolated &out) = 0;
+  virtual int32_t add_isolated(const calypte_isolated &job, const char *page) = 0;
+  virtual int32_t admit(int32_t job, int32_t process) = 0;
+  virtual int32_t join(const char *page) = 0;
+
   // Running.
   virtual int32_t set_plan(const calypte_plan &plan) = 0;
   virtual int32_t hold(uint32_t bits, bool on) = 0;

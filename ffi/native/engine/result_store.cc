@@ -45,6 +45,7 @@ bool ResultStore::put(calypte_result header, const uint8_t *payload) {
   }
   header.size_bytes = static_cast<uint32_t>(size);
   header.position = head + size;
+  header.number += first_number_;
   copy_in(head, &header, sizeof header);
   if (header.payload_bytes > 0) copy_in(head + sizeof header, payload, header.payload_bytes);
   control_->head.store(head + size, std::memory_order_release);

@@ -35,6 +35,8 @@ class ResultStore {
   bool put(calypte_result header, const uint8_t *payload);
   // Producer. True if `payload_bytes` more leave a quarter of the store to critical results.
   bool room_for_background(uint64_t payload_bytes) const;
+  // Before the first: what comes begins with this number.
+  void count_from(uint64_t number) { first_number_ = number; }
   // Consumer. Copies whole records, each once; bytes copied, 0: none, or CALYPTE_E_BUFFER.
   int32_t take(uint8_t *data, uint32_t capacity);
   // Consumer. Frees the room of all records up to `position` of one that was taken; CALYPTE_E_INVALID beyond that.
@@ -53,6 +55,7 @@ class ResultStore {
   std::unique_ptr<uint8_t[]> own_bytes_;
   Control *const control_;
   uint8_t *const bytes_;
+  uint64_t first_number_ = 0;
   uint64_t taken_ = 0;  // next byte to take; consumer only
 };
 

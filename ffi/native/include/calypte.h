@@ -42,6 +42,7 @@ extern "C" {
 #define CALYPTE_MAX_IO 16              /* input buffers, and output buffers, of one work */
 #define CALYPTE_MAX_ENTRIES_AHEAD 16   /* background entries queued and not yet done, per engine */
 #define CALYPTE_NOTE_BYTES 1048576     /* see calypte_set_note */
+#define CALYPTE_MAX_SEGMENTS 64        /* of an isolated job */
 #define CALYPTE_NAME_BYTES 64          /* including the final NUL */
 #define CALYPTE_TEXT_BYTES 160         /* including the final NUL */
 #define CALYPTE_LEVELS 4
@@ -78,6 +79,8 @@ extern "C" {
 
 #define CALYPTE_DATAGRAM_MAGIC 1498431811 /* "CAPY" */
 #define CALYPTE_DATAGRAM_VERSION 1
+
+#define CALYPTE_OPEN_WORKER 1 /* the engine holds one background job for another engine; see calypte_join */
 
 #define CALYPTE_SERVE_OWN_PROCESS 1 /* flag of calypte_serve */
 
@@ -156,7 +159,14 @@ extern "C" {
 #define CALYPTE_EVENT_LONG_BLOCKS 14  /* source: job; a: blocks abandoned since the last event, none ended: it makes no progress */
 #define CALYPTE_EVENT_INPUT 15        /* source: task; a: how many since the last such event; b: CALYPTE_INPUT_*. At most once a second for each b */
 
+#define CALYPTE_EVENT_WORKER 16       /* source: isolated job; a: CALYPTE_WORKER_*; b: LOST: units completed; HUNG: for how long, in ns */
 #define CALYPTE_EVENT_ENGINE 18       /* made by who supervises the engine's process; a: 1 lost, 2 restarted; b: 2: out of service for, in ns */
+
+/* What became of the process of an isolated job (CALYPTE_EVENT_WORKER). */
+#define CALYPTE_WORKER_JOINED 1
+#define CALYPTE_WORKER_LOST 2     /* it has ended; the unit under way is begun again by the next one */
+#define CALYPTE_WORKER_HUNG 3     /* it held the GPU for too long, or did not answer: it is killed */
+#define CALYPTE_WORKER_NONSENSE 4 /* it wrote what no worker writes: it is killed */
 
 /* What was wrong with what came over a socket or a ring (CALYPTE_EVENT_INPUT). */
 #define CALYPTE_INPUT_WRONG_SIZE 1  /* not exactly input_bytes of payload; left out */
@@ -184,7 +194,8 @@ typedef struct calypte_options {
   uint32_t sim_sms;          /* sim: SMs of the virtual GPU; 0 means 16 */
   uint32_t results_bytes;    /* results kept until taken; 0 means 16 MiB; 4 KiB to 1 GiB; one result takes at most an eighth */
   uint32_t reserve_sms;      /* SMs that background never uses; 0: none. Rounded up to what the device can split off */
-  uint32_t reserved[3];
+  uint32_t flags;            /* CALYPTE_OPEN_* */
+  uint32_t reserved[2];
 } calypte_options;
 
 /* What the device is. Attributes are read, never guessed from the name. */
@@ -319,6 +330,34 @@ typedef struct calypte_timing {
   uint64_t worst_ns;
 } calypte_timing;
 
+/* One stretch of a job's steps that are launched together; part of calypte_isolated. */
+typedef struct calypte_segment {
+  uint32_t first_step;
+  uint32_t step_count;
+  uint32_t whole;
+  uint32_t level;         /* CALYPTE_LEVEL_* of its first step */
+  uint32_t loop_permille; /* share of its time at level LOOP, of 1000 */
+  uint32_t merges;        /* it and the next one are ranges of one grid */
+  uint64_t estimate_ns;
+} calypte_segment;
+
+/* What a scheduler has to know of a background job that lives in another process; from calypte_isolated_of. */
+typedef struct calypte_isolated {
+  uint32_t abi_version;
+  uint32_t size_bytes; /* sizeof(calypte_isolated) */
+  char name[64];
+  uint8_t digest[32];
+  uint32_t step_count;
+  uint32_t segment_count;   /* 1..64 */
+  uint32_t units_per_entry;
+  uint32_t reserved;
+  uint64_t estimate_ns;     /* of a unit */
+  uint64_t bound_ns;        /* preemption_bound_ns of its work */
+  uint64_t drain_ns;
+  uint64_t kill_after_ns;   /* how long an entry may stay behind a closed gate, beside four times its own time; 0: 20 ms */
+  calypte_segment segments[64];
+} calypte_isolated;
+
 /* One entry of a plan. */
 typedef struct calypte_plan_entry {
   uint32_t job;     /* id */
@@ -391,6 +430,8 @@ typedef struct calypte_job_stats {
   uint64_t abandoned;    /* blocks left half-way and begun again, counted on the device */
   uint64_t drain_p99_ns; /* from closing the gate to the end of its entry, as the host saw it; 0: not yet seen */
   uint64_t outstanding;  /* entries queued or at work, now */
+  uint64_t worker_state; /* isolated: 1: no process is there, 2: one is; 0: it is not isolated */
+  uint64_t worker_kills; /* isolated: processes that were killed as they hung */
 } calypte_job_stats;
 
 /* The whole state at one moment. */
@@ -661,6 +702,29 @@ int32_t calypte_kill(int32_t engine);
 int32_t calypte_set_note(int32_t engine, const uint8_t *data, uint32_t size_bytes);
 /* Returns the bytes of the note, 0 if there is none. E_BUFFER: it takes more than `capacity`. */
 int32_t calypte_note_of(int32_t engine, uint8_t *data, uint32_t capacity);
+
+/* ---- Jobs in processes of their own ---- */
+
+/*
+ * A background job may live in another process, its worker, with a GPU context of its own, so that what goes wrong in it does
+ * not reach critical work. The worker opens an engine with CALYPTE_OPEN_WORKER, adds the one job, warms up, and takes the
+ * description; the engine that is to schedule it adds that description before `ready`, behind all other background jobs. The
+ * worker's process is admitted, and joins instead of being made ready. It may end at any time: the job waits then, and goes on with
+ * the unit behind the last completed one when the next worker has been admitted and has joined. Results of the job are taken
+ * from the worker; the first has the number of that unit.
+ */
+
+/* Worker, after warm_up: the description. E_LIMIT: its steps make more than CALYPTE_MAX_SEGMENTS segments. */
+int32_t calypte_isolated_of(int32_t engine, calypte_isolated *out);
+/*
+ * Adds a job by its description, and makes the page that it shares with its worker at `page` (mode 0600, removed at close). Real
+ * clock only. Returns the job's id. From then on other background jobs cannot be added.
+ */
+int32_t calypte_add_isolated(int32_t engine, const calypte_isolated *job, const char *page);
+/* Process `process` may join as the worker of this job; one that has joined before has ended, or is killed. Any time. */
+int32_t calypte_admit(int32_t engine, int32_t job, int32_t process);
+/* Worker, instead of `ready`: serves the engine that made `page`. E_BUSY: that was not told of this process within 5 s. */
+int32_t calypte_join(int32_t engine, const char *page);
 
 /* ---- Engine: run ---- */
 

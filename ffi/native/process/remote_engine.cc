@@ -145,11 +145,13 @@ bool RemoteEngine::alive() const {
 
 int32_t RemoteEngine::ask(const Call &call) {
   if (lost_) return lose("");
-  wire::Request request{wire::kMagic, call.op, {}, call.in_bytes, call.out_bytes + call.more_out_bytes};
+  wire::Request request{
+      wire::kMagic, call.op, {}, call.in_bytes + call.more_in_bytes, call.out_bytes + call.more_out_bytes};
   memcpy(request.args, call.args, sizeof request.args);
   const auto going = [this] { return alive(); };
   wire::Answer answer{};
   if (!wire::send_all(socket_, &request, sizeof request) || !wire::send_all(socket_, call.in, call.in_bytes) ||
+      !wire::send_all(socket_, call.more_in, call.more_in_bytes) ||
       !wire::receive_all(socket_, &answer, sizeof answer, going))
     return lose(alive() ? "has ended" : "does not answer");
   std::string text(answer.text_bytes, 0);
@@ -278,6 +280,26 @@ int32_t RemoteEngine::replay_arrivals(int32_t task, const uint64_t *times_ns, ui
               .args = {static_cast<uint32_t>(task)},
               .in = times_ns,
               .in_bytes = count * sizeof *times_ns});
+}
+
+int32_t RemoteEngine::isolated_of(calypte_isolated &out) {
+  return ask({.op = Op::isolated_of, .out = &out, .out_bytes = sizeof out});
+}
+
+int32_t RemoteEngine::add_isolated(const calypte_isolated &job, const char *page) {
+  return ask({.op = Op::add_isolated,
+              .in = &job,
+              .in_bytes = sizeof job,
+              .more_in = page,
+              .more_in_bytes = page == nullptr ? 0 : strlen(page)});
+}
+
+int32_t RemoteEngine::admit(int32_t job, int32_t process) {
+  return ask({.op = Op::admit, .args = {static_cast<uint32_t>(job), static_cast<uint32_t>(process)}});
+}
+
+int32_t RemoteEngine::join(const char *page) {
+  return ask({.op = Op::join, .in = page, .in_bytes = page == nullptr ? 0 : strlen(page)});
 }
 
 // ---- Running

@@ -45,6 +45,11 @@ class RemoteEngine final : public EngineCalls {
   int32_t replay_durations(uint32_t kind, int32_t id, const uint64_t *times_ns, uint32_t count) override;
   int32_t replay_arrivals(int32_t task, const uint64_t *times_ns, uint32_t count) override;
 
+  int32_t isolated_of(calypte_isolated &out) override;
+  int32_t add_isolated(const calypte_isolated &job, const char *page) override;
+  int32_t admit(int32_t job, int32_t process) override;
+  int32_t join(const char *page) override;
+
   int32_t set_plan(const calypte_plan &plan) override;
   int32_t hold(uint32_t bits, bool on) override;
   int32_t set_clocks(uint64_t key) override;
@@ -68,6 +73,8 @@ class RemoteEngine final : public EngineCalls {
     uint64_t args[wire::kArgs] = {};
     const void *in = nullptr;
     uint64_t in_bytes = 0;
+    const void *more_in = nullptr;
+    uint64_t more_in_bytes = 0;
     void *out = nullptr;
     uint64_t out_bytes = 0;
     void *more_out = nullptr;

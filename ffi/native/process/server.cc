@@ -356,6 +356,23 @@ int32_t Server::carry_out(const wire::Request &request, const std::vector<uint8_
       return request.op == Op::replay_arrivals ? engine.replay_arrivals(id(0), times.data(), count)
                                                : engine.replay_durations(number(0), id(1), times.data(), count);
     }
+    case Op::isolated_of: {
+      const auto job = std::make_unique<calypte_isolated>();
+      return fill(*job, engine.isolated_of(*job));
+    }
+    case Op::add_isolated: {
+      const auto job = std::make_unique<calypte_isolated>();
+      if (in.size() < sizeof *job) return wrong_size();
+      memcpy(job.get(), in.data(), sizeof *job);
+      return engine.add_isolated(*job, std::string(in.begin() + sizeof *job, in.end()).c_str());
+    }
+    case Op::admit:
+      return engine.admit(id(0), id(1));
+    case Op::join: {
+      const int32_t code = engine.join(text().c_str());
+      if (code >= 0) page_->state.store(engine.state(), std::memory_order_release);
+      return code;
+    }
     case Op::hold:
       return engine.hold(number(0), a[1] != 0);
     case Op::set_clocks:

@@ -49,6 +49,10 @@ enum class Op : uint32_t {
   advance,
   set_note,
   note,
+  isolated_of,
+  add_isolated,
+  admit,
+  join,
 };
 
 // What the serving process says first. `code` < 0: it does not serve this caller; the text says why.

@@ -92,6 +92,8 @@ class BackgroundJob {
   // Puts several short units into one entry, so that the gap between entries weighs less. Loading, when units were
   // timed.
   int32_t lengthen_entries(Gpu &gpu, uint64_t unit_ns);
+  // Its kernels look at this gate line from now on. Loading.
+  int32_t read_gate_at(Gpu &gpu, CUdeviceptr gate);
   // Longest time that was seen from closing the gate to the last worker gone; 0: not measured.
   uint64_t drain_ns() const;
   // How step `step` runs; settled by prepare.

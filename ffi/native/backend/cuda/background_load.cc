@@ -122,6 +122,16 @@ int32_t BackgroundJob::prepare(Gpu &gpu, const std::vector<Buffer> &buffers, con
   return build_all(gpu);
 }
 
+int32_t BackgroundJob::read_gate_at(Gpu &gpu, CUdeviceptr gate) {
+  for (uint32_t i = 0; i < steps_.size(); ++i) {
+    if (!preemptible(work_.steps[i])) continue;
+    for (StepVariant *variant : {&steps_[i].plain, &steps_[i].loop}) {
+      if (variant->launch != nullptr) variant->launch->set_gate(gate);
+    }
+  }
+  return build_all(gpu);
+}
+
 int32_t BackgroundJob::build_all(Gpu &gpu) {
   graphs_.resize(config_.segments.size());
   for (uint32_t i = 0; i < graphs_.size(); ++i) {

@@ -73,6 +73,7 @@ CudaBackend::~CudaBackend() {
   }
   jobs_.clear();
   tasks_.clear();
+  if (engine_gate_ != 0) gpu_.cu->IpcCloseMemHandle(engine_gate_);
   for (const Entry &entry : entries_) {
     if (entry.begin != nullptr) gpu_.cu->EventDestroy(entry.begin);
     if (entry.end != nullptr) gpu_.cu->EventDestroy(entry.end);
@@ -315,6 +316,32 @@ int32_t CudaBackend::warm_up(core::SchedulerConfig &config, std::vector<calypte_
   }
   config.reserved_sms = gpu_.has(CALYPTE_FEATURE_RESERVED_SMS);
   config.parked_resume = gpu_.has(CALYPTE_FEATURE_PARKED_RESUME);
+  return 0;
+}
+
+// ---- Between processes
+
+bool CudaBackend::gate_handle(uint8_t (&out)[kGateHandleBytes]) {
+  static_assert(sizeof(CUipcMemHandle) == kGateHandleBytes);
+  CUipcMemHandle handle{};
+  if (!gpu_.has(CALYPTE_FEATURE_IPC) || gpu_.enter() < 0) return false;
+  if (gpu_.cu->IpcGetMemHandle(&handle, gpu_.gate) != CUDA_SUCCESS) return false;
+  memcpy(out, &handle, sizeof handle);
+  return true;
+}
+
+int32_t CudaBackend::adopt_gate(const uint8_t (&handle)[kGateHandleBytes]) {
+  if (const int32_t code = gpu_.enter(); code < 0) return code;
+  if (!gpu_.has(CALYPTE_FEATURE_IPC))
+    return fail(CALYPTE_E_STATE, "the engine's gate line: %s", gpu_.features[CALYPTE_FEATURE_IPC].reason.c_str());
+  CUipcMemHandle from{};
+  memcpy(&from, handle, sizeof from);
+  CALYPTE_CU(gpu_.cu->IpcOpenMemHandle(&engine_gate_, from, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS),
+             "open the engine's gate line");
+  for (const auto &job : jobs_) {
+    if (const int32_t code = job->read_gate_at(gpu_, engine_gate_); code < 0) return code;
+  }
+  CALYPTE_CU(gpu_.cu->CtxSynchronize(), "open the engine's gate line");
   return 0;
 }
 

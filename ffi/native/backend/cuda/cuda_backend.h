@@ -51,6 +51,8 @@ class CudaBackend final : public Backend {
   uint64_t next_event_ns() const override { return core::kNever; }
   int32_t stage(uint32_t kind, uint32_t work, uint64_t number, const uint8_t *input, uint64_t sensor_ns) override;
   std::string fault_text() const override;
+  bool gate_handle(uint8_t (&out)[kGateHandleBytes]) override;
+  int32_t adopt_gate(const uint8_t (&handle)[kGateHandleBytes]) override;
   void stop() override;
 
  private:
@@ -105,6 +107,8 @@ class CudaBackend final : public Backend {
   std::atomic<uint32_t> commands_sequence_{0};  // futex: the feeder sleeps on it
   std::atomic<bool> stop_feeder_{false};
   std::thread feeder_;
+
+  CUdeviceptr engine_gate_ = 0;  // worker: the gate line of the engine's process
 
   mutable std::mutex fault_mutex_;
   std::string fault_text_;

@@ -67,7 +67,10 @@ namespace calypte::cuda {
   X(DevResourceGenerateDesc, cuDevResourceGenerateDesc, false)                   \
   X(GreenCtxCreate, cuGreenCtxCreate, false)                                     \
   X(GreenCtxDestroy, cuGreenCtxDestroy, false)                                   \
-  X(GreenCtxStreamCreate, cuGreenCtxStreamCreate, false)
+  X(GreenCtxStreamCreate, cuGreenCtxStreamCreate, false)                         \
+  X(IpcGetMemHandle, cuIpcGetMemHandle, false)                                   \
+  X(IpcOpenMemHandle, cuIpcOpenMemHandle_v2, false)                              \
+  X(IpcCloseMemHandle, cuIpcCloseMemHandle, false)
 
 struct Driver {
 #define CALYPTE_CUDA_MEMBER(member, symbol, required) decltype(&::symbol) member = nullptr;

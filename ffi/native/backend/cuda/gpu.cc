@@ -6,6 +6,12 @@
 #include "engine/error.h"
 
 namespace calypte::cuda {
+namespace {
+
+// What the driver maps at once: smaller allocations share it.
+constexpr uint64_t kGateAllocationBytes = 2 << 20;
+
+}  // namespace
 
 int32_t open_device(const Driver &cu, uint32_t index, CUdevice &out) {
   int count = 0;
@@ -155,10 +161,6 @@ int32_t Gpu::open(uint32_t device_index, uint32_t disable_features, uint32_t res
         "host memory can be mapped", "host memory cannot be mapped");
   probe(CALYPTE_FEATURE_INTEGRATED, attribute(CU_DEVICE_ATTRIBUTE_INTEGRATED, 0) != 0, "CPU and GPU share memory",
         "the GPU has memory of its own");
-  probe(CALYPTE_FEATURE_IPC,
-        attribute(CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, 0) != 0 && !has(CALYPTE_FEATURE_INTEGRATED),
-        "by its attributes; no worker process uses it yet",
-        "not claimed on integrated GPUs; no worker process uses it yet");
   if (!has(CALYPTE_FEATURE_MAPPED_HOST))
     return fail(CALYPTE_E_NO_DEVICE, "the device cannot map host memory, which completions and slots need");
 
@@ -167,17 +169,36 @@ int32_t Gpu::open(uint32_t device_index, uint32_t disable_features, uint32_t res
     return code;
   if (const int32_t code = make_stream(highest_priority, control); code < 0) return code;
   if (const int32_t code = make_stream(lowest_priority, io); code < 0) return code;
-  if (const int32_t code = allocate(kGateWords * sizeof(uint32_t), gate, "allocate the gate line"); code < 0)
-    return code;
+  // An allocation of its own: what another process maps of it holds nothing else.
+  if (const int32_t code = allocate(kGateAllocationBytes, gate, "allocate the gate line"); code < 0) return code;
+  CUipcMemHandle handle{};
+  const bool ipc = cu->IpcGetMemHandle != nullptr && cu->IpcOpenMemHandle != nullptr &&
+                   cu->IpcGetMemHandle(&handle, gate) == CUDA_SUCCESS;
+  probe(CALYPTE_FEATURE_IPC, ipc, "the gate line can be read by other processes",
+        "the driver shares no memory with other processes: a worker's host passes the gate on");
+  if (const int32_t code = load_wake_kernel(); code < 0) return code;
   if (const int32_t code = map_host(4096, constants, "allocate the gate constants"); code < 0) return code;
   const uint32_t one = 1;
   memcpy(constants.host + sizeof one, &one, sizeof one);
   return 0;
 }
 
+int32_t Gpu::load_wake_kernel() {
+  constexpr char kPtx[] =
+      ".version 6.0\n.target sm_50\n.address_size 64\n.visible .entry calypte_wake()\n{\n  ret;\n}\n";
+  CALYPTE_CU(cu->ModuleLoadDataEx(&wake_module_, kPtx, 0, nullptr, nullptr), "load the empty kernel");
+  CALYPTE_CU(cu->ModuleGetFunction(&wake_, wake_module_, "calypte_wake"), "find the empty kernel");
+  CALYPTE_CU(wake(), "launch the empty kernel");
+  CALYPTE_CU(cu->StreamSynchronize(control), "launch the empty kernel");
+  return 0;
+}
+
+CUresult Gpu::wake() const { return cu->LaunchKernel(wake_, 1, 1, 1, 1, 1, 1, 0, control, nullptr, nullptr); }
+
 Gpu::~Gpu() {
   if (context == nullptr || abandoned) return;
   cu->CtxSetCurrent(context);
+  if (wake_module_ != nullptr) cu->ModuleUnload(wake_module_);
   for (CUstream stream : streams_) cu->StreamDestroy(stream);
   for (CUgreenCtx part : {kept_, rest_}) {
     if (part != nullptr) cu->GreenCtxDestroy(part);

@@ -61,6 +61,8 @@ class Gpu {
   // Writes a word in stream order: by a stream memory operation, else by a copy from a pinned constant (values
   // 0 and 1 only, which is all that gate words take).
   CUresult write_gate(CUstream stream, uint32_t word, uint32_t value) const;
+  // An empty kernel into the control stream: the GPU comes back to this context for it.
+  CUresult wake() const;
   bool has(uint32_t feature) const { return features[feature].on; }
   void lower(uint32_t feature, std::string reason);
 
@@ -84,10 +86,13 @@ class Gpu {
   std::vector<CUdeviceptr> device_memory_;
   std::vector<uint8_t *> host_memory_;
   int32_t reserve(uint32_t sms);
+  int32_t load_wake_kernel();
 
   CUgreenCtx kept_ = nullptr;  // SMs for critical work, and the rest
   CUgreenCtx rest_ = nullptr;
   std::vector<CUstream> streams_;
+  CUmodule wake_module_ = nullptr;
+  CUfunction wake_ = nullptr;
 };
 
 int32_t open_device(const Driver &cu, uint32_t index, CUdevice &out);

@@ -47,6 +47,7 @@ void Launch::add(const void *bytes, uint32_t size_bytes) {
 
 void Launch::add_worker_parameters(CUdeviceptr gate, CUdeviceptr control, CUdeviceptr records, CUdeviceptr stored,
                                    uint32_t step, uint32_t steps, uint32_t workers) {
+  gate_at_ = values_.size() + 1;
   for (const CUdeviceptr address : {control, gate, records, stored}) add(&address, 8);
   const uint32_t total = static_cast<uint32_t>(virtual_blocks(step_));
   for (const uint32_t word : {step, steps, total}) add(&word, 4);

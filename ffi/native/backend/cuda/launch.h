@@ -33,6 +33,7 @@ class Launch {
   void set_blocks(uint32_t blocks) { grid_[0] = blocks; }
   void set_run(uint32_t blocks);  // a power of two
   void set_period(uint32_t period_slots);
+  void set_gate(CUdeviceptr gate) { values_[gate_at_] = gate; }
 
   // Raises the kernel's dynamic shared memory limit where the launch needs it.
   int32_t prepare(const Gpu &gpu) const;
@@ -45,6 +46,7 @@ class Launch {
   std::string name_;
   calypte_step step_;
   uint32_t grid_[3];
+  size_t gate_at_ = 0;
   size_t workers_at_ = 0;
   size_t run_at_ = 0;
   size_t period_at_ = 0;

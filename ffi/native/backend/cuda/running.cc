@@ -124,6 +124,10 @@ void CudaBackend::execute(const core::Action &action, uint64_t) {
           result != CUDA_SUCCESS)
         set_fault(result, "write of the soft gate");
       break;
+    case core::ActionKind::wake:
+      if (const CUresult result = gpu_.wake(); result != CUDA_SUCCESS) set_fault(result, "launch of the empty kernel");
+      break;
+    case core::ActionKind::kill_worker:
     case core::ActionKind::report:
       break;
   }

@@ -75,6 +75,8 @@ void SimBackend::execute(const core::Action &action, uint64_t now_ns) {
     case core::ActionKind::soft_gate:
       gpu_.set_soft(action.number != 0, now_ns_);
       return;
+    case core::ActionKind::kill_worker:
+    case core::ActionKind::wake:
     case core::ActionKind::report:
       return;
   }
