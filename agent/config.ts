@@ -71,7 +71,8 @@ export interface BackgroundJob {
   source: Exclude<MissionSource, { kind: "api" | "socket" | "ring" }>;
   /** 1..1000000. */
   weight: number;
-  isolation: "shared";
+  /** Where it lives; `auto`: in the engine's process if its bundle was verified on this machine, else in its own. */
+  isolation: "shared" | "process" | "auto";
   /** Phases of the mission in which it may run; empty: in all, the unknown one too. */
   when: readonly Phase[];
   /** Soft, of one unit; 0: none. */
@@ -173,7 +174,7 @@ function missionOf(raw: RawMission, file: string): Mission {
       ? { kind: "none" }
       : { kind: "frames", dir: resolve(job.source.frames), periodNs: job.source.rate ?? 0 },
     weight: job.weight,
-    isolation: job.isolation,
+    isolation: job.isolation ?? "auto",
     when: job.when,
     deadlineNs: job.deadline ?? 0,
     output: output(job.output),

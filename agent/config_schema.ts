@@ -76,10 +76,7 @@ const queue = z.string({ error: QUEUE_RULE }).regex(/^(latest|fifo:([1-9]|1[0-6]
     : { kind: "fifo" as const, depth: Number(text.slice("fifo:".length)) }
 );
 
-const isolation = z.enum(["shared"], {
-  error: (issue) =>
-    issue.input === "process" ? "must be shared; process is not available yet" : "must be shared",
-});
+const isolation = z.enum(["shared", "process"], { error: "must be shared or process" });
 
 const criticalTask = strictObject({
   bundle: filePath,
@@ -99,7 +96,7 @@ const backgroundJob = strictObject({
   bundle: filePath,
   weight: z.int().min(1).max(1_000_000).default(1),
   source: backgroundSource.default({ none: true }),
-  isolation: isolation.default("shared"),
+  isolation: isolation.optional(),
   output: output.default("drop"),
   when: whenSchema.default([]),
   deadline: durationSchema().optional(),

@@ -5,6 +5,7 @@
  * was left out in between, so that a task that misses at 1 kHz does not fill the disk.
  */
 import { type EngineEvent, type EventKind, FEATURE_NAMES } from "../ffi/engine.ts";
+import { CONSTANTS } from "../ffi/abi.ts";
 import { HOLD_BITS, INPUT_FAULTS } from "../ffi/words.ts";
 import type { Counters } from "./counters.ts";
 import type { LogFields, Logger, LogLevel } from "./log.ts";
@@ -29,6 +30,7 @@ const LOUDNESS: Record<EventKind, LogLevel> = {
   "long-blocks": "warn",
   "input": "warn",
   "engine": "error",
+  "worker": "warn",
 };
 
 /** For events that the engine sends without a text. */
@@ -41,7 +43,14 @@ const WORDS: Partial<Record<EventKind, string>> = {
 };
 
 const OF_TASK: readonly EventKind[] = ["miss", "watchdog", "anticipation", "input"];
-const OF_JOB: readonly EventKind[] = ["whole-refused", "long-blocks"];
+const OF_JOB: readonly EventKind[] = ["whole-refused", "long-blocks", "worker"];
+
+const WORKER_WORDS: Readonly<Record<number, string>> = {
+  [CONSTANTS.WORKER_JOINED]: "the job's process is there",
+  [CONSTANTS.WORKER_LOST]: "the job's process has ended; the unit under way begins again in the next one",
+  [CONSTANTS.WORKER_HUNG]: "the job's process held the GPU for too long and is killed",
+  [CONSTANTS.WORKER_NONSENSE]: "the job's process wrote what no worker writes and is killed",
+};
 
 export interface EventLogOptions {
   log: Logger;
@@ -96,6 +105,8 @@ export class EventLog {
         return `background holds: the lease of plan ${a} ended without a new plan`;
       case "hold":
         return b === 0 ? "background is not held any more" : `background is held: ${holdReasons(b)}`;
+      case "worker":
+        return WORKER_WORDS[a] ?? kind;
       case "engine":
         return a === 1
           ? `the engine is lost: ${text}; starting another`
@@ -117,6 +128,7 @@ export class EventLog {
 }
 
 function loudnessOf({ kind, a, b }: EngineEvent): LogLevel {
+  if (kind === "worker") return a === CONSTANTS.WORKER_JOINED ? "info" : "warn";
   if (kind === "engine") return a === 1 ? "error" : "info";
   return kind === "hold" && ((a ^ b) & HOLD_BITS["safe-mode"]) !== 0 ? "warn" : LOUDNESS[kind];
 }

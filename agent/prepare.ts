@@ -119,13 +119,24 @@ export interface PrepareOptions {
   log: Logger;
   /** False: results go nowhere, whatever the mission says. */
   output: boolean;
+  /** Makes the process of a job with `isolation: process`. Absent, as in virtual time: it shares the engine's. */
+  seat?: ((job: string) => Promise<Seat>) | undefined;
+}
+
+/** A process for one background job. */
+export interface Seat {
+  /** What the job is loaded into. */
+  engine: Engine;
+  /** Loaded: the engine is told of it. Returns the job's id there. */
+  take(): number;
 }
 
 /** Loads all work into the engine and reads references; opens nothing. Throws `InputError` or `EngineError`. */
 export async function prepareMission(options: PrepareOptions): Promise<PreparedMission> {
   const { files, engine, checkpoint, counters, log, output } = options;
   const { mission } = files;
-  const loader = new Loader({ engine, checkpoint, preemptionBoundNs: mission.preemptionBoundNs });
+  const { preemptionBoundNs } = mission;
+  const loader = new Loader({ engine, checkpoint, preemptionBoundNs });
   const turns = new Turns();
   const load = async (work: CriticalTask | BackgroundJob, kind: "critical" | "background") => {
     const target: MissionOutput = output ? work.output : { kind: "drop" };
@@ -135,7 +146,13 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
     const kept = target.kind !== "drop" && target.kind !== "shm";
     const settings = settingsOf(work, kept);
     if (target.kind === "shm") settings.outputRing = target;
-    const loaded = loader.add(settings, bundle, files.frames.get(work.name));
+    const apart = "isolation" in work && work.isolation === "process";
+    const seat = apart ? await options.seat?.(work.name) : undefined;
+    const place = seat === undefined
+      ? loader
+      : new Loader({ engine: seat.engine, checkpoint, preemptionBoundNs });
+    const alone = place.add(settings, bundle, files.frames.get(work.name));
+    const loaded = seat === undefined ? alone : { ...alone, id: seat.take() };
     const computes = engine.backend === "sim" && kept;
     const reference = computes ? await loadReference(bundle) : undefined;
     const sinks: Sink[] = [];

@@ -19,7 +19,7 @@ import { needsMemory } from "./memory.ts";
 import type { MetricsView } from "./metrics.ts";
 import { MIN_TICK_NS, type Planner, tickNs } from "./planner.ts";
 import { createPlanner } from "./planning.ts";
-import { type MissionFiles, type PreparedMission, prepareMission } from "./prepare.ts";
+import { type MissionFiles, type PreparedMission, prepareMission, type Seat } from "./prepare.ts";
 import { BUILT_IN, type ProfileName } from "./profile.ts";
 import { drain } from "./pump.ts";
 import { describeFlight, type Recorder } from "./record.ts";
@@ -43,6 +43,8 @@ export interface SuperviseOptions {
   onAdmitted?: (lines: readonly string[]) => void;
   /** Called once critical tasks receive requests. `url` is the address of the status, if there is one. */
   onReady?: (prepared: PreparedMission, url: string | undefined) => void;
+  /** Makes the processes of isolated jobs. */
+  seat?: (job: string) => Promise<Seat>;
   /** Records the flight; closed by whoever made it. */
   recorder?: Recorder | undefined;
   /** SHA-256 of the mission file, for the record. */

@@ -238,7 +238,9 @@ function decodeJob(view: StructView<"job_stats">): JobStats {
       "abandoned",
       "drainP99Ns",
       "outstanding",
+      "workerKills",
     ),
+    worker: (["none", "waiting", "present"] as const)[view.number("workerState")] ?? "none",
     gpuNs: {
       whole: view.number("gpuNs", whole),
       slice: view.number("gpuNs", slice),

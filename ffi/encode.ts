@@ -45,6 +45,7 @@ export function encodeOptions(options: OpenOptions, operation: string): Uint8Arr
     simSms: options.simSms ?? 0,
     resultsBytes: options.resultsBytes ?? 0,
     reserveSms: options.reserveSms ?? 0,
+    flags: options.worker === true ? CONSTANTS.OPEN_WORKER : 0,
   }).bytes;
 }
 

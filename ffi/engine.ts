@@ -25,6 +25,8 @@ export interface OpenOptions {
   seed?: number;
   /** SMs of the simulator's virtual GPU. Default 16. */
   simSms?: number;
+  /** The engine holds one background job for another engine. Default false. */
+  worker?: boolean;
   /** Bytes of results kept until taken. Default 16 MiB. */
   resultsBytes?: number;
   /** SMs that background never uses, rounded up to what the device can split off. Default 0: none. */
@@ -310,6 +312,7 @@ export type EventKind =
   | "anticipation"
   | "long-blocks"
   | "input"
+  | "worker"
   | "engine";
 
 export interface EngineEvent {
@@ -382,7 +385,14 @@ export interface JobStats {
   drainP99Ns: number;
   /** Entries queued or at work, now. */
   outstanding: number;
+  /** Of a job in a process of its own: whether one is there. */
+  worker: "none" | "waiting" | "present";
+  /** Its processes that were killed as they hung. */
+  workerKills: number;
 }
+
+/** What an engine has to know of a job that lives in another process; `Engine.isolatedOf` gives it. Opaque. */
+export type IsolatedJob = Uint8Array;
 
 export type HoldReason = "no-plan" | "lease" | "caller" | "shutdown" | "fault" | "safe-mode" | "duty";
 
@@ -454,6 +464,18 @@ export interface Engine extends Disposable {
   /** What `warmUp` measured of a critical task. */
   timing(task: number): Timing;
   ready(): void;
+
+  /** Worker, after `warmUp`. */
+  isolatedOf(): IsolatedJob;
+  /**
+   * Before `warmUp` and behind all other background jobs: a job that lives in a worker's process, with which it will share
+   * a page at this path. Returns the job's id.
+   */
+  addIsolated(job: IsolatedJob, page: string): number;
+  /** This process may join as the job's worker; one that joined before is ended. */
+  admit(job: number, process: number): void;
+  /** Worker, instead of `ready`, once it was admitted. */
+  join(page: string): void;
 
   setPlan(plan: Plan): void;
   hold(reason: "caller" | "safe-mode", on: boolean): void;

@@ -23,6 +23,7 @@ import type {
   EngineEvent,
   EngineSnapshot,
   Feature,
+  IsolatedJob,
   KernelInfo,
   OpenOptions,
   OutputRing,
@@ -319,6 +320,28 @@ export class NativeEngine implements Engine {
 
   ready(): void {
     this.#call("make the engine ready", (c) => c.calypte_ready(this.#id));
+  }
+
+  isolatedOf(): IsolatedJob {
+    const view = new StructView("isolated");
+    this.#call("describe the job", (c) => c.calypte_isolated_of(this.#id, ffi(view.bytes)));
+    return view.bytes;
+  }
+
+  addIsolated(job: IsolatedJob, page: string): number {
+    const operation = `add an isolated job at ${JSON.stringify(page)}`;
+    const text = cString(page, operation);
+    return this.#call(operation, (c) => c.calypte_add_isolated(this.#id, ffi(job), text));
+  }
+
+  admit(job: number, process: number): void {
+    this.#call(`admit process ${process}`, (c) => c.calypte_admit(this.#id, job, process));
+  }
+
+  join(page: string): void {
+    const operation = `join at ${JSON.stringify(page)}`;
+    const text = cString(page, operation);
+    this.#call(operation, (c) => c.calypte_join(this.#id, text));
   }
 
   setPlan(plan: Plan): void {

@@ -92,6 +92,7 @@ export const EVENTS: Numbers<EventKind> = {
   "anticipation": C.EVENT_ANTICIPATION,
   "long-blocks": C.EVENT_LONG_BLOCKS,
   "input": C.EVENT_INPUT,
+  "worker": C.EVENT_WORKER,
   "engine": C.EVENT_ENGINE,
 };
 /** What was wrong with what came over a socket or a ring, by the `b` of an `input` event. */

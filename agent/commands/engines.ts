@@ -21,11 +21,6 @@ import { realTimers } from "../timers.ts";
 
 export type EnginePlace = "process" | "in-process";
 
-export interface RunEngineOptions extends Pick<HostOptions, "log" | "key" | "onSuspects"> {
-  /** What stands for the mission, whatever version of it: one engine each. */
-  socketKey: string;
-}
-
 /** Without an agent an engine goes on for this long: a crashed one is back in seconds, one that never is has been given up. */
 const KEEP_NS = 600_000_000_000;
 
@@ -106,30 +101,44 @@ export function openEngine(options: OpenOptions): Engine {
   );
 }
 
-/**
- * The engine of a run: in a process of its own, the one that an agent before this one left if it is of the same mission and
- * program; or in this process. Throws `InputError` as `openEngine`, and if another agent has it.
- */
-export async function openRunEngine(
-  place: EnginePlace,
-  open: OpenOptions,
-  { key, socketKey, log, onSuspects }: RunEngineOptions,
-): Promise<Engine> {
-  if (place === "in-process") return openEngine(open);
+/** Where engines of a run are served, and what stands between two of them. */
+export interface RunPlaces {
+  /** Of the engine, or of the job's process. */
+  world(job?: string): HostWorld;
+  page(job: string): string;
+}
+
+/** `key` stands for the mission, whatever version of it: one engine each. Throws `InputError`. */
+export async function runPlaces(key: string): Promise<RunPlaces> {
   const library = theLibrary();
-  const socket = await engineSocket(socketKey);
-  const world: HostWorld = {
-    spawn: () => spawnEngine({ socket, library: library.path, keepNs: KEEP_NS }),
-    attach: (options) =>
-      NativeEngine.attach(library, { path: socket, ...(options === undefined ? {} : { open: options }) }),
-    nowNs: () => library.nowNs(),
-    pause: realTimers.pause,
+  const base = (await engineSocket(key)).replace(/\.sock$/, "");
+  const place = (job?: string) => job === undefined ? base : `${base}-${job}`;
+  return {
+    page: (job) => `${place(job)}.page`,
+    world(job) {
+      const socket = `${place(job)}.sock`;
+      return {
+        spawn: () => spawnEngine({ socket, library: library.path, keepNs: KEEP_NS }),
+        attach: (open) =>
+          NativeEngine.attach(library, { path: socket, ...(open === undefined ? {} : { open }) }),
+        nowNs: () => library.nowNs(),
+        pause: realTimers.pause,
+      };
+    },
   };
-  const options = { world, open, log, key, ...(onSuspects === undefined ? {} : { onSuspects }) };
+}
+
+/**
+ * The engine of a run, in a process of its own: the one that an agent before this one left if it is of the same mission and
+ * program. Throws `InputError` as `openEngine`, and if another agent has it.
+ */
+export async function openRunEngine(options: HostOptions): Promise<EngineHost> {
   try {
     return await EngineHost.adopt(options) ?? await EngineHost.start(options);
   } catch (error) {
-    if (!(error instanceof EngineError) || error.code !== CONSTANTS.E_BUSY) return explainMemory(error, open);
+    if (!(error instanceof EngineError) || error.code !== CONSTANTS.E_BUSY) {
+      return explainMemory(error, options.open);
+    }
     throw new InputError({
       file: "",
       field: "",

@@ -3,6 +3,12 @@ import { checkpointCompiler } from "../checkpoint.ts";
 import { loadMission } from "../config.ts";
 import { stderrLogger, wallClock } from "../log.ts";
 import { EngineHost } from "../containment/engine_host.ts";
+import { resolveIsolation } from "../containment/isolation.ts";
+import { Quarantine } from "../containment/quarantine.ts";
+import { makeSeat } from "../containment/seats.ts";
+import { openVerified, stateFolder } from "../containment/verified.ts";
+import { InputError } from "../errors.ts";
+import { probe } from "../../ffi/mod.ts";
 import { type MissionFiles, type PreparedMission, readMissionFiles } from "../prepare.ts";
 import { parseDurationNs } from "../quantity.ts";
 import { missionDigest, Recorder } from "../record.ts";
@@ -14,9 +20,11 @@ import { VERSION } from "../version.ts";
 import { type Command, parseCommand, parseSeed, type Terminal } from "./command.ts";
 import {
   chooseBackend,
+  openEngine,
   openRunEngine,
   parseBackend,
   parseEnginePlace,
+  runPlaces,
   simulatedLine,
   theLibrary,
 } from "./engines.ts";
@@ -68,25 +76,63 @@ export const runCommand: Command = {
       ? chooseBackend(mission.backend, { file, field: "device.backend" })
       : chooseBackend(wanted);
     if (backend === "sim") terminal.err(simulatedLine(reason));
-    const files = await readMissionFiles(mission);
     const log = stderrLogger(wallClock);
+    const folder = cacheFolder((name) => Deno.env.get(name));
+    const checkpoint = cachedCompiler(checkpointCompiler, { folder, note: (text) => log.info(text) });
     const digest = await missionDigest(file);
-    const engine = await openRunEngine(place, { backend, seed, reserveSms: mission.reserveSms }, {
-      log,
-      key: engineKey(files, digest, backend),
-      socketKey: `${backend} ${await Deno.realPath(file)}`,
+    const open = { backend, seed, reserveSms: mission.reserveSms };
+    const places = await runPlaces(`${backend} ${await Deno.realPath(file)}`);
+    const read = await readMissionFiles(mission);
+    const files = await resolveIsolation(
+      read,
+      backend === "sim" || place === "in-process" ? undefined : {
+        checkpoint,
+        verified: await openVerified(stateFolder((name) => Deno.env.get(name)), log),
+        device: probe(theLibrary(), backend),
+        open: () =>
+          EngineHost.start({ world: places.world("verify"), open: { backend }, log, key: "verify" }),
+        say: (line) => terminal.err(`${line}\n`),
+      },
+    );
+    const key = engineKey(files, digest, backend);
+    const quarantine = new Quarantine();
+    const nameOf = (job: number) => files.mission.background[job]?.name ?? `${job}`;
+    const isApart = (job: number) => files.mission.background[job]?.isolation === "process";
+    const world = places.world();
+    const engine = place === "in-process" ? openEngine(open) : await openRunEngine({
+      ...{ world, open, log, key },
+      suspended: (job) => quarantine.standing(nameOf(job), world.nowNs()).kind !== "free",
+      onSuspects(jobs, reason) {
+        for (const job of jobs.filter((id) => !isApart(id))) {
+          const { kind } = quarantine.failed(nameOf(job), reason, world.nowNs());
+          log.warn(
+            `${nameOf(job)} was at work when the engine was lost: ${kind === "waiting" ? "it waits" : kind}`,
+          );
+        }
+      },
     });
+    const seat = !(engine instanceof EngineHost)
+      ? undefined
+      : (job: string) => makeSeat(job, { engine, ...places, open: { backend, seed }, log, key, quarantine });
+    if (seat === undefined && files.mission.background.some(({ isolation }) => isolation === "process")) {
+      engine.close();
+      throw new InputError({
+        file: "",
+        field: "--engine",
+        rule: "must be process for jobs with isolation: process",
+      });
+    }
     if (backend === "cuda") terminal.err(`running on ${engine.device().name}\n`);
     if (engine instanceof EngineHost && engine.adopted) {
       terminal.err(`taking over the engine that runs in process ${engine.processId}\n`);
     }
     const recorder = values.record === undefined ? undefined : Recorder.open(values.record);
     const stop = stopSignals();
-    const folder = cacheFolder((name) => Deno.env.get(name));
     try {
       const { summary, fault } = await supervise({
         engine,
-        checkpoint: cachedCompiler(checkpointCompiler, { folder, note: (text) => log.info(text) }),
+        checkpoint,
+        ...(seat === undefined ? {} : { seat }),
         files,
         log,
         version: VERSION,

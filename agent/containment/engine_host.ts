@@ -13,6 +13,7 @@ import type {
   EngineEvent,
   EngineSnapshot,
   Feature,
+  IsolatedJob,
   KernelInfo,
   OutputRing,
   Plan,
@@ -26,7 +27,8 @@ import { type Backend, EngineError, type NativeEngine, type OpenOptions } from "
 import type { Logger } from "../log.ts";
 import { connect, endForeign, type HostWorld, readNote, writeNote } from "./connect.ts";
 import type { EngineProcess } from "./engine_process.ts";
-import { LoadJournal } from "./journal.ts";
+import { LoadedEngine } from "./loaded_engine.ts";
+import { Tickets } from "./tickets.ts";
 import { type Arrivals, Totals } from "./totals.ts";
 
 export interface HostOptions {
@@ -35,6 +37,21 @@ export interface HostOptions {
   log: Logger;
   /** What tells this mission and its program from others: an engine with another key is not taken over. */
   key: string;
+  /** What it is, for messages. Default: the engine. */
+  what?: string;
+  /** Makes a loaded engine serve. Default: `ready()`. */
+  begin?: (native: NativeEngine) => void;
+  /**
+   * How long to wait before the next start, after so many that did not last; `undefined`: no more. Default: at once at
+   * first, then longer and longer, eight times.
+   */
+  pauseMs?: (restarts: number, reason: string) => number | undefined;
+  /** The next one numbers units where this one left off; what it counts is nobody's. Default: each counts from 0. */
+  continues?: boolean;
+  /** Resolves when it makes sense to start again. Default: now. */
+  whenPossible?: () => Promise<void>;
+  /** Jobs that get nothing, whatever a plan says. */
+  suspended?: (job: number) => boolean;
   /** The engine has stopped by itself; background jobs that were at work then, by id. */
   onSuspects?: (jobs: readonly number[], reason: string) => void;
 }
@@ -50,10 +67,9 @@ const GOOD_NS = 10_000_000_000;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
 
-export class EngineHost implements Engine {
+export class EngineHost extends LoadedEngine implements Engine {
   readonly backend: Backend;
   readonly #options: HostOptions;
-  readonly #journal = new LoadJournal();
   #native: NativeEngine;
   #process: EngineProcess | undefined;
   #state: State;
@@ -67,13 +83,17 @@ export class EngineHost implements Engine {
   #answeredNs = 0;
   #readyNs = 0;
   #restartsInARow = 0;
+  #lostNs: number | undefined;
   #reason = "";
   /** Results of lost engines that nobody took yet. */
   #left: Result[] = [];
-  #positionBase = 0;
-  #highestPosition = 0;
+  readonly #tickets = new Tickets();
+  /** Of isolated jobs, by id. */
+  readonly #workers = new Map<number, EngineHost>();
+  #serving: (() => void)[] = [];
 
   private constructor(options: HostOptions, native: NativeEngine, process: EngineProcess | undefined) {
+    super();
     this.#options = options;
     this.#native = native;
     this.#process = process;
@@ -117,6 +137,14 @@ export class EngineHost implements Engine {
     return host;
   }
 
+  protected override get native(): NativeEngine {
+    return this.#native;
+  }
+
+  protected override get loading(): boolean {
+    return this.#state === "loading";
+  }
+
   /** The engine ran before this agent: what is loaded now must be what is there already. */
   get adopted(): boolean {
     return this.#state === "adopting";
@@ -125,6 +153,15 @@ export class EngineHost implements Engine {
   /** The process that holds the engine; 0 while there is none. */
   get processId(): number {
     return this.#state === "down" || this.#state === "gone" ? 0 : this.#native.process();
+  }
+
+  get #what(): string {
+    return this.#options.what ?? "the engine";
+  }
+
+  /** When it was last lost, by the world's clock. */
+  get lostNs(): number | undefined {
+    return this.#lostNs;
   }
 
   get restarts(): number {
@@ -144,63 +181,8 @@ export class EngineHost implements Engine {
     return this.#features;
   }
 
-  loadModule(ptx: string): number {
-    return this.#load("module", () => this.#journal.loadModule(ptx));
-  }
-
-  kernel(module: number, name: string): number {
-    const known = this.#journal.knownKernel(module, name);
-    return known ?? this.#load("kernel", () => this.#journal.kernel(module, name));
-  }
-
-  kernelInfo(kernel: number, threads: number, sharedBytes: number): KernelInfo {
-    return this.#native.kernelInfo(kernel, threads, sharedBytes);
-  }
-
-  createBuffer(sizeBytes: number): number {
-    return this.#load("buffer", () => this.#journal.createBuffer(sizeBytes));
-  }
-
-  writeBuffer(buffer: number, offset: number, data: Uint8Array): void {
-    this.#load(undefined, () => this.#journal.writeBuffer(buffer, offset, data));
-  }
-
-  readBuffer(buffer: number, offset: number, sizeBytes: number): Uint8Array {
-    return this.#native.readBuffer(buffer, offset, sizeBytes);
-  }
-
-  addFrames(data: Uint8Array, frameBytes: number, count: number): number {
-    return this.#load("frames", () => this.#journal.addFrames(data, frameBytes, count));
-  }
-
-  socket(path: string): number {
-    return this.#load("channel", () => this.#journal.socket(path));
-  }
-
-  ringInput(path: string): number {
-    return this.#load("channel", () => this.#journal.ringInput(path));
-  }
-
-  ringOutput(ring: OutputRing): number {
-    return this.#load("channel", () => this.#journal.ringOutput(ring));
-  }
-
-  addWork(spec: WorkSpec): number {
-    const id = this.#load(spec.kind, () => this.#journal.addWork(spec));
-    this.#native.expectWork(id, spec);
-    return id;
-  }
-
-  runOnce(kind: WorkKind, work: number, input: Uint8Array): { output: Uint8Array; durationNs: number } {
-    return this.#native.runOnce(kind, work, input);
-  }
-
-  checkSurplus(job: number, input: Uint8Array, launches: number): number {
-    return this.#native.checkSurplus(job, input, launches);
-  }
-
   jobStep(job: number, step: number): StepInfo {
-    return this.#native.jobStep(job, step);
+    return this.#workers.get(job)?.jobStep(0, step) ?? this.#native.jobStep(job, step);
   }
 
   warmUp(): void {
@@ -212,14 +194,40 @@ export class EngineHost implements Engine {
   }
 
   ready(): void {
-    if (this.#state === "loading") this.#native.ready();
+    if (this.#state === "loading") this.#start(this.#native);
     this.#begin();
+    // Now there is somebody to join.
+    for (const worker of this.#workers.values()) worker.ready();
+  }
+
+  admit(job: number, process: number): void {
+    this.#try(() => this.#native.admit(job, process));
+  }
+
+  join(page: string): void {
+    this.#native.join(page);
+  }
+
+  /** The host of an isolated job's process; it is made ready and closed with this one. */
+  addWorker(job: number, worker: EngineHost): void {
+    this.#workers.set(job, worker);
+  }
+
+  /** Resolves once the engine serves. */
+  async serving(): Promise<void> {
+    if (this.#state !== "ready") await new Promise<void>((done) => this.#serving.push(done));
   }
 
   // ---- Running
 
   setPlan(plan: Plan): void {
-    this.#try(() => this.#native.setPlan(plan));
+    const { suspended } = this.#options;
+    const entries = suspended === undefined
+      ? plan.entries
+      : plan.entries.filter(({ job }) => !suspended(job));
+    this.#try(() => this.#native.setPlan({ ...plan, entries }));
+    // A look at each, which finds out those that are gone.
+    for (const worker of this.#workers.values()) worker.snapshot();
   }
 
   hold(reason: "caller" | "safe-mode", on: boolean): void {
@@ -234,16 +242,25 @@ export class EngineHost implements Engine {
   }
 
   submit(kind: WorkKind, work: number, input: Uint8Array, sensorNs: number): number | undefined {
+    const worker = kind === "background" ? this.#workers.get(work) : undefined;
+    if (worker !== undefined) return worker.submit(kind, 0, input, sensorNs);
     return this.#try(() => this.#native.submit(kind, work, input, sensorNs));
   }
 
   takeResults(maxBytes?: number): Result[] {
     if (this.#left.length > 0) return this.#left.splice(0);
-    return this.#state === "gone" ? [] : this.#renumbered(this.#native.takeResults(maxBytes));
+    const own = this.#state === "gone" ? [] : this.#take(maxBytes);
+    const theirs = [...this.#workers].flatMap(([work, worker]) => {
+      const results = worker.takeResults(maxBytes).map((result) =>
+        this.#totals.renumber({ ...result, work })
+      );
+      return this.#tickets.hand(results, worker);
+    });
+    return [...own, ...theirs];
   }
 
   releaseResults(position: number): void {
-    if (position > this.#positionBase) this.#native.releaseResults(position - this.#positionBase);
+    this.#tickets.release(position);
   }
 
   retakeResults(): void {
@@ -264,6 +281,8 @@ export class EngineHost implements Engine {
     for (const { kind, text } of events) {
       if (kind === "fault" || kind === "watchdog") this.#reason = text === "" ? kind : text;
     }
+    // What workers have to tell the engine tells itself.
+    for (const worker of this.#workers.values()) worker.takeEvents();
     return [...events, ...this.#events.splice(0)];
   }
 
@@ -292,6 +311,7 @@ export class EngineHost implements Engine {
   close(): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
+    for (const worker of this.#workers.values()) worker.close();
     try {
       this.#native.close();
     } finally {
@@ -309,6 +329,7 @@ export class EngineHost implements Engine {
     if (this.#state === "closed") return;
     if (this.#state !== "ready") return this.close();
     this.#state = "closed";
+    for (const worker of this.#workers.values()) worker.leave();
     this.#native.detach();
   }
 
@@ -318,16 +339,16 @@ export class EngineHost implements Engine {
 
   // ---- Lost and restarted
 
-  #load<T extends number | void>(kind: Parameters<LoadJournal["forgetLast"]>[0], record: () => T): T {
-    const given = record();
-    if (this.#state !== "loading") return given;
-    try {
-      this.#journal.runLast(this.#native);
-      return given;
-    } catch (error) {
-      this.#journal.forgetLast(kind);
-      throw error;
-    }
+  #start(native: NativeEngine): void {
+    const { begin } = this.#options;
+    if (begin === undefined) native.ready();
+    else begin(native);
+  }
+
+  #take(maxBytes?: number): Result[] {
+    const native = this.#native;
+    const results = native.takeResults(maxBytes).map((result) => this.#totals.renumber(result));
+    return this.#tickets.hand(results, native);
   }
 
   /** The engine is ready: how its jobs run is kept, and whoever comes next finds out what it is. */
@@ -335,14 +356,15 @@ export class EngineHost implements Engine {
     const { world } = this.#options;
     this.#state = "ready";
     this.#readyNs = this.#answeredNs = world.nowNs();
-    for (const { spec, id } of this.#journal.works) {
+    for (const { spec, id } of this.journal.works) {
       if (spec.kind !== "background") continue;
       const steps = this.#try(() => spec.steps.map((_, step) => this.#native.jobStep(id, step)));
-      if (steps !== undefined) this.#journal.settle(id, steps);
+      if (steps !== undefined) this.journal.settle(id, steps);
     }
     this.#try(() => this.#native.setNote(writeNote({ key: this.#options.key, totals: this.#totals })));
     // Even of one that is lost in the next moment it is known what it had.
     this.#last = this.#look() ?? this.#last;
+    for (const done of this.#serving.splice(0)) done();
   }
 
   /** Runs the call; `undefined` if the engine is not there, or is lost over it. Other errors are the caller's. */
@@ -388,6 +410,7 @@ export class EngineHost implements Engine {
     if (this.#state !== "ready") return;
     this.#state = "down";
     const { world, log } = this.#options;
+    this.#lostNs = world.nowNs();
     // A fault that came with the end.
     this.#events.push(...this.takeEvents());
     const reason = this.#reason === "" ? "its process has ended or does not answer" : this.#reason;
@@ -405,7 +428,7 @@ export class EngineHost implements Engine {
     this.#options.onSuspects?.(suspects, reason);
     this.#restart(reason).catch((error) => {
       this.#state = "gone";
-      log.error(`the engine is lost for good: ${error instanceof Error ? error.message : String(error)}`);
+      log.error(`${this.#what} is lost for good: ${error instanceof Error ? error.message : String(error)}`);
     });
   }
 
@@ -419,21 +442,22 @@ export class EngineHost implements Engine {
   }
 
   async #restart(reason: string): Promise<void> {
-    const { world, open, log } = this.#options;
+    const { world, open, log, whenPossible } = this.#options;
     for (;;) {
-      if (++this.#restartsInARow > MOST_RESTARTS) {
-        throw new Error(`${MOST_RESTARTS} restarts in a row did not help; the last reason: ${reason}`);
+      const pauseMs = (this.#options.pauseMs ?? usualPauseMs)(++this.#restartsInARow, reason);
+      if (pauseMs === undefined) {
+        throw new Error(`it was started again ${this.#restartsInARow - 1} times; the last reason: ${reason}`);
       }
-      if (this.#restartsInARow > 1) {
-        await world.pause(Math.min(FIRST_PAUSE_MS * 2 ** (this.#restartsInARow - 2), LONGEST_PAUSE_MS));
-      }
+      // GPU memory is free again when the process has ended.
       await Promise.race([this.#process?.exited, world.pause(EXIT_WITHIN_MS)]);
+      if (pauseMs > 0) await world.pause(pauseMs);
+      await whenPossible?.();
       if (this.#state === "closed") return;
       const process = world.spawn();
       try {
         const native = await connect(world, open, process);
-        await this.#journal.replay(native);
-        native.ready();
+        await this.journal.replay(native);
+        this.#start(native);
         this.#changeOver(native, process);
         return;
       } catch (error) {
@@ -453,17 +477,16 @@ export class EngineHost implements Engine {
       native.close();
       return;
     }
-    for (const { spec, id } of this.#journal.works) native.expectWork(id, spec);
+    for (const { spec, id } of this.journal.works) native.expectWork(id, spec);
     // What the lost one had done is taken out before its page goes.
-    for (let left = this.#renumbered(this.#native.takeResults()); left.length > 0;) {
-      this.#left.push(...left);
-      left = this.#renumbered(this.#native.takeResults());
-    }
+    for (let left = this.#take(); left.length > 0; left = this.#take()) this.#left.push(...left);
+    this.#tickets.forget(this.#native);
     this.#native.close();
-    this.#positionBase = this.#highestPosition;
     const servedNs = world.nowNs();
     const outageNs = servedNs - (this.#last?.nowNs ?? servedNs);
-    if (this.#last !== undefined) this.#totals.lose(this.#last, servedNs, this.#arrivals());
+    if (this.#last !== undefined && this.#options.continues !== true) {
+      this.#totals.lose(this.#last, servedNs, this.#arrivals());
+    }
     this.#native = native;
     this.#process = process;
     this.#last = undefined;
@@ -476,17 +499,9 @@ export class EngineHost implements Engine {
 
   /** By task: what its source states, else what was learned. */
   #arrivals(): Arrivals[] {
-    return this.#journal.works.filter(({ spec }) => spec.kind === "critical").map(({ spec, id }) => {
+    return this.journal.works.filter(({ spec }) => spec.kind === "critical").map(({ spec, id }) => {
       const stated = "periodNs" in spec.source ? spec.source.periodNs : 0;
       return { periodNs: stated > 0 ? stated : this.#last?.tasks[id]?.periodNs ?? 0 };
-    });
-  }
-
-  #renumbered(results: Result[]): Result[] {
-    return results.map((result) => {
-      const position = result.position + this.#positionBase;
-      this.#highestPosition = Math.max(this.#highestPosition, position);
-      return { ...this.#totals.renumber(result), position };
     });
   }
 
@@ -494,4 +509,9 @@ export class EngineHost implements Engine {
     const timeNs = this.#options.world.nowNs();
     this.#events.push({ sequence: 0, timeNs, kind: "engine", source: undefined, a, b, text });
   }
+}
+
+function usualPauseMs(restarts: number): number | undefined {
+  if (restarts > MOST_RESTARTS) return undefined;
+  return restarts === 1 ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** (restarts - 2), LONGEST_PAUSE_MS);
 }

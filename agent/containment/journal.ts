@@ -5,7 +5,7 @@
  * Ids are counted from 0 (channels from 1) in the order of the calls, as calypte.h promises, so that an agent that finds an
  * engine running knows its ids by loading into the journal alone.
  */
-import type { OutputRing, StepInfo, StepSpec, WorkKind, WorkSpec } from "../../ffi/engine.ts";
+import type { IsolatedJob, OutputRing, StepInfo, StepSpec, WorkKind, WorkSpec } from "../../ffi/engine.ts";
 import type { NativeEngine } from "../../ffi/mod.ts";
 
 type Counted = "module" | "kernel" | "buffer" | "frames" | "channel" | WorkKind;
@@ -74,6 +74,10 @@ export class LoadJournal {
     const id = this.#add(spec.kind, (engine) => engine.addWork(this.#asFound(spec, id)));
     this.works.push({ spec, id });
     return id;
+  }
+
+  addIsolated(job: IsolatedJob, page: string): number {
+    return this.#add("background", (engine) => engine.addIsolated(job, page));
   }
 
   /** How a job's steps were found to run: the next engine takes them as they are, instead of measuring again. */

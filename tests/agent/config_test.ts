@@ -213,8 +213,7 @@ const BROKEN: [Parameters<typeof mission>[0] | string, string, string][] = [
   [{ task: "output: { shm: r, slots: 1 }" }, "critical.a.output.slots", "2"],
   [{ task: "output: { shm: r, expiry: 1ms }" }, "critical.a.output.expiry", "at least 10 ms"],
   [{ job: "source: { api: true }" }, "background.b.source", "must be {frames} or {none: true}"],
-  [{ job: "isolation: process" }, "background.b.isolation", "process is not available yet"],
-  [{ job: "isolation: full" }, "background.b.isolation", "must be shared"],
+  [{ job: "isolation: full" }, "background.b.isolation", "must be shared or process"],
   [{ job: "memory: 1GiB" }, "background.b.memory", "is not available yet"],
   [
     { task: "output: { jsonl: o }", job: "output: { jsonl: ./o }" },

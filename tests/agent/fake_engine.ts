@@ -68,6 +68,8 @@ export function jobStats(change: Partial<JobStats> = {}): JobStats {
     abandoned: 0,
     drainP99Ns: 0,
     outstanding: 0,
+    worker: "none",
+    workerKills: 0,
     ...change,
   };
 }
@@ -255,6 +257,20 @@ export class FakeEngine implements Engine {
   ready(): void {
     this.#call("ready");
     this.state.state = "ready";
+  }
+  isolatedOf(): Uint8Array {
+    this.#check("isolatedOf");
+    return new Uint8Array(8);
+  }
+  addIsolated(): number {
+    this.#check("addIsolated");
+    return 0;
+  }
+  admit(): void {
+    this.#check("admit");
+  }
+  join(): void {
+    this.#check("join");
   }
   setPlan(plan: Plan): void {
     this.#call("setPlan");

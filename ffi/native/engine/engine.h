@@ -72,6 +72,7 @@ class Engine final : public EngineCalls {
     return 0;
   }
   int32_t take_events(calypte_event *out, uint32_t capacity) override {
+    tell_worker_fault();
     return static_cast<int32_t>(events_.take(out, capacity));
   }
   int32_t snapshot(calypte_snapshot &out) override;
@@ -108,6 +109,7 @@ class Engine final : public EngineCalls {
   bool serve_mailbox(uint64_t now_ns);
   bool serve_sources();
   bool serve_workers(uint64_t now_ns);
+  void tell_worker_fault();
   size_t job_count() const { return jobs_.size() + isolated_.size(); }
   worker::Proxy *proxy_of(const core::Action &action);
   bool is_worker() const { return (options_.flags & CALYPTE_OPEN_WORKER) != 0; }
@@ -129,6 +131,7 @@ class Engine final : public EngineCalls {
   std::vector<std::unique_ptr<worker::Proxy>> isolated_;  // behind the jobs of this process
   std::vector<core::JobConfig> isolated_configs_;
   std::unique_ptr<worker::Host> worker_;  // of an engine that is a worker
+  bool worker_fault_told_ = false;
   Channels channels_;
   std::unique_ptr<Backend> backend_;
   core::SchedulerConfig config_;  // filled by warm_up

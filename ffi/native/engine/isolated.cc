@@ -9,7 +9,7 @@
 namespace calypte {
 namespace {
 
-constexpr uint64_t kKillAfterNs = 20'000'000;
+constexpr uint64_t kKillAfterNs = 50'000'000;
 constexpr uint64_t kMostKillAfterNs = 60'000'000'000;
 constexpr uint32_t kReportsPerRound = 16;
 
@@ -173,6 +173,14 @@ int32_t Engine::join(const char *page) {
   events_.add(CALYPTE_EVENT_READY, UINT32_MAX, 0, 0, ready_ns_);
   state_.store(CALYPTE_STATE_READY, std::memory_order_release);
   return worker_->start(backend_.get(), own_gate);
+}
+
+// The worker's thread cannot write events, which have one producer: the caller's thread.
+void Engine::tell_worker_fault() {
+  if (worker_ == nullptr || worker_fault_told_ || worker_->fault().empty()) return;
+  worker_fault_told_ = true;
+  const std::string text = worker_->gpu_failed() ? backend_->fault_text() : worker_->fault();
+  events_.add(CALYPTE_EVENT_FAULT, UINT32_MAX, 0, 0, monotonic_ns(), text);
 }
 
 }  // namespace calypte

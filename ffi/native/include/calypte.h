@@ -354,7 +354,7 @@ typedef struct calypte_isolated {
   uint64_t estimate_ns;     /* of a unit */
   uint64_t bound_ns;        /* preemption_bound_ns of its work */
   uint64_t drain_ns;
-  uint64_t kill_after_ns;   /* how long an entry may stay behind a closed gate, beside four times its own time; 0: 20 ms */
+  uint64_t kill_after_ns;   /* how long an entry may stay behind a closed gate, beside four times its own time; 0: 50 ms */
   calypte_segment segments[64];
 } calypte_isolated;
 

@@ -160,6 +160,7 @@ bool Host::send_reports(uint64_t now_ns) {
     if (!backend_->poll(event, now_ns)) return sent;
     sent = true;
     if (event.kind == core::EventKind::fault) {
+      gpu_failed_.store(true, std::memory_order_release);
       give_up("the GPU has reported an error");
       return sent;
     }

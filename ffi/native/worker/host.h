@@ -31,6 +31,7 @@ class Host {
   void stop();
   // Why it serves no more; empty: it does.
   std::string fault() const;
+  bool gpu_failed() const { return gpu_failed_.load(std::memory_order_acquire); }
 
  private:
   explicit Host(Page *page) : page_(page) {}
@@ -52,6 +53,7 @@ class Host {
   std::thread thread_;
   std::atomic<bool> stop_{false};
   std::atomic<const char *> fault_{nullptr};
+  std::atomic<bool> gpu_failed_{false};
 };
 
 }  // namespace calypte::worker

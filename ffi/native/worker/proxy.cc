@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "engine/error.h"
@@ -26,9 +27,10 @@ constexpr uint64_t kMostBusyNs = 3'600'000'000'000;
 
 std::unique_ptr<Proxy> Proxy::make(const char *path, const calypte_isolated &job) {
   std::unique_ptr<Proxy> proxy(new Proxy(path, job));
-  // What an engine that was killed has left is nobody's.
-  unlink(path);
-  const int file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  // It appears whole, and in the place of what an engine that was killed has left.
+  const std::string made = std::string(path) + ".new";
+  unlink(made.c_str());
+  const int file = open(made.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (file < 0 || ftruncate(file, sizeof(Page)) != 0) {
     fail(CALYPTE_E_INVALID, "add_isolated '%s': make the page '%s': %s", job.name, path, strerror(errno));
     if (file >= 0) close(file);
@@ -47,6 +49,11 @@ std::unique_ptr<Proxy> Proxy::make(const char *path, const calypte_isolated &job
   page->gate_closed.store(1);
   page->magic = kMagic;
   proxy->page_ = page;
+  if (rename(made.c_str(), path) != 0) {
+    fail(CALYPTE_E_INVALID, "add_isolated '%s': put the page at '%s': %s", job.name, path, strerror(errno));
+    unlink(made.c_str());
+    return nullptr;
+  }
   return proxy;
 }
 

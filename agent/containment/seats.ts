@@ -1,0 +1,65 @@
+/**
+ * Who makes, watches and starts again the processes of isolated background jobs?
+ *
+ * Each job has an `EngineHost` of its own, opened as a worker, which the engine's host closes and asks for results. A process that
+ * ends is started again after a wait that doubles from failure to failure, until the quarantine says no more.
+ */
+import type { NativeEngine, OpenOptions } from "../../ffi/mod.ts";
+import type { Logger } from "../log.ts";
+import type { Seat } from "../prepare.ts";
+import type { HostWorld } from "./connect.ts";
+import { EngineHost } from "./engine_host.ts";
+import type { Quarantine } from "./quarantine.ts";
+
+export interface SeatOptions {
+  /** The engine that schedules the jobs. */
+  engine: EngineHost;
+  /** For the process of this job. */
+  world: (job: string) => HostWorld;
+  /** Of the page that the job and the engine share. */
+  page: (job: string) => string;
+  open: OpenOptions;
+  log: Logger;
+  key: string;
+  quarantine: Quarantine;
+}
+
+/** Makes a process for a job, or takes over the one that an agent before this one left. Throws `EngineError`, `InputError`. */
+export async function makeSeat(job: string, options: SeatOptions): Promise<Seat> {
+  const { engine, world, page, open, log, key, quarantine } = options;
+  const surroundings = world(job);
+  let id = -1;
+  const worker = {
+    world: surroundings,
+    open: { ...open, worker: true },
+    log,
+    key: `${key} ${job}`,
+    what: `the process of job ${job}`,
+    continues: true,
+    begin(native: NativeEngine) {
+      engine.admit(id, native.process());
+      native.join(page(job));
+    },
+    whenPossible: () => engine.serving(),
+    pauseMs(_restarts: number, reason: string): number | undefined {
+      const nowNs = surroundings.nowNs();
+      // An engine that was lost takes its workers with it, which is not their fault.
+      if (engine.lostNs !== undefined && nowNs < engine.lostNs + BLAMELESS_NS) return 0;
+      const standing = quarantine.failed(job, reason, nowNs);
+      if (standing.kind === "quarantined") return undefined;
+      return standing.kind === "waiting" ? (standing.untilNs - nowNs) / 1e6 : 0;
+    },
+  };
+  const host = await EngineHost.adopt(worker) ?? await EngineHost.start(worker);
+  return {
+    engine: host,
+    take() {
+      host.warmUp();
+      id = engine.addIsolated(host.isolatedOf(), page(job));
+      engine.addWorker(id, host);
+      return id;
+    },
+  };
+}
+
+const BLAMELESS_NS = 5_000_000_000;
