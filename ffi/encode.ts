@@ -4,6 +4,7 @@ import type {
   ArgSpec,
   OpenOptions,
   Plan,
+  SafeModeRule,
   SimFaults,
   SimProfile,
   SourceSpec,
@@ -172,6 +173,12 @@ function encodeArg(view: StructView<"arg">, arg: ArgSpec, operation: string): vo
   const wide = new Uint8Array(8);
   wide.set(arg.bytes);
   view.setNumber("sizeBytes", length).setBigint("value", new DataView(wide.buffer).getBigUint64(0, true));
+}
+
+/** A `calypte_safe_mode`; without a rule, one that is off. */
+export function encodeSafeMode(rule: SafeModeRule | undefined): Uint8Array {
+  const view = new StructView("safe_mode");
+  return view.setNumbers({ abiVersion: CONSTANTS.ABI_VERSION, sizeBytes: view.size, ...rule }).bytes;
 }
 
 /** Writes a plan into `view`. */

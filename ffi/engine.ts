@@ -307,7 +307,8 @@ export type EventKind =
   | "events-lost"
   | "anticipation"
   | "long-blocks"
-  | "input";
+  | "input"
+  | "safe-mode";
 
 export interface EngineEvent {
   sequence: number;
@@ -381,6 +382,21 @@ export interface JobStats {
 
 export type HoldReason = "no-plan" | "lease" | "caller" | "shutdown" | "fault" | "safe-mode" | "duty";
 
+/** Why safe mode stands: requests missed, `hold("safe-mode")`, or leases that ended without a new plan. */
+export type SafeModeReason = "misses" | "caller" | "planner";
+
+/** When background is held by itself; see calypte_safe_mode in calypte.h. */
+export interface SafeModeRule {
+  /** So many requests that did not deliver in time, within `windowNs`; 0..64, 0: never. */
+  misses: number;
+  /** So many leases that ended without a new plan, within `windowNs`; 0..64, 0: never. */
+  staleLeases: number;
+  /** Up to an hour. */
+  windowNs: number;
+  /** It is left so long after the last miss, or lease that ended; up to an hour. */
+  clearAfterNs: number;
+}
+
 export interface EngineSnapshot {
   nowNs: number;
   /** 0: not yet. */
@@ -393,7 +409,16 @@ export interface EngineSnapshot {
   holds: HoldReason[];
   entriesAhead: number;
   leaseExpired: number;
+  /** How often safe mode was entered. */
   safeMode: number;
+  /** Empty: it does not stand. */
+  safeModeReasons: SafeModeReason[];
+  /** Misses in the rule's window, now; at most 64. */
+  safeModeMisses: number;
+  /** 0: it does not stand. */
+  safeModeSinceNs: number;
+  /** When it is left if nothing more happens; 0: it does not stand, or not by itself. */
+  safeModeUntilNs: number;
   criticalBusyNs: number;
   backgroundBusyNs: number;
   /** The gate was closed ahead of critical work for this long, in all. */
@@ -450,7 +475,10 @@ export interface Engine extends Disposable {
   ready(): void;
 
   setPlan(plan: Plan): void;
+  /** `safe-mode` off ends the caller's reason only: safe mode goes on while another one stands. */
   hold(reason: "caller" | "safe-mode", on: boolean): void;
+  /** Before or after `ready`. `undefined`: only `hold` enters safe mode, as without this call. */
+  setSafeMode(rule: SafeModeRule | undefined): void;
   /** The device now runs at other clocks or in another power mode, for which `key` stands; 0 is the first. */
   setClocks(key: number): void;
   /** Returns the request number or unit id; `undefined`: no free slot, counted as dropped for a task. */

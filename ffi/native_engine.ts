@@ -15,7 +15,14 @@ import {
   decodeTiming,
   SnapshotReader,
 } from "./decode.ts";
-import { encodeOptions, encodePlan, encodeSimFaults, encodeSimProfile, encodeWork } from "./encode.ts";
+import {
+  encodeOptions,
+  encodePlan,
+  encodeSafeMode,
+  encodeSimFaults,
+  encodeSimProfile,
+  encodeWork,
+} from "./encode.ts";
 import type {
   Backend,
   DeviceInfo,
@@ -28,6 +35,7 @@ import type {
   OutputRing,
   Plan,
   Result,
+  SafeModeRule,
   StepInfo,
   Timing,
   WorkKind,
@@ -277,6 +285,11 @@ export class NativeEngine implements Engine {
     const operation = `${on ? "set" : "clear"} hold`;
     const bits = numberOf(HOLD_BITS, reason, "reason", operation);
     this.#call(operation, (c) => c.calypte_hold(this.#id, bits, on ? 1 : 0));
+  }
+
+  setSafeMode(rule: SafeModeRule | undefined): void {
+    const bytes = ffi(encodeSafeMode(rule));
+    this.#call("set the rule of safe mode", (c) => c.calypte_set_safe_mode(this.#id, bytes));
   }
 
   setClocks(key: number): void {

@@ -89,6 +89,7 @@ CALYPTE_EXPORT int32_t calypte_layout(const char *name) {
       {"timing", sizeof(calypte_timing)},
       {"plan_entry", sizeof(calypte_plan_entry)},
       {"plan", sizeof(calypte_plan)},
+      {"safe_mode", sizeof(calypte_safe_mode)},
       {"histogram", sizeof(calypte_histogram)},
       {"task_stats", sizeof(calypte_task_stats)},
       {"job_stats", sizeof(calypte_job_stats)},
@@ -261,6 +262,11 @@ CALYPTE_EXPORT int32_t calypte_set_plan(int32_t id, const calypte_plan *plan) {
 
 CALYPTE_EXPORT int32_t calypte_hold(int32_t id, uint32_t bits, uint32_t on) {
   return with(id, [&](Engine &engine) { return engine.hold(bits, on != 0); });
+}
+
+CALYPTE_EXPORT int32_t calypte_set_safe_mode(int32_t id, const calypte_safe_mode *rule) {
+  if (rule == nullptr) return null_pointer("set_safe_mode");
+  return with(id, [&](Engine &engine) { return engine.set_safe_mode(*rule); });
 }
 
 CALYPTE_EXPORT int32_t calypte_set_clocks(int32_t id, uint64_t key) {

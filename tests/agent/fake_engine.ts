@@ -15,6 +15,7 @@ import type {
   OutputRing,
   Plan,
   Result,
+  SafeModeRule,
   StepInfo,
   TaskStats,
   Timing,
@@ -87,6 +88,10 @@ export function snapshotOf(change: Partial<EngineSnapshot> = {}): EngineSnapshot
     entriesAhead: 0,
     leaseExpired: 0,
     safeMode: 0,
+    safeModeReasons: [],
+    safeModeMisses: 0,
+    safeModeSinceNs: 0,
+    safeModeUntilNs: 0,
     criticalBusyNs: 0,
     backgroundBusyNs: 0,
     aheadNs: 0,
@@ -263,6 +268,14 @@ export class FakeEngine implements Engine {
   }
   hold(reason: "caller" | "safe-mode", on: boolean): void {
     this.#call(`hold ${reason} ${on}`);
+    if (reason !== "safe-mode") return;
+    const others = this.state.safeModeReasons.filter((each) => each !== "caller");
+    this.state.safeModeReasons = on ? [...others, "caller"] : others;
+  }
+  safeModeRule: SafeModeRule | undefined;
+  setSafeMode(rule: SafeModeRule | undefined): void {
+    this.#call("setSafeMode");
+    this.safeModeRule = rule;
   }
   submit(_kind: WorkKind, _work: number, input: Uint8Array): number | undefined {
     this.#call("submit");

@@ -20,6 +20,7 @@ constexpr uint64_t open_ns(uint32_t duty_permille) { return kDutyPeriodNs / 1000
 
 void Scheduler::accept_plan(const calypte_plan &plan, uint64_t now_ns, ActionList &out) {
   plan_id_ = plan.id;
+  safe_.planned();
   lease_end_ns_ = now_ns + plan.lease_ns;
   duty_permille_ = plan.duty_permille >= 1000 ? 0 : plan.duty_permille;
   // What a job has had is kept divided by its weight: weights mean the same from plan to plan only as parts of their
@@ -87,6 +88,7 @@ void Scheduler::keep_lease(uint64_t now_ns, ActionList &out) {
   if (now_ns >= lease_end_ns_) {
     lease_end_ns_ = kNever;
     lease_expired_ += 1;
+    safe_.lease_ended(now_ns);
     Action &report = out.add(ActionKind::report);
     report.event_kind = CALYPTE_EVENT_LEASE_EXPIRED;
     report.id = kNobody;

@@ -12,6 +12,7 @@
 
 #include "calypte.h"
 #include "core/rhythm.h"
+#include "core/safe_mode.h"
 
 namespace calypte::core {
 
@@ -95,6 +96,7 @@ enum class EventKind : uint8_t {
   job_sample,  // job `id`: leaves and abandoned blocks as counted on the device so far
   plan,        // a new plan
   hold,        // bits `number` set (on) or cleared
+  safe_mode,   // the rule of safe mode
   clocks,      // durations are from now on those of clock key `number`
   fault,       // the backend cannot go on
 };
@@ -111,6 +113,7 @@ struct Event {
   uint64_t leaves = 0;
   uint64_t abandoned = 0;
   const calypte_plan *plan = nullptr;
+  const calypte_safe_mode *safe_mode = nullptr;
 };
 
 enum class ActionKind : uint8_t {
@@ -167,7 +170,7 @@ class ActionList {
 
 class Scheduler {
  public:
-  explicit Scheduler(const SchedulerConfig &config);
+  explicit Scheduler(const SchedulerConfig &config, const calypte_safe_mode &safe_mode = {});
   ~Scheduler();
 
   // Begins at `now_ns`: tasks with frames arrive from now + phase on. Nothing runs in the background before a plan.
@@ -232,6 +235,7 @@ class Scheduler {
   void change_hold(uint32_t bits, bool on, uint64_t now_ns, ActionList &out);
   void keep_lease(uint64_t now_ns, ActionList &out);
   uint64_t next_duty_ns(uint64_t now_ns) const;
+  void keep_safe_mode(uint64_t now_ns, ActionList &out);  // safe_mode.cc
   void change_clocks(uint64_t key, uint64_t now_ns);
 
   // Background: background.cc
@@ -280,7 +284,8 @@ class Scheduler {
   uint64_t lease_end_ns_ = kNever;
   uint64_t plan_id_ = 0;
   uint64_t lease_expired_ = 0;
-  uint64_t safe_mode_ = 0;
+  SafeMode safe_;
+  uint64_t safe_mode_ = 0;  // how often entered
   uint64_t critical_busy_ns_ = 0;
   uint64_t least_pass_ = 0;
   uint64_t now_ns_ = 0;  // of the last step

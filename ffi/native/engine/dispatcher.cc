@@ -48,9 +48,8 @@ void relax() {
 
 int32_t Engine::post(const Command &command) {
   if (virtual_clock()) {
-    core::Event event = command.event;
-    if (event.kind == core::EventKind::plan) event.plan = &command.plan;
-    handle(event, virtual_now_ns_);
+    Command copy = command;
+    handle(copy, virtual_now_ns_);
     return 0;
   }
   if (!mailbox_.push(command)) return fail(CALYPTE_E_TIMEOUT, "the dispatcher does not take commands: 64 are waiting");
@@ -61,6 +60,13 @@ int32_t Engine::post(const Command &command) {
 void Engine::wake_dispatcher() {
   mailbox_sequence_.fetch_add(1, std::memory_order_release);
   futex_wake(mailbox_sequence_);
+}
+
+// What an event points to lies beside it.
+void Engine::handle(Command &command, uint64_t now_ns) {
+  command.event.plan = &command.plan;
+  command.event.safe_mode = &command.safe_mode;
+  handle(command.event, now_ns);
 }
 
 void Engine::handle(const core::Event &event, uint64_t now_ns) {
@@ -139,8 +145,7 @@ bool Engine::serve_mailbox(uint64_t now_ns) {
       snapshot_asked_ns_ = now_ns;
       continue;
     }
-    if (command.event.kind == core::EventKind::plan) command.event.plan = &command.plan;
-    handle(command.event, now_ns);
+    handle(command, now_ns);
   }
   // Filling a snapshot takes some microseconds: not while critical work is about to end.
   if (snapshot_wanted_ != 0 &&

@@ -301,7 +301,7 @@ int32_t Engine::ready() {
   if (const int32_t code = backend_->ready(); code < 0) return code;
   submitted_tasks_.assign(tasks_.size(), 0);
   submitted_jobs_.assign(jobs_.size(), 0);
-  scheduler_ = std::make_unique<core::Scheduler>(config_);
+  scheduler_ = std::make_unique<core::Scheduler>(config_, safe_mode_);
   ready_ns_ = virtual_clock() ? 0 : monotonic_ns();
   calypte_feature probed[CALYPTE_FEATURES]{};
   backend_->features(probed);

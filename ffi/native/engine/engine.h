@@ -54,6 +54,7 @@ class Engine {
   // Running.
   int32_t set_plan(const calypte_plan &plan);
   int32_t hold(uint32_t bits, bool on);
+  int32_t set_safe_mode(const calypte_safe_mode &rule);
   int32_t set_clocks(uint64_t key);
   int32_t submit(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint64_t sensor_ns);
   int32_t take_results(uint8_t *data, uint32_t capacity) { return results_.take(data, capacity); }
@@ -72,6 +73,7 @@ class Engine {
   struct Command {
     core::Event event;
     calypte_plan plan;
+    calypte_safe_mode safe_mode;
     uint64_t snapshot = 0;  // number of a snapshot that is asked for; 0: none
   };
 
@@ -80,6 +82,7 @@ class Engine {
   const Work *find(uint32_t kind, int32_t id) const;
   int32_t check_buffers(const Work &work);
   int32_t post(const Command &command);
+  void handle(Command &command, uint64_t now_ns);
   void handle(const core::Event &event, uint64_t now_ns);
   void carry_out(uint64_t now_ns);
   void report_fault(uint64_t now_ns);
@@ -105,6 +108,7 @@ class Engine {
   Channels channels_;
   std::unique_ptr<Backend> backend_;
   core::SchedulerConfig config_;  // filled by warm_up
+  calypte_safe_mode safe_mode_{};  // as set before ready
   std::vector<calypte_timing> timings_;
   bool warm_ = false;
   std::unique_ptr<core::Scheduler> scheduler_;

@@ -38,6 +38,7 @@ extern "C" {
 /* Fixed limits. They bound memory and time on the microsecond path. */
 #define CALYPTE_MAX_TASKS 7            /* critical tasks: the gate line holds one word for each, and hold */
 #define CALYPTE_MAX_JOBS 24            /* background jobs */
+#define CALYPTE_MAX_SAFE_MODE_COUNT 64 /* misses, or leases, that a calypte_safe_mode counts up to */
 #define CALYPTE_MAX_STEPS 1024         /* steps of one unit or request */
 #define CALYPTE_MAX_IO 16              /* input buffers, and output buffers, of one work */
 #define CALYPTE_MAX_ENTRIES_AHEAD 16   /* background entries queued and not yet done, per engine */
@@ -104,6 +105,11 @@ extern "C" {
 #define CALYPTE_HOLD_SAFE_MODE 32
 #define CALYPTE_HOLD_DUTY 64     /* the plan's duty is used up until the next period */
 
+/* Why safe mode stands (calypte_snapshot.safe_mode_reasons). */
+#define CALYPTE_SAFE_MISSES 1  /* requests missed, as calypte_safe_mode says */
+#define CALYPTE_SAFE_CALLER 2  /* calypte_hold with CALYPTE_HOLD_SAFE_MODE: heat, current, the operator */
+#define CALYPTE_SAFE_PLANNER 4 /* leases ended without a new plan, as calypte_safe_mode says */
+
 /* Kinds of kernel argument. */
 #define CALYPTE_ARG_SCALAR 1       /* value: the bytes, little-endian; size_bytes 1..8 */
 #define CALYPTE_ARG_BUFFER 2       /* value: buffer id; offset in bytes; passed as a 64-bit address */
@@ -152,6 +158,7 @@ extern "C" {
 #define CALYPTE_EVENT_ANTICIPATION 13 /* source: task; a: 1 on, 0 off as it did not pay; b: parts per million of time lost to it */
 #define CALYPTE_EVENT_LONG_BLOCKS 14  /* source: job; a: blocks abandoned since the last event, none ended: it makes no progress */
 #define CALYPTE_EVENT_INPUT 15        /* source: task; a: how many since the last such event; b: CALYPTE_INPUT_*. At most once a second for each b */
+#define CALYPTE_EVENT_SAFE_MODE 17    /* a: CALYPTE_SAFE_* that stand from now on, 0: it is left; b: misses in the window */
 
 /* What was wrong with what came over a socket or a ring (CALYPTE_EVENT_INPUT). */
 #define CALYPTE_INPUT_WRONG_SIZE 1  /* not exactly input_bytes of payload; left out */
@@ -330,6 +337,23 @@ typedef struct calypte_plan {
 } calypte_plan;
 
 /*
+ * When background is held by itself, as critical work goes wrong. A miss is any request that did not deliver in time:
+ * late, dropped or failed. As many as `misses` within window_ns, of all tasks together, set CALYPTE_SAFE_MISSES in the
+ * same step as the last of them; it ends clear_after_ns behind the last miss. As many as `stale_leases` leases that ended
+ * set CALYPTE_SAFE_PLANNER; it ends clear_after_ns behind the last of them, if a plan is in force again by then. The
+ * caller's reason ends when the caller says so. Background is held, CALYPTE_HOLD_SAFE_MODE, while any reason stands.
+ * Misses from before safe mode was left still count for as long as they lie in the window.
+ */
+typedef struct calypte_safe_mode {
+  uint32_t abi_version;
+  uint32_t size_bytes;     /* sizeof(calypte_safe_mode) */
+  uint32_t misses;         /* 0: misses do not enter it; at most 64 */
+  uint32_t stale_leases;   /* 0: leases that end do not enter it; at most 64 */
+  uint64_t window_ns;      /* > 0, at most 3600 s; ignored if both are 0 */
+  uint64_t clear_after_ns; /* > 0, at most 3600 s; ignored if both are 0 */
+} calypte_safe_mode;
+
+/*
  * Log-linear histogram of durations: bucket 32 * (e - 9) + m for 2^e <= ns < 2^(e+1), e in 10..40,
  * m the five bits behind the leading one; everything below 1024 ns falls into bucket ns / 32.
  * From 1024 ns on the relative width of a bucket is at most 1/32; 2^41 ns and more fall into the last one. Minimum
@@ -400,6 +424,10 @@ typedef struct calypte_snapshot {
   uint32_t entries_ahead;
   uint64_t lease_expired;  /* how often */
   uint64_t safe_mode;      /* how often entered */
+  uint32_t safe_mode_reasons; /* CALYPTE_SAFE_*; 0: it does not stand */
+  uint32_t safe_mode_misses;  /* misses in the rule's window, now; at most 64 */
+  uint64_t safe_mode_since_ns; /* 0: it does not stand */
+  uint64_t safe_mode_until_ns; /* when it is left if nothing more happens; 0: it does not stand, or not by itself */
   uint64_t critical_busy_ns;
   uint64_t background_busy_ns;
   uint64_t ahead_ns;       /* the gate was closed ahead of critical work for this long, in all */
@@ -627,8 +655,16 @@ int32_t calypte_ready(int32_t engine);
 
 /* Puts a plan in force. It replaces the one before; its lease begins now. */
 int32_t calypte_set_plan(int32_t engine, const calypte_plan *plan);
-/* Sets (on = 1) or clears (on = 0) CALYPTE_HOLD_CALLER or CALYPTE_HOLD_SAFE_MODE. */
+/*
+ * Sets (on = 1) or clears (on = 0) CALYPTE_HOLD_CALLER or CALYPTE_HOLD_SAFE_MODE. Of the latter the caller's reason only:
+ * safe mode goes on while another one stands.
+ */
 int32_t calypte_hold(int32_t engine, uint32_t bits, uint32_t on);
+/*
+ * The rule of safe mode, before or after `ready`; without one only the caller enters it. Reasons that stand go by the new
+ * rule from then on; one that it switches off ends.
+ */
+int32_t calypte_set_safe_mode(int32_t engine, const calypte_safe_mode *rule);
 
 /*
  * Tells that the device now runs at other clocks or in another power mode: `key` stands for them, and is the caller's
