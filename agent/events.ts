@@ -9,6 +9,7 @@ import { HOLD_BITS, INPUT_FAULTS } from "../ffi/words.ts";
 import type { Counters } from "./counters.ts";
 import type { LogFields, Logger, LogLevel } from "./log.ts";
 import { formatDurationNs } from "./quantity.ts";
+import { safeModeWords } from "./safe_mode.ts";
 
 const QUIET_NS = 1_000_000_000;
 
@@ -22,12 +23,13 @@ const LOUDNESS: Record<EventKind, LogLevel> = {
   "watchdog": "error",
   "results-lost": "warn",
   "whole-refused": "warn",
-  // Plans, ended leases, faults and stops have messages of their own; safe mode has only this one.
+  // Plans, ended leases, faults, stops and safe mode have messages of their own.
   "hold": "debug",
   "events-lost": "warn",
   "anticipation": "info",
   "long-blocks": "warn",
   "input": "warn",
+  "safe-mode": "warn",
 };
 
 /** For events that the engine sends without a text. */
@@ -95,6 +97,8 @@ export class EventLog {
         return `background holds: the lease of plan ${a} ended without a new plan`;
       case "hold":
         return b === 0 ? "background is not held any more" : `background is held: ${holdReasons(b)}`;
+      case "safe-mode":
+        return a === 0 ? "safe mode is left: background may run again" : `safe mode: ${safeModeWords(a)}`;
       case "anticipation":
         return `the gate closes ahead of requests: ${a === 1 ? "on" : "off, as it did not pay"}`;
       default:
@@ -111,8 +115,8 @@ export class EventLog {
   }
 }
 
-function loudnessOf({ kind, a, b }: EngineEvent): LogLevel {
-  return kind === "hold" && ((a ^ b) & HOLD_BITS["safe-mode"]) !== 0 ? "warn" : LOUDNESS[kind];
+function loudnessOf({ kind, a }: EngineEvent): LogLevel {
+  return kind === "safe-mode" && a === 0 ? "info" : LOUDNESS[kind];
 }
 
 function holdReasons(bits: number): string {
@@ -145,6 +149,8 @@ function details({ kind, a, b }: EngineEvent): LogFields {
       return { abandoned: a };
     case "input":
       return { count: a, what: inputFault(b) };
+    case "safe-mode":
+      return { misses: b };
     case "results-lost":
     case "events-lost":
       return { lost: a };

@@ -23,8 +23,8 @@ import {
   SAFE_MODE_BITS,
   STATES,
   wordOf,
-  WORK_KINDS,
   wordsOf,
+  WORK_KINDS,
 } from "./words.ts";
 
 /** In a field whose 0 means something. */
@@ -175,6 +175,7 @@ export class SnapshotReader {
         "safeMode",
         "safeModeMisses",
         "safeModeSinceNs",
+        "safeModeNs",
         "safeModeUntilNs",
         "criticalBusyNs",
         "backgroundBusyNs",

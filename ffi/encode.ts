@@ -4,7 +4,6 @@ import type {
   ArgSpec,
   OpenOptions,
   Plan,
-  SafeModeRule,
   SimFaults,
   SimProfile,
   SourceSpec,
@@ -12,6 +11,7 @@ import type {
   WorkSpec,
 } from "./engine.ts";
 import { EngineError } from "./errors.ts";
+import type { SafeModeRule } from "./safe_mode.ts";
 import { checkInteger, sizeOf, StructView } from "./structs.ts";
 import {
   ARG_KINDS,

@@ -9,6 +9,8 @@
  * of uptime. Every method throws `EngineError`; after `close()` every method throws `EngineError` with code -2.
  */
 
+import type { SafeModeRule, SafeModeState } from "./safe_mode.ts";
+
 export type Backend = "cuda" | "sim";
 export type WorkKind = "critical" | "background";
 export type Level = "whole" | "slice" | "block" | "loop";
@@ -382,22 +384,7 @@ export interface JobStats {
 
 export type HoldReason = "no-plan" | "lease" | "caller" | "shutdown" | "fault" | "safe-mode" | "duty";
 
-/** Why safe mode stands: requests missed, `hold("safe-mode")`, or leases that ended without a new plan. */
-export type SafeModeReason = "misses" | "caller" | "planner";
-
-/** When background is held by itself; see calypte_safe_mode in calypte.h. */
-export interface SafeModeRule {
-  /** So many requests that did not deliver in time, within `windowNs`; 0..64, 0: never. */
-  misses: number;
-  /** So many leases that ended without a new plan, within `windowNs`; 0..64, 0: never. */
-  staleLeases: number;
-  /** Up to an hour. */
-  windowNs: number;
-  /** It is left so long after the last miss, or lease that ended; up to an hour. */
-  clearAfterNs: number;
-}
-
-export interface EngineSnapshot {
+export interface EngineSnapshot extends SafeModeState {
   nowNs: number;
   /** 0: not yet. */
   readyNs: number;
@@ -409,16 +396,6 @@ export interface EngineSnapshot {
   holds: HoldReason[];
   entriesAhead: number;
   leaseExpired: number;
-  /** How often safe mode was entered. */
-  safeMode: number;
-  /** Empty: it does not stand. */
-  safeModeReasons: SafeModeReason[];
-  /** Misses in the rule's window, now; at most 64. */
-  safeModeMisses: number;
-  /** 0: it does not stand. */
-  safeModeSinceNs: number;
-  /** When it is left if nothing more happens; 0: it does not stand, or not by itself. */
-  safeModeUntilNs: number;
   criticalBusyNs: number;
   backgroundBusyNs: number;
   /** The gate was closed ahead of critical work for this long, in all. */

@@ -35,13 +35,13 @@ import type {
   OutputRing,
   Plan,
   Result,
-  SafeModeRule,
   StepInfo,
   Timing,
   WorkKind,
   WorkSpec,
 } from "./engine.ts";
 import { check, EngineError } from "./errors.ts";
+import type { SafeModeRule } from "./safe_mode.ts";
 import { cString, type Library, type Symbols } from "./library.ts";
 import { checkInteger, sizeOf, StructView } from "./structs.ts";
 import { BACKENDS, HOLD_BITS, numberOf, WORK_KINDS } from "./words.ts";

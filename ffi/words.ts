@@ -10,11 +10,11 @@ import type {
   HoldReason,
   Level,
   OpenOptions,
-  SafeModeReason,
   SourceSpec,
   WorkKind,
 } from "./engine.ts";
 import { EngineError } from "./errors.ts";
+import type { SafeModeReason } from "./safe_mode.ts";
 
 type Numbers<W extends string> = Readonly<Record<W, number>>;
 

@@ -15,7 +15,6 @@ import type {
   OutputRing,
   Plan,
   Result,
-  SafeModeRule,
   StepInfo,
   TaskStats,
   Timing,
@@ -23,6 +22,7 @@ import type {
   WorkSpec,
 } from "../../ffi/engine.ts";
 import { EngineError } from "../../ffi/errors.ts";
+import type { SafeModeRule } from "../../ffi/safe_mode.ts";
 import { emptyHistogram } from "../../ffi/histogram.ts";
 
 export function taskStats(change: Partial<TaskStats> = {}): TaskStats {
@@ -91,6 +91,7 @@ export function snapshotOf(change: Partial<EngineSnapshot> = {}): EngineSnapshot
     safeModeReasons: [],
     safeModeMisses: 0,
     safeModeSinceNs: 0,
+    safeModeNs: 0,
     safeModeUntilNs: 0,
     criticalBusyNs: 0,
     backgroundBusyNs: 0,

@@ -155,6 +155,7 @@ test("all events are taken, however many", (engine) => {
 test("a snapshot holds as many tasks and jobs as there are", (engine) => {
   engine.advance(8_000_000_000);
   engine.hold("safe-mode", true);
+  engine.setSafeMode({ misses: 3, staleLeases: 2, windowNs: 10e9, clearAfterNs: 5e9 });
   const { tasks, jobs, ...rest } = engine.snapshot();
   assertEquals(rest, {
     nowNs: 8_000_000_000,
@@ -166,7 +167,12 @@ test("a snapshot holds as many tasks and jobs as there are", (engine) => {
     holds: ["lease", "safe-mode"],
     entriesAhead: 3,
     leaseExpired: 0,
-    safeMode: 0,
+    safeMode: 5,
+    safeModeReasons: ["misses", "planner"],
+    safeModeMisses: 3,
+    safeModeSinceNs: 10e9,
+    safeModeNs: 91,
+    safeModeUntilNs: 5e9 + 2,
     criticalBusyNs: 0,
     backgroundBusyNs: 0,
     aheadNs: 0,

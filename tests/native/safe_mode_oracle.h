@@ -14,7 +14,8 @@ namespace calypte::test {
 class SafeModeOracle {
  public:
   void rule(const calypte_safe_mode &rule, uint64_t now_ns, uint64_t lateness_ns) {
-    const bool sure = certain(now_ns) & CALYPTE_SAFE_MISSES, maybe = possible(now_ns, lateness_ns) & CALYPTE_SAFE_MISSES;
+    const bool sure = certain(now_ns) & CALYPTE_SAFE_MISSES,
+               maybe = possible(now_ns, lateness_ns) & CALYPTE_SAFE_MISSES;
     settle(now_ns);
     rule_ = rule;
     certain_end_ns_ = sure && rule.misses > 0 ? last(misses_) + rule.clear_after_ns : 0;
@@ -52,7 +53,8 @@ class SafeModeOracle {
   // Whether the engine may say that from `now_ns` on `reasons` stand, `before` having stood until then.
   bool may_change(uint32_t before, uint32_t reasons, uint64_t now_ns, uint64_t lateness_ns) const {
     const bool missed = std::binary_search(misses_.begin(), misses_.end(), now_ns);
-    if ((reasons & ~before & CALYPTE_SAFE_MISSES) != 0 && (!missed || count(misses_, now_ns) < rule_.misses)) return false;
+    if ((reasons & ~before & CALYPTE_SAFE_MISSES) != 0 && (!missed || count(misses_, now_ns) < rule_.misses))
+      return false;
     if ((before & ~reasons & CALYPTE_SAFE_MISSES) == 0 || changed_ || missed) return true;
     const auto behind = std::lower_bound(misses_.begin(), misses_.end(), now_ns);
     const uint64_t end_ns = *(behind - 1) + rule_.clear_after_ns;
@@ -71,11 +73,14 @@ class SafeModeOracle {
  private:
   static uint64_t last(const std::vector<uint64_t> &times) { return times.empty() ? 0 : times.back(); }
   uint64_t count(const std::vector<uint64_t> &times, uint64_t now_ns) const {
-    return static_cast<uint64_t>(std::count_if(times.begin(), times.end(), [&](uint64_t at_ns) { return at_ns <= now_ns && now_ns - at_ns <= rule_.window_ns; }));
+    return static_cast<uint64_t>(std::count_if(times.begin(), times.end(), [&](uint64_t at_ns) {
+      return at_ns <= now_ns && now_ns - at_ns <= rule_.window_ns;
+    }));
   }
   uint64_t stale_end_ns() const { return std::max(last(leases_) + rule_.clear_after_ns, planned_ns_); }
   uint32_t bits(bool missed, bool stale) const {
-    return (missed ? CALYPTE_SAFE_MISSES : 0) | (called_ ? CALYPTE_SAFE_CALLER : 0) | (stale ? CALYPTE_SAFE_PLANNER : 0);
+    return (missed ? CALYPTE_SAFE_MISSES : 0) | (called_ ? CALYPTE_SAFE_CALLER : 0) |
+           (stale ? CALYPTE_SAFE_PLANNER : 0);
   }
   // The lease may have ended by now.
   void settle(uint64_t now_ns) {

@@ -106,6 +106,7 @@ TEST_SUITE("safe mode") {
     CHECK(scene.rig.scheduler.next_wakeup_ns() == 8 * kSecond);
     scene.rig.tick(8 * kSecond - 1);
     CHECK(scene.holds());
+    CHECK(scene.rig.snapshot().safe_mode_ns == 7 * kSecond - 1);
     scene.rig.tick(8 * kSecond);
     CHECK_FALSE(scene.holds());
     const auto reports = scene.rig.reports(CALYPTE_EVENT_SAFE_MODE);
@@ -113,6 +114,7 @@ TEST_SUITE("safe mode") {
     CHECK(reports[0].a == 0);
     CHECK(scene.rig.count(ActionKind::enqueue_entry) + scene.rig.snapshot().entries_ahead > 0);
     CHECK(scene.rig.snapshot().safe_mode_since_ns == 0);
+    CHECK(scene.rig.snapshot().safe_mode_ns == 7 * kSecond);
     CHECK(scene.rig.snapshot().safe_mode_until_ns == 0);
   }
 
@@ -202,7 +204,8 @@ TEST_SUITE("safe mode") {
     CHECK(calypte_set_safe_mode(engine.id(), nullptr) == CALYPTE_E_INVALID);
   }
 
-  TEST_CASE("kernels that are slow for a while enter it, background stays away, and comes back when they are well again") {
+  TEST_CASE(
+      "kernels that are slow for a while enter it, background stays away, and comes back when they are well again") {
     calypte_options options = sim_options(3);
     TestEngine engine(options);
     calypte_sim_faults faults{};

@@ -37,8 +37,12 @@ bool SafeMode::keep(uint64_t now_ns) {
   // A planner that is still silent has not recovered, however long ago its last lease ended.
   if (rule_.stale_leases == 0 || (planned_ && now_ns >= planner_end_ns())) reasons_ &= ~uint32_t{CALYPTE_SAFE_PLANNER};
   if (reasons_ == kept_) return false;
-  if (kept_ == 0) since_ns_ = now_ns;
-  if (reasons_ == 0) since_ns_ = 0;
+  if (reasons_ == 0) {
+    total_ns_ = total_ns(now_ns);
+    since_ns_ = 0;
+  } else if (kept_ == 0) {
+    since_ns_ = now_ns;
+  }
   kept_ = reasons_;
   return true;
 }

@@ -40,6 +40,8 @@ class SafeMode {
 
   uint32_t reasons() const { return reasons_; }
   uint64_t since_ns() const { return since_ns_; }
+  // For how long it stood, in all.
+  uint64_t total_ns(uint64_t now_ns) const { return total_ns_ + (kept_ == 0 ? 0 : now_ns - since_ns_); }
   uint32_t misses(uint64_t now_ns) const { return misses_.within(rule_.window_ns, now_ns); }
   // When `keep` is next of use; UINT64_MAX if only an event can change anything.
   uint64_t next_ns() const;
@@ -58,6 +60,7 @@ class SafeMode {
   uint32_t reasons_ = 0;
   uint32_t kept_ = 0;  // ... as the last `keep` left them
   uint64_t since_ns_ = 0;
+  uint64_t total_ns_ = 0;
 };
 
 }  // namespace calypte::core

@@ -107,7 +107,7 @@ class Engine {
   std::vector<uint64_t> submitted_jobs_;
   Channels channels_;
   std::unique_ptr<Backend> backend_;
-  core::SchedulerConfig config_;  // filled by warm_up
+  core::SchedulerConfig config_;   // filled by warm_up
   calypte_safe_mode safe_mode_{};  // as set before ready
   std::vector<calypte_timing> timings_;
   bool warm_ = false;

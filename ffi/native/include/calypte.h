@@ -427,6 +427,7 @@ typedef struct calypte_snapshot {
   uint32_t safe_mode_reasons; /* CALYPTE_SAFE_*; 0: it does not stand */
   uint32_t safe_mode_misses;  /* misses in the rule's window, now; at most 64 */
   uint64_t safe_mode_since_ns; /* 0: it does not stand */
+  uint64_t safe_mode_ns;       /* it stood for this long, in all */
   uint64_t safe_mode_until_ns; /* when it is left if nothing more happens; 0: it does not stand, or not by itself */
   uint64_t critical_busy_ns;
   uint64_t background_busy_ns;
