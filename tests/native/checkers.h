@@ -25,8 +25,8 @@ struct CheckedTask {
 };
 
 struct CheckedJob {
-  std::vector<uint32_t> blocks;    // of each step
-  std::vector<uint64_t> whole_ns;  // estimate of each step that is `whole`; 0: it is preemptible
+  std::vector<uint32_t> blocks;        // of each step
+  std::vector<uint64_t> whole_ns;      // estimate of each step that is `whole`; 0: it is preemptible
   uint64_t preemption_bound_ns = 0;
   uint64_t longest_step_ns = 0;
 };
@@ -63,9 +63,7 @@ class Checkers final : public sim::GpuObserver {
     granted_before_ = granted_;
     for (uint32_t id = 0; id < jobs.size(); ++id) {
       const calypte_plan_entry *entry = named(id);
-      limit_[id] = entry == nullptr        ? 0
-                   : entry->max_units == 0 ? UINT64_MAX
-                                           : core::unit_of(steps_[id].word) + entry->max_units;
+      limit_[id] = entry == nullptr ? 0 : entry->max_units == 0 ? UINT64_MAX : core::unit_of(steps_[id].word) + entry->max_units;
     }
   }
   void hold(uint32_t bits, bool on) {
@@ -81,10 +79,8 @@ class Checkers final : public sim::GpuObserver {
     for (const calypte_event &event : events) {
       if (event.kind != CALYPTE_EVENT_SAFE_MODE) continue;
       const uint32_t reasons = static_cast<uint32_t>(event.a);
-      look("safe", safe_.may_change(safe_reasons_, reasons, event.time_ns, lateness_ns),
-           "entered or left at a time that the rule does not say", event.time_ns);
-      look("safe", safe_.may_count(static_cast<uint64_t>(event.b), event.time_ns), "another number of misses",
-           event.time_ns);
+      look("safe", safe_.may_change(safe_reasons_, reasons, event.time_ns, lateness_ns), "entered or left at a time that the rule does not say", event.time_ns);
+      look("safe", safe_.may_count(static_cast<uint64_t>(event.b), event.time_ns), "another number of misses", event.time_ns);
       if (safe_reasons_ == 0) safe_since_ns_ = event.time_ns, safe_entered += 1;
       safe_reasons_ = reasons;
     }
@@ -94,12 +90,10 @@ class Checkers final : public sim::GpuObserver {
     look("safe", (safe_.certain(now_ns) & ~seen) == 0, "a reason is not seen that stands", now_ns);
     look("safe", (seen & ~safe_.possible(now_ns, lateness_ns)) == 0, "a reason is seen that does not stand", now_ns);
     look("safe", seen == safe_reasons_, "no event says so", now_ns);
-    look("safe", (seen != 0) == ((snapshot.hold_bits & CALYPTE_HOLD_SAFE_MODE) != 0),
-         "safe mode does not hold background", now_ns);
+    look("safe", (seen != 0) == ((snapshot.hold_bits & CALYPTE_HOLD_SAFE_MODE) != 0), "safe mode does not hold background", now_ns);
     look("safe", snapshot.safe_mode_since_ns == (seen == 0 ? 0 : safe_since_ns_), "since another time", now_ns);
     look("safe", snapshot.safe_mode == safe_entered, "entered another number of times", now_ns);
-    look("safe", snapshot.safe_mode_until_ns == 0 || snapshot.safe_mode_until_ns + lateness_ns >= now_ns,
-         "it stands longer than it said", now_ns);
+    look("safe", snapshot.safe_mode_until_ns == 0 || snapshot.safe_mode_until_ns + lateness_ns >= now_ns, "it stands longer than it said", now_ns);
   }
 
   // ---- What the scheduler does
@@ -107,8 +101,7 @@ class Checkers final : public sim::GpuObserver {
   void on_action(const core::Action &action, uint64_t now_ns) override {
     using core::ActionKind;
     const bool late = action.kind == ActionKind::complete_request && action.late;
-    if (late || action.kind == ActionKind::drop_request || action.kind == ActionKind::fail_request)
-      safe_.miss(now_ns, lateness_ns);
+    if (late || action.kind == ActionKind::drop_request || action.kind == ActionKind::fail_request) safe_.miss(now_ns, lateness_ns);
     switch (action.kind) {
       case core::ActionKind::launch_critical:
         check_earliest(action, now_ns);
@@ -121,8 +114,7 @@ class Checkers final : public sim::GpuObserver {
         return;
       case core::ActionKind::grant:
         look("granted", action.number <= staged_[action.id], "more units than are staged", now_ns);
-        look("limit", action.number <= std::max(granted_before_[action.id], limit_[action.id]),
-             "more units than the plan allows", now_ns);
+        look("limit", action.number <= std::max(granted_before_[action.id], limit_[action.id]), "more units than the plan allows", now_ns);
         granted_[action.id] = std::max(granted_[action.id], action.number);
         return;
       case core::ActionKind::enqueue_entry:
@@ -162,10 +154,8 @@ class Checkers final : public sim::GpuObserver {
     look("lease", now_ns <= lease_end_ns_ + lateness_ns, "background begins after the lease", now_ns);
     // A `whole` launch that an earlier plan had queued runs: it reads no pause word.
     if (!whole) look("plan", named(job) != nullptr, "a job begins that the plan does not name", now_ns);
-    look("blocks", step_word == steps_[job].word && done == steps_[job].blocks, "goes on where it did not stop",
-         now_ns);
-    look("granted", core::unit_of(step_word) < std::max<uint64_t>(granted_[job], 1),
-         "a unit begins that was not granted", now_ns);
+    look("blocks", step_word == steps_[job].word && done == steps_[job].blocks, "goes on where it did not stop", now_ns);
+    look("granted", core::unit_of(step_word) < std::max<uint64_t>(granted_[job], 1), "a unit begins that was not granted", now_ns);
     running_ = true;
     running_job_ = job;
     begun_ns_ = now_ns;
@@ -174,8 +164,7 @@ class Checkers final : public sim::GpuObserver {
     account(now_ns);
     Steps &steps = steps_[job];
     const uint32_t all = jobs[job].blocks[core::step_of(step_word)];
-    look("blocks", step_word == steps.word && first == steps.blocks && count <= all - first,
-         "a block runs twice, or never", now_ns);
+    look("blocks", step_word == steps.word && first == steps.blocks && count <= all - first, "a block runs twice, or never", now_ns);
     steps.blocks = first + count;
     blocks_run += count;
     if (steps.blocks < all) return;
@@ -187,9 +176,7 @@ class Checkers final : public sim::GpuObserver {
     account(now_ns);
     running_ = false;
   }
-  void out_of_turn(uint32_t, uint32_t, uint64_t now_ns) override {
-    look("turn", false, "a whole step was launched that is not next", now_ns);
-  }
+  void out_of_turn(uint32_t, uint32_t, uint64_t now_ns) override { look("turn", false, "a whole step was launched that is not next", now_ns); }
 
   // ---- For the mission
 
@@ -204,8 +191,7 @@ class Checkers final : public sim::GpuObserver {
   }
   void look(const char *rule, bool holds, const char *what, uint64_t now_ns) {
     looked[rule] += 1;
-    if (!holds && breaches.size() < 8)
-      breaches.push_back(std::string("rule ") + rule + ": " + what + ", at " + std::to_string(now_ns) + " ns");
+    if (!holds && breaches.size() < 8) breaches.push_back(std::string("rule ") + rule + ": " + what + ", at " + std::to_string(now_ns) + " ns");
   }
   const calypte_plan_entry *named(uint32_t job) const {
     for (uint32_t i = 0; i < plan_.entry_count; ++i) {
@@ -283,8 +269,7 @@ class Checkers final : public sim::GpuObserver {
       if (head.source == CALYPTE_SOURCE_API || task.beside || head.yield == CALYPTE_YIELD_WHEN_NEEDED) continue;
       if (takes_ns <= head.max_blocking_ns) continue;
       const uint64_t since_ns = now_ns - std::min(now_ns, head.phase_ns);
-      const uint64_t next_ns =
-          now_ns < head.phase_ns ? head.phase_ns : head.phase_ns + (since_ns / head.period_ns + 1) * head.period_ns;
+      const uint64_t next_ns = now_ns < head.phase_ns ? head.phase_ns : head.phase_ns + (since_ns / head.period_ns + 1) * head.period_ns;
       look("window", now_ns + takes_ns <= next_ns, "a whole step that the window does not hold", now_ns);
     }
   }
@@ -299,10 +284,9 @@ class Checkers final : public sim::GpuObserver {
   std::array<bool, CALYPTE_MAX_TASKS> active_{};
   std::vector<Steps> steps_;
   std::vector<uint64_t> staged_, granted_, granted_before_, limit_;
-  std::vector<uint64_t> next_number_;             // by task: the oldest request that nothing was told of
+  std::vector<uint64_t> next_number_;        // by task: the oldest request that nothing was told of
   std::vector<std::map<uint64_t, size_t>> open_;  // by task and number: where it lies in `demands`
-  std::vector<std::set<uint64_t>>
-      known_;  // ... and those behind it of which something was: a full queue drops the newest
+  std::vector<std::set<uint64_t>> known_;    // ... and those behind it of which something was: a full queue drops the newest
   bool running_ = false;
   uint32_t running_job_ = 0;
   uint64_t begun_ns_ = 0;

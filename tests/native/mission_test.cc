@@ -15,8 +15,7 @@ namespace {
 
 // What all missions together must have met, so that none of the checks is idle.
 struct Met {
-  uint64_t units = 0, preemptions = 0, dropped = 0, late = 0, whole = 0, anticipated = 0, deferred = 0, stopped = 0,
-           safe = 0;
+  uint64_t units = 0, preemptions = 0, dropped = 0, late = 0, whole = 0, anticipated = 0, deferred = 0, stopped = 0, safe = 0;
   std::map<std::string, uint64_t> looked;
 } met;
 
@@ -67,8 +66,8 @@ TEST_CASE("in a thousand random missions no rule is broken") {
   CHECK(met.deferred > count / 10);
   CHECK(met.stopped >= count / 500);
   CHECK(met.safe > count);
-  for (const char *rule : {"gate", "alone", "held", "safe", "lease", "plan", "blocks", "granted", "limit", "requests",
-                           "earliest", "window", "results", "deadlines", "duty", "shares", "state"}) {
+  for (const char *rule : {"gate", "alone", "held", "safe", "lease", "plan", "blocks", "granted", "limit", "requests", "earliest",
+                           "window", "results", "deadlines", "duty", "shares", "state"}) {
     CAPTURE(rule);
     CHECK(met.looked[rule] >= count / 10);
   }
@@ -81,8 +80,7 @@ TEST_CASE("a mission flown twice ends in the same state, whatever its seed") {
       RandomMission mission(seed);
       mission.fly();
       const calypte_snapshot &snapshot = mission.engine.snapshot();
-      end = {snapshot.background_busy_ns, snapshot.critical_busy_ns, snapshot.dispatcher_steps,
-             mission.checkers.blocks_run};
+      end = {snapshot.background_busy_ns, snapshot.critical_busy_ns, snapshot.dispatcher_steps, mission.checkers.blocks_run};
       for (const Demand &demand : mission.checkers.demands) end.push_back(demand.done_ns);
     }
     CHECK(ends[0] == ends[1]);

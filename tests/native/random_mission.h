@@ -25,8 +25,7 @@ class RandomMission : private Observed {
  public:
   using Observed::checkers;
 
-  explicit RandomMission(uint64_t seed)
-      : rng(seed), draw_(draw(rng, seed)), engine(draw_.options), safe_rng_(seed + (1ull << 40)) {
+  explicit RandomMission(uint64_t seed) : rng(seed), draw_(draw(rng, seed)), engine(draw_.options), safe_rng_(seed + (1ull << 40)) {
     REQUIRE(engine.id() > 0);
     REQUIRE(calypte_sim_faults_set(engine.id(), &draw_.faults) == 0);
     const uint32_t frames = static_cast<uint32_t>(engine.frames(256, 3));
@@ -44,8 +43,7 @@ class RandomMission : private Observed {
     for (int i = 0; i < 60 && !lost(); ++i) {
       if (draw_.steady ? i == 0 : rng.up_to(2) == 0) new_plan();
       if (rng.up_to(2) == 0) submit();
-      if (!draw_.steady && rng.up_to(9) == 0)
-        hold(rng.up_to(2) == 0 ? CALYPTE_HOLD_SAFE_MODE : CALYPTE_HOLD_CALLER, rng.up_to(1) == 0);
+      if (!draw_.steady && rng.up_to(9) == 0) hold(rng.up_to(2) == 0 ? CALYPTE_HOLD_SAFE_MODE : CALYPTE_HOLD_CALLER, rng.up_to(1) == 0);
       if (rng.up_to(30) == 0) calypte_set_clocks(engine.id(), rng.up_to(2));
       if (rng.up_to(3) == 0) take();
       if (safe_rng_.up_to(30) == 0) safe_mode();
@@ -87,8 +85,7 @@ class RandomMission : private Observed {
     faults.size_bytes = sizeof faults;
     if (rng.up_to(2) > 0) return out;
     if (rng.up_to(1) == 0) faults.late_timer_ppm = 100'000, faults.late_timer_ns = rng.up_to(kMs);
-    if (rng.up_to(2) == 0)
-      faults.slow_ppm = 20'000, faults.slow_permille = 1'000 + static_cast<uint32_t>(rng.up_to(4'000));
+    if (rng.up_to(2) == 0) faults.slow_ppm = 20'000, faults.slow_permille = 1'000 + static_cast<uint32_t>(rng.up_to(4'000));
     if (rng.up_to(2) == 0) faults.late_entry_ppm = 50'000, faults.late_entry_ns = rng.up_to(2 * kMs);
     if (rng.up_to(3) == 0) {
       faults.throttle_begin_ns = rng.up_to(200 * kMs);
@@ -103,8 +100,7 @@ class RandomMission : private Observed {
     const uint64_t period_ns = 2 * kMs + rng.up_to(30 * kMs);
     const uint64_t most_ns = draw_.light ? period_ns / (3 * count) : 5 * kMs;
     const uint64_t estimate_ns = 1 + rng.up_to(most_ns);
-    const uint64_t deadline_ns =
-        draw_.light ? estimate_ns + kMs + rng.up_to(2 * period_ns) : 100 * kUs + rng.up_to(20 * kMs);
+    const uint64_t deadline_ns = draw_.light ? estimate_ns + kMs + rng.up_to(2 * period_ns) : 100 * kUs + rng.up_to(20 * kMs);
     WorkSpec spec = WorkSpec::task("task" + std::to_string(checkers.tasks.size()), estimate_ns, deadline_ns);
     if (rng.up_to(3) > 0) spec.frames(frames, 256, period_ns, rng.up_to(period_ns));
     if (rng.up_to(1) == 0) {
@@ -118,8 +114,7 @@ class RandomMission : private Observed {
     spec.head.max_blocking_ns = rng.up_to(1) == 0 ? 0 : rng.up_to(5 * kMs);
     REQUIRE(engine.add(spec) == static_cast<int32_t>(checkers.tasks.size()));
     submitted_.push_back(0);
-    checkers.tasks.push_back(
-        {spec.head, estimate_ns, draw_.options.reserve_sms > 0 && spec.head.yield == CALYPTE_YIELD_RESERVED});
+    checkers.tasks.push_back({spec.head, estimate_ns, draw_.options.reserve_sms > 0 && spec.head.yield == CALYPTE_YIELD_RESERVED});
   }
 
   void add_job(uint32_t frames) {
@@ -130,10 +125,7 @@ class RandomMission : private Observed {
       const uint64_t step_ns = 5 * kUs + rng.up_to(draw_.steady ? 500 * kUs : 4 * kMs);
       const bool whole = !draw_.steady && rng.up_to(5) == 0;
       const uint32_t blocks = 1 + static_cast<uint32_t>(rng.up_to(2'000));
-      spec.step(whole               ? CALYPTE_LEVEL_WHOLE
-                : rng.up_to(2) == 0 ? CALYPTE_LEVEL_LOOP
-                                    : CALYPTE_LEVEL_BLOCK,
-                step_ns, 0, blocks);
+      spec.step(whole ? CALYPTE_LEVEL_WHOLE : rng.up_to(2) == 0 ? CALYPTE_LEVEL_LOOP : CALYPTE_LEVEL_BLOCK, step_ns, 0, blocks);
       job.blocks.push_back(blocks);
       job.whole_ns.push_back(whole ? step_ns : 0);
       job.longest_step_ns = std::max(job.longest_step_ns, step_ns);
@@ -153,8 +145,7 @@ class RandomMission : private Observed {
     plan.duty_permille = rng.up_to(3) == 0 ? 100 + static_cast<uint32_t>(rng.up_to(800)) : 0;
     for (uint32_t id = 0; id < checkers.jobs.size(); ++id) {
       if (!draw_.steady && rng.up_to(3) == 0) continue;
-      plan.entries[plan.entry_count++] = {id, 1 + static_cast<uint32_t>(rng.up_to(20)),
-                                          !draw_.steady && rng.up_to(2) == 0 ? 1 + rng.up_to(20) : 0};
+      plan.entries[plan.entry_count++] = {id, 1 + static_cast<uint32_t>(rng.up_to(20)), !draw_.steady && rng.up_to(2) == 0 ? 1 + rng.up_to(20) : 0};
     }
     checkers.plan(plan, now_ns);
     REQUIRE(calypte_set_plan(engine.id(), &plan) == 0);
@@ -172,11 +163,9 @@ class RandomMission : private Observed {
     calypte_safe_mode rule{};
     rule.abi_version = CALYPTE_ABI_VERSION;
     rule.size_bytes = sizeof rule;
-    if (!draw_.steady && safe_rng_.up_to(3) > 0)
-      rule.misses = 1 + static_cast<uint32_t>(safe_rng_.up_to(safe_rng_.up_to(9) == 0 ? 63 : 7));
+    if (!draw_.steady && safe_rng_.up_to(3) > 0) rule.misses = 1 + static_cast<uint32_t>(safe_rng_.up_to(safe_rng_.up_to(9) == 0 ? 63 : 7));
     // Whether a lease ended, or a plan came first, is not known from outside where timers are late.
-    if (!draw_.steady && checkers.lateness_ns == 0 && safe_rng_.up_to(2) == 0)
-      rule.stale_leases = 1 + static_cast<uint32_t>(safe_rng_.up_to(2));
+    if (!draw_.steady && checkers.lateness_ns == 0 && safe_rng_.up_to(2) == 0) rule.stale_leases = 1 + static_cast<uint32_t>(safe_rng_.up_to(2));
     rule.window_ns = 1 + safe_rng_.up_to(200 * kMs);
     rule.clear_after_ns = 1 + safe_rng_.up_to(50 * kMs);
     checkers.safe_mode(rule, now_ns);
@@ -187,8 +176,7 @@ class RandomMission : private Observed {
     const uint32_t id = static_cast<uint32_t>(rng.up_to(checkers.tasks.size() - 1));
     if (checkers.tasks[id].head.source != CALYPTE_SOURCE_API) return;
     const uint64_t sensor_ns = now_ns - rng.up_to(std::min<uint64_t>(now_ns, kMs));
-    const int32_t code =
-        calypte_submit(engine.id(), CALYPTE_WORK_CRITICAL, static_cast<int32_t>(id), nullptr, 0, sensor_ns);
+    const int32_t code = calypte_submit(engine.id(), CALYPTE_WORK_CRITICAL, static_cast<int32_t>(id), nullptr, 0, sensor_ns);
     CHECK((code >= 0 || code == CALYPTE_E_BUSY));
     submitted_[id] += 1;
   }
@@ -210,8 +198,7 @@ class RandomMission : private Observed {
   uint64_t longest_ns() const {
     uint64_t longest_ns = 0;
     for (const CheckedJob &job : checkers.jobs) longest_ns = std::max(longest_ns, job.longest_step_ns);
-    return longest_ns * std::max(1'000u, draw_.faults.slow_permille) / 1'000 *
-           (draw_.faults.throttle_permille > 0 ? 4 : 1);
+    return longest_ns * std::max(1'000u, draw_.faults.slow_permille) / 1'000 * (draw_.faults.throttle_permille > 0 ? 4 : 1);
   }
 
   // Over a plan: its share of time, a period's beginning, and what runs on at each period's end.
@@ -219,10 +206,8 @@ class RandomMission : private Observed {
     if (duty_permille_ == 0) return;
     const uint64_t span_ns = std::min(now_ns, lease_end_ns_) - plan_ns_;
     const uint64_t periods = span_ns / (50 * kMs) + 2;
-    const uint64_t most_ns = span_ns / 1'000 * duty_permille_ + 50 * kMs * duty_permille_ / 1'000 +
-                             periods * (longest_ns() + checkers.lateness_ns);
-    checkers.look("duty", checkers.background_ns() - plan_busy_ns_ <= most_ns, "background ran for more than its share",
-                  now_ns);
+    const uint64_t most_ns = span_ns / 1'000 * duty_permille_ + 50 * kMs * duty_permille_ / 1'000 + periods * (longest_ns() + checkers.lateness_ns);
+    checkers.look("duty", checkers.background_ns() - plan_busy_ns_ <= most_ns, "background ran for more than its share", now_ns);
   }
   // Everybody always had work: nobody got less than half of what the weights promise.
   void check_shares() {
@@ -243,16 +228,11 @@ class RandomMission : private Observed {
       const calypte_task_stats &task = snapshot.tasks[id];
       const calypte_work &head = checkers.tasks[id].head;
       const uint64_t ended = task.on_time + task.late + task.dropped + task.failed;
-      checkers.look("requests", task.requests == ended + task.waiting + task.in_flight, "one is not accounted for",
-                    now_ns);
+      checkers.look("requests", task.requests == ended + task.waiting + task.in_flight, "one is not accounted for", now_ns);
       checkers.look("requests", task.response.count == task.on_time + task.late, "a response is missing", now_ns);
-      const uint64_t due = head.source == CALYPTE_SOURCE_API ? submitted_[id]
-                           : now_ns < head.phase_ns          ? 0
-                                                             : (now_ns - head.phase_ns) / head.period_ns + 1;
+      const uint64_t due = head.source == CALYPTE_SOURCE_API ? submitted_[id] : now_ns < head.phase_ns ? 0 : (now_ns - head.phase_ns) / head.period_ns + 1;
       const uint64_t slack = checkers.lateness_ns > 0 ? 1 : 0;
-      if (!lost())
-        checkers.look("requests", task.requests <= due && task.requests + slack >= due,
-                      "one was overlooked, or made up", now_ns);
+      if (!lost()) checkers.look("requests", task.requests <= due && task.requests + slack >= due, "one was overlooked, or made up", now_ns);
       uint64_t told = 0;
       for (const Demand &demand : checkers.demands) told += demand.task == id && demand.ended ? 1 : 0;
       checkers.look("requests", told == ended, "one vanished", now_ns);
@@ -263,8 +243,7 @@ class RandomMission : private Observed {
     for (const uint32_t job : results_) units[job] += 1;
     for (uint32_t id = 0; id < checkers.jobs.size(); ++id) {
       checkers.look("results", units[id] == checkers.units(id), "a unit without its result, or two of one", now_ns);
-      checkers.look("results", engine.snapshot().jobs[id].units == units[id], "the scheduler counts other units",
-                    now_ns);
+      checkers.look("results", engine.snapshot().jobs[id].units == units[id], "the scheduler counts other units", now_ns);
     }
   }
   // Whether it is known which request of its task came behind it.
@@ -281,8 +260,7 @@ class RandomMission : private Observed {
     bool beside = false;
     double load = 0;
     for (const CheckedTask &task : checkers.tasks) {
-      if (task.head.period_ns > 0)
-        load += static_cast<double>(task.estimate_ns) / static_cast<double>(task.head.period_ns);
+      if (task.head.period_ns > 0) load += static_cast<double>(task.estimate_ns) / static_cast<double>(task.head.period_ns);
       tasks.push_back({task.head.queue, task.head.queue_depth, task.head.on_miss, task.estimate_ns * 11 / 10});
       room_ns = std::max(room_ns, 100 * kUs + checkers.lateness_ns + longest_ns() + task.head.max_blocking_ns);
       longest_task_ns = std::max(longest_task_ns, task.estimate_ns * 11 / 10);
@@ -308,10 +286,8 @@ class RandomMission : private Observed {
         oracle_met = oracle_met && best[i] + room_ns + longest_task_ns <= next.arrival_ns;
       }
       if (!oracle_met) continue;
-      const std::string what = "request " + std::to_string(demand.number) + " of task " + std::to_string(demand.task) +
-                               " (yield " + std::to_string(checkers.tasks[demand.task].head.yield) + ") ended at " +
-                               std::to_string(demand.done_ns) + " of " + std::to_string(demand.deadline_ns) +
-                               " and could have at " + std::to_string(best[i]);
+      const std::string what = "request " + std::to_string(demand.number) + " of task " + std::to_string(demand.task) + " (yield " + std::to_string(checkers.tasks[demand.task].head.yield) + ") ended at " +
+                               std::to_string(demand.done_ns) + " of " + std::to_string(demand.deadline_ns) + " and could have at " + std::to_string(best[i]);
       checkers.look("deadlines", met, what.c_str(), demand.arrival_ns);
     }
   }
