@@ -706,6 +706,14 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  calypte_give_learned: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // const uint8_t *data
+      "u32", // uint32_t size_bytes
+    ],
+    result: "i32",
+  },
   calypte_warm_up: {
     parameters: [
       "i32", // int32_t engine
@@ -752,6 +760,14 @@ export const SYMBOLS = {
     parameters: [
       "i32", // int32_t engine
       "u64", // uint64_t key
+    ],
+    result: "i32",
+  },
+  calypte_take_learned: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // uint8_t *data
+      "u32", // uint32_t capacity
     ],
     result: "i32",
   },

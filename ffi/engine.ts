@@ -445,6 +445,11 @@ export interface Engine extends Disposable {
   checkSurplus(job: number, input: Uint8Array, launches: number): number;
   /** Settled by the first `runOnce` of the job, or by `ready`. */
   jobStep(job: number, step: number): StepInfo;
+  /**
+   * Before `warmUp`, behind the last work: what `takeLearned` gave of an earlier engine on this device. Returns how many
+   * works it is about, by name, digest and steps. -1 (E_INVALID) if it was changed or is of another device or version.
+   */
+  giveLearned(bytes: Uint8Array): number;
   /** Runs all that was added until it is warm, and measures it; `ready` does it otherwise. Nothing can be added then. */
   warmUp(): void;
   /** What `warmUp` measured of a critical task. */
@@ -458,6 +463,8 @@ export interface Engine extends Disposable {
   setSafeMode(rule: SafeModeRule | undefined): void;
   /** The device now runs at other clocks or in another power mode, for which `key` stands; 0 is the first. */
   setClocks(key: number): void;
+  /** While ready: what was learned so far (durations, rhythms, levels), opaque, to be kept for the next engine. */
+  takeLearned(): Uint8Array;
   /** Returns the request number or unit id; `undefined`: no free slot, counted as dropped for a task. */
   submit(kind: WorkKind, work: number, input: Uint8Array, sensorNs: number): number | undefined;
   /**

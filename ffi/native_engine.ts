@@ -259,6 +259,13 @@ export class NativeEngine implements Engine {
     return decodeStepInfo(view);
   }
 
+  giveLearned(bytes: Uint8Array): number {
+    return this.#call(
+      "give back what was learned",
+      (c) => c.calypte_give_learned(this.#id, ffi(bytes), bytes.length),
+    );
+  }
+
   warmUp(): void {
     this.#call("warm up", (c) => c.calypte_warm_up(this.#id));
   }
@@ -295,6 +302,18 @@ export class NativeEngine implements Engine {
   setClocks(key: number): void {
     const value = u64(key, "set clocks", "key");
     this.#call("set clocks", (c) => c.calypte_set_clocks(this.#id, value));
+  }
+
+  takeLearned(): Uint8Array {
+    const operation = "take what was learned";
+    for (;;) {
+      const size = this.#call(operation, (c) => c.calypte_take_learned(this.#id, null, 0));
+      // It may have grown by a little when the second call asks.
+      const bytes = allocate(size + Math.ceil(size / 4) + 4096, operation, "its bytes");
+      const used = this.#symbols(operation).calypte_take_learned(this.#id, bytes, bytes.length);
+      if (used === CONSTANTS.E_BUFFER) continue;
+      return bytes.subarray(0, check(used, operation, this.#library));
+    }
   }
 
   submit(kind: WorkKind, work: number, input: Uint8Array, sensorNs: number): number | undefined {

@@ -242,6 +242,11 @@ CALYPTE_EXPORT int32_t calypte_job_step(int32_t id, int32_t job, uint32_t step, 
   return with(id, [&](Engine &engine) { return engine.job_step(job, step, *out); });
 }
 
+CALYPTE_EXPORT int32_t calypte_give_learned(int32_t id, const uint8_t *data, uint32_t size_bytes) {
+  if (data == nullptr) return null_pointer("give_learned");
+  return with(id, [&](Engine &engine) { return engine.give_learned(data, size_bytes); });
+}
+
 CALYPTE_EXPORT int32_t calypte_warm_up(int32_t id) {
   return with(id, [](Engine &engine) { return engine.warm_up(); });
 }
@@ -302,6 +307,10 @@ CALYPTE_EXPORT int32_t calypte_take_snapshot(int32_t id, calypte_snapshot *snaps
   if (size_bytes != sizeof *snapshot)
     return fail(CALYPTE_E_BUFFER, "take_snapshot: size_bytes must be %zu, got %u", sizeof *snapshot, size_bytes);
   return with(id, [&](Engine &engine) { return engine.snapshot(*snapshot); });
+}
+
+CALYPTE_EXPORT int32_t calypte_take_learned(int32_t id, uint8_t *data, uint32_t capacity) {
+  return with(id, [&](Engine &engine) { return engine.take_learned(data, capacity); });
 }
 
 CALYPTE_EXPORT int32_t calypte_sim_advance(int32_t id, uint64_t until_ns) {

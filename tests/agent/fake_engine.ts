@@ -253,6 +253,16 @@ export class FakeEngine implements Engine {
     this.#check("timing");
     return this.timings[task] ?? { runs: 0, bestNs: 0, p50Ns: 0, worstNs: 0 };
   }
+  learned = new Uint8Array();
+  takeLearned(): Uint8Array {
+    this.#check("takeLearned");
+    return this.learned;
+  }
+  giveLearned(bytes: Uint8Array): number {
+    this.#call("giveLearned");
+    this.learned = bytes.slice();
+    return this.works.length;
+  }
   setClocks(key: number): void {
     this.#call(`setClocks ${key}`);
     this.state.clockKey = key;

@@ -58,7 +58,7 @@ function load(engine: Engine): { detector: number; api: number; map: number } {
     blockEstimateNs: 20_000,
   });
   const common = {
-    digest: new Uint8Array(32),
+    digest: new Uint8Array(32).fill(7),
     inputs: [{ buffer: input, offset: 0, sizeBytes: FRAME_BYTES }],
     outputs: [{ buffer: output, offset: 0, sizeBytes: 64 }],
     inputBytes: FRAME_BYTES,
@@ -191,6 +191,21 @@ test("a rule of safe mode holds background after a miss, and the operator's word
   assertEquals(bits, [1, 3, 2, 0]);
 });
 
+test("what one engine learned is given to the next, and refused once it was changed", (engine) => {
+  const { snapshot } = run(engine, 1000 * MS);
+  const bytes = engine.takeLearned();
+  withEngine((next) => {
+    load(next);
+    const spoilt = bytes.slice();
+    spoilt[100]! ^= 1;
+    assertEquals(assertThrows(() => next.giveLearned(spoilt), EngineError, "the checksum is wrong").code, -1);
+    assertGreater(next.giveLearned(bytes), 0);
+    next.ready();
+    assertEquals(next.snapshot().tasks[0]?.executionP99Ns, snapshot.tasks[0]?.executionP99Ns);
+    assertGreater(next.snapshot().tasks[0]?.executionP99Ns ?? 0, 0);
+  });
+});
+
 test("requests are submitted with their sensor's time, and come back with it", (engine) => {
   const { api } = load(engine);
   engine.ready();
@@ -256,6 +271,8 @@ test("every method of a closed engine throws E_CLOSED, and closing twice is fine
     setPlan: () => engine.setPlan({ id: 1, leaseNs: 1, entries: [] }),
     hold: () => engine.hold("caller", true),
     setSafeMode: () => engine.setSafeMode(undefined),
+    takeLearned: () => engine.takeLearned(),
+    giveLearned: () => engine.giveLearned(bytes),
     submit: () => engine.submit("critical", 0, bytes, 0),
     takeResults: () => engine.takeResults(),
     releaseResults: () => engine.releaseResults(1),

@@ -190,6 +190,12 @@ test("a snapshot holds as many tasks and jobs as there are", (engine) => {
   assertEquals([jobs[0]?.units, jobs[0]?.unitNs], [4, 55]);
 });
 
+test("what was learned is taken whole, also when it grows meanwhile", (engine) => {
+  assertEquals(engine.giveLearned(Uint8Array.of(1, 2, 3)), 2);
+  assertEquals(engine.takeLearned(), Uint8Array.of(1, 2, 3, 0));
+  assertThrows(() => engine.giveLearned(new Uint8Array(65)), EngineError, "not what take_learned gave");
+});
+
 test("a snapshot does not change when the next is taken", (engine) => {
   engine.advance(1);
   const first = engine.snapshot();

@@ -109,7 +109,8 @@ uint64_t Scheduler::next_duty_ns(uint64_t now_ns) const {
 // Takes up what was learned at these clocks before; else begins anew, in the place of what was not used for longest.
 void Scheduler::change_clocks(uint64_t key, uint64_t now_ns) {
   if (learned_[clocks_].key == key) return;
-  learned_[clocks_].used_ns = now_ns;
+  learned_[clocks_].used_ns = std::max<uint64_t>(now_ns, 1);
+  clock_changes_ += 1;
   uint32_t oldest = clocks_ == 0 ? 1 : 0;
   for (uint32_t i = 0; i < learned_.size(); ++i) {
     if (i == clocks_) continue;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "calypte.h"
+#include "core/learned.h"
 #include "core/rhythm.h"
 #include "core/safe_mode.h"
 
@@ -192,10 +193,13 @@ class Scheduler {
   // Fills what the scheduler knows of the snapshot (all but identity, state and dispatcher fields).
   void snapshot(uint64_t now_ns, calypte_snapshot &out) const;
 
+  // What was learned, for the next scheduler with the same work: learned.cc
+  void remember(uint32_t first, MemoryPiece &out) const;
+  void recall(const Memories &memories);
+
  private:
   struct Task;
   struct Job;
-  struct Learned;
 
   // Critical work: scheduler.cc
   bool reserved(uint32_t id) const;
@@ -266,6 +270,7 @@ class Scheduler {
   std::vector<Job> jobs_;
   std::vector<Learned> learned_;  // one for each clock key that is remembered
   uint32_t clocks_ = 0;           // the one in force
+  uint64_t clock_changes_ = 0;
   uint32_t in_flight_task_ = kNobody;
   uint32_t order_[CALYPTE_MAX_ENTRIES_AHEAD] = {};  // jobs of the outstanding entries, a ring
   uint32_t oldest_ = 0;

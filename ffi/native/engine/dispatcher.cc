@@ -145,6 +145,12 @@ bool Engine::serve_mailbox(uint64_t now_ns) {
       snapshot_asked_ns_ = now_ns;
       continue;
     }
+    if (command.piece != 0) {
+      piece_wanted_ = command.piece;
+      piece_first_ = command.first;
+      piece_asked_ns_ = now_ns;
+      continue;
+    }
     handle(command, now_ns);
   }
   // Filling a snapshot takes some microseconds: not while critical work is about to end.
@@ -153,6 +159,11 @@ bool Engine::serve_mailbox(uint64_t now_ns) {
     fill_snapshot(now_ns, snapshot_);
     snapshot_done_.store(snapshot_wanted_, std::memory_order_release);
     snapshot_wanted_ = 0;
+  }
+  if (piece_wanted_ != 0 && (!scheduler_->critical_in_flight() || now_ns > piece_asked_ns_ + kSnapshotPatienceNs)) {
+    scheduler_->remember(piece_first_, *piece_);
+    piece_done_.store(piece_wanted_, std::memory_order_release);
+    piece_wanted_ = 0;
   }
   return served;
 }

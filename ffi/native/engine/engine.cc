@@ -302,6 +302,7 @@ int32_t Engine::ready() {
   submitted_tasks_.assign(tasks_.size(), 0);
   submitted_jobs_.assign(jobs_.size(), 0);
   scheduler_ = std::make_unique<core::Scheduler>(config_, safe_mode_);
+  scheduler_->recall(memories_for_start());
   ready_ns_ = virtual_clock() ? 0 : monotonic_ns();
   calypte_feature probed[CALYPTE_FEATURES]{};
   backend_->features(probed);

@@ -13,6 +13,7 @@
 #include "core/scheduler.h"
 #include "engine/channels.h"
 #include "engine/event_log.h"
+#include "engine/learned.h"
 #include "engine/result_store.h"
 #include "engine/ring.h"
 #include "engine/work.h"
@@ -43,6 +44,7 @@ class Engine {
                    uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns);
   int32_t check_surplus(int32_t job, const uint8_t *input, uint64_t input_bytes, uint32_t launches);
   int32_t job_step(int32_t job, uint32_t step, calypte_step_info &out);
+  int32_t give_learned(const uint8_t *data, uint32_t size_bytes);
   int32_t warm_up();
   int32_t timing(int32_t task, calypte_timing &out) const;
   int32_t ready();
@@ -67,6 +69,7 @@ class Engine {
     return static_cast<int32_t>(events_.take(out, capacity));
   }
   int32_t snapshot(calypte_snapshot &out);
+  int32_t take_learned(uint8_t *data, uint32_t capacity);
   int32_t advance(uint64_t until_ns);
 
  private:
@@ -75,6 +78,8 @@ class Engine {
     calypte_plan plan;
     calypte_safe_mode safe_mode;
     uint64_t snapshot = 0;  // number of a snapshot that is asked for; 0: none
+    uint64_t piece = 0;     // the same of a piece of what was learned
+    uint32_t first = 0;     // ... where it begins
   };
 
   explicit Engine(const calypte_options &options);
@@ -89,6 +94,9 @@ class Engine {
   uint64_t next_wakeup_ns();
   int32_t expect_empty_sim(const char *operation) const;
   void fill_snapshot(uint64_t now_ns, calypte_snapshot &out) const;
+  int32_t take_piece(uint32_t first);
+  int32_t take_memories(core::Memories &out);
+  core::Memories memories_for_start() const;
   bool serve_mailbox(uint64_t now_ns);
   bool serve_sources();
   void wake_dispatcher();
@@ -110,6 +118,7 @@ class Engine {
   core::SchedulerConfig config_;   // filled by warm_up
   calypte_safe_mode safe_mode_{};  // as set before ready
   std::vector<calypte_timing> timings_;
+  std::unique_ptr<LearnedFile> given_;
   bool warm_ = false;
   std::unique_ptr<core::Scheduler> scheduler_;
   core::ActionList actions_;
@@ -137,6 +146,12 @@ class Engine {
   uint64_t snapshot_asked_ns_ = 0;
   calypte_snapshot snapshot_{};
   std::atomic<uint64_t> snapshot_done_{0};  // number of the one that lies in snapshot_
+  uint64_t pieces_asked_ = 0;               // caller only
+  uint64_t piece_wanted_ = 0;               // dispatcher only, as the next two
+  uint32_t piece_first_ = 0;
+  uint64_t piece_asked_ns_ = 0;
+  std::unique_ptr<core::MemoryPiece> piece_;
+  std::atomic<uint64_t> piece_done_{0};
 };
 
 }  // namespace calypte

@@ -639,6 +639,14 @@ int32_t calypte_check_surplus(int32_t engine, int32_t job, const uint8_t *input,
 int32_t calypte_job_step(int32_t engine, int32_t job, uint32_t step, calypte_step_info *out);
 
 /*
+ * Gives back what calypte_take_learned gave, behind the last work and before warm_up, ready or a first run_once: what an
+ * earlier engine learned of the same works on the same device. Returns how many of the works added so far it is about: same
+ * kind, name, digest (not all 0) and steps; the rest of the data is left out. On cuda the levels and workers that were chosen
+ * then are taken if a short look at them agrees, in place of the long search. E_INVALID, and nothing changes: the bytes were
+ * changed or cut, or come from another device, driver or version of this library.
+ */
+int32_t calypte_give_learned(int32_t engine, const uint8_t *data, uint32_t size_bytes);
+/*
  * Runs everything that was added until it is warm, and measures it. `ready` does it if it was not done before. Nothing
  * can be added afterwards.
  */
@@ -673,6 +681,13 @@ int32_t calypte_set_safe_mode(int32_t engine, const calypte_safe_mode *rule);
  */
 int32_t calypte_set_clocks(int32_t engine, uint64_t key);
 
+/*
+ * Copies what was learned so far: durations by clock key, rhythms of arrivals, levels and workers of steps. Bytes to be
+ * kept and given to calypte_give_learned, with a version and a checksum; some KiB for each work. Returns how many, also
+ * where `data` is null. E_BUFFER: capacity is too small; the data grows while the engine learns, so leave some room.
+ * Takes some milliseconds of the caller's time; E_TIMEOUT as take_snapshot.
+ */
+int32_t calypte_take_learned(int32_t engine, uint8_t *data, uint32_t capacity);
 /*
  * Submits one request of a critical task, or one unit of a background job, whose source is API. Copies the input.
  * Returns the low 31 bits of its number. E_BUSY: no free slot; counted as dropped for a task.
