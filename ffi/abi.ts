@@ -56,6 +56,7 @@ export const CONSTANTS = {
   LEVEL_LOOP: 3,
   DATAGRAM_MAGIC: 1498431811,
   DATAGRAM_VERSION: 1,
+  OPEN_LOCK_MEMORY: 2,
   NONE: 4294967295,
   FEATURE_STREAM_MEMOPS: 0,
   FEATURE_GRAPH_MEMOPS: 1,
@@ -146,7 +147,8 @@ export const STRUCTS = {
       simSms: { c: "sim_sms", type: "u32", offset: 32, count: 1 },
       resultsBytes: { c: "results_bytes", type: "u32", offset: 36, count: 1 },
       reserveSms: { c: "reserve_sms", type: "u32", offset: 40, count: 1 },
-      reserved: { c: "reserved", type: "u32", offset: 44, count: 3 },
+      flags: { c: "flags", type: "u32", offset: 44, count: 1 },
+      reserved: { c: "reserved", type: "u32", offset: 48, count: 2 },
     },
   },
   device: {

@@ -46,6 +46,7 @@ export function encodeOptions(options: OpenOptions, operation: string): Uint8Arr
     simSms: options.simSms ?? 0,
     resultsBytes: options.resultsBytes ?? 0,
     reserveSms: options.reserveSms ?? 0,
+    flags: options.lockMemory === true ? CONSTANTS.OPEN_LOCK_MEMORY : 0,
   }).bytes;
 }
 

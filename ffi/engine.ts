@@ -31,6 +31,8 @@ export interface OpenOptions {
   resultsBytes?: number;
   /** SMs that background never uses, rounded up to what the device can split off. Default 0: none. */
   reserveSms?: number;
+  /** `ready` locks the memory of this whole process, V8's too, where the system lets it; `features` says. Default: no. */
+  lockMemory?: boolean;
   /** `sim`: the times of a device; default: the library's own, which are an H200's. */
   simProfile?: SimProfile;
   /** `sim`: what goes wrong; default: nothing. */

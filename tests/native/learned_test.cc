@@ -150,12 +150,12 @@ TEST_SUITE("learned") {
     calypte_options options = sim_options();
     options.clock = CALYPTE_CLOCK_REAL;
     TestEngine engine(options);
-    WorkSpec task = WorkSpec::task("asked", 100 * kUs, 15 * kMs), job = WorkSpec::job("map").step(CALYPTE_LEVEL_BLOCK, kMs, 20 * kUs);
+    WorkSpec task = WorkSpec::task("asked", 100 * kUs, 15 * kMs), job = WorkSpec::job("map").step(CALYPTE_LEVEL_WHOLE, 100 * kUs);
     task.head.max_blocking_ns = kMs;  // whole steps may start at any time
     name_bundle(task, 1);
     name_bundle(job, 2);
     // More sketches than one piece holds.
-    for (int i = 0; i < 60; ++i) job.step(i % 2 == 0 ? CALYPTE_LEVEL_WHOLE : CALYPTE_LEVEL_BLOCK, 100 * kUs, 20 * kUs);
+    for (int i = 0; i < 60; ++i) job.step(CALYPTE_LEVEL_WHOLE, 100 * kUs);
     REQUIRE(engine.add(task) == 0);
     REQUIRE(engine.add(job) == 0);
     REQUIRE(engine.ready() == 0);

@@ -205,6 +205,7 @@ void Engine::rest(uint64_t now_ns, uint32_t seen) {
 void Engine::dispatch() {
   prctl(PR_SET_NAME, "calypte-critical");
   prctl(PR_SET_TIMERSLACK, 1);
+  touch_stack();
   if ((options_.disable_features >> CALYPTE_FEATURE_REALTIME & 1) != 0) {
     realtime_reason_ = "switched off by the caller";
   } else if (const sched_param parameters{kRealtimePriority}; sched_setscheduler(0, SCHED_FIFO, &parameters) == 0) {

@@ -7,13 +7,19 @@
 
 namespace calypte {
 
+constexpr uint32_t kKnownFlags = CALYPTE_OPEN_LOCK_MEMORY;
 constexpr uint64_t kDefaultResultsBytes = 16u << 20;
 constexpr uint64_t kLargestResultsBytes = 1u << 30;
 constexpr uint64_t kDefaultTimeoutNs = 10'000'000'000;
 constexpr uint64_t kLongestLeaseNs = 3'600'000'000'000;
 
 Engine::Engine(const calypte_options &options)
-    : options_(options), results_(options.results_bytes == 0 ? kDefaultResultsBytes : options.results_bytes) {}
+    : options_(options), results_(options.results_bytes == 0 ? kDefaultResultsBytes : options.results_bytes) {
+  locked_.reason =
+      (options.flags & CALYPTE_OPEN_LOCK_MEMORY) != 0
+          ? "not yet: memory is locked at ready"
+          : "not asked for: an engine that shares its process with the agent pins only the GPU's host buffers";
+}
 
 std::unique_ptr<Engine> Engine::open(const calypte_options &options) {
   if (options.abi_version != CALYPTE_ABI_VERSION || options.size_bytes != sizeof options) {
@@ -28,6 +34,10 @@ std::unique_ptr<Engine> Engine::open(const calypte_options &options) {
   }
   if (options.results_bytes > kLargestResultsBytes || (options.results_bytes != 0 && options.results_bytes < 4096)) {
     fail(CALYPTE_E_INVALID, "open: results_bytes must be 0 or 4096..2^30, got %u", options.results_bytes);
+    return nullptr;
+  }
+  if ((options.flags & ~kKnownFlags) != 0) {
+    fail(CALYPTE_E_INVALID, "open: flags %#x hold a bit that this version does not know", options.flags);
     return nullptr;
   }
   std::unique_ptr<Engine> engine(new Engine(options));
@@ -50,6 +60,7 @@ Engine::~Engine() {
   }
   if (backend_ != nullptr && state_.load() != CALYPTE_STATE_LOADING) backend_->stop();
   channels_.stop_outputs();
+  if (locked_.on) unlock_memory();
 }
 
 int32_t Engine::expect_state(uint32_t state, const char *operation) const {
@@ -79,9 +90,8 @@ int32_t Engine::features(calypte_feature *out) {
   realtime.on = realtime_ ? 1 : 0;
   strncpy(realtime.reason, realtime_reason_.c_str(), sizeof realtime.reason - 1);
   calypte_feature &locked = all[CALYPTE_FEATURE_LOCKED_MEMORY];
-  locked.on = 0;
-  strncpy(locked.reason, "the engine shares its process with the agent; only the GPU's host buffers are pinned",
-          sizeof locked.reason - 1);
+  locked.on = locked_.on ? 1 : 0;
+  strncpy(locked.reason, locked_.reason.c_str(), sizeof locked.reason - 1);
   for (uint32_t i = 0; i < CALYPTE_FEATURES; ++i) all[i].feature = i;
   memcpy(out, all, sizeof all);
   return CALYPTE_FEATURES;
@@ -295,9 +305,18 @@ int32_t Engine::timing(int32_t id, calypte_timing &out) const {
   return 0;
 }
 
+// A `ready` that failed may be tried again.
+void Engine::lock() {
+  if ((options_.flags & CALYPTE_OPEN_LOCK_MEMORY) == 0 || locked_.on) return;
+  const bool wanted = (options_.disable_features >> CALYPTE_FEATURE_LOCKED_MEMORY & 1) == 0;
+  locked_ = wanted ? lock_memory() : LockedMemory{false, "switched off by the caller"};
+}
+
 int32_t Engine::ready() {
   if (const int32_t code = expect_state(CALYPTE_STATE_LOADING, "ready"); code < 0) return code;
   if (const int32_t code = warm_up(); code < 0) return code;
+  // Ahead of the threads, so that their stacks are in memory too.
+  lock();
   if (const int32_t code = backend_->ready(); code < 0) return code;
   submitted_tasks_.assign(tasks_.size(), 0);
   submitted_jobs_.assign(jobs_.size(), 0);
@@ -314,6 +333,8 @@ int32_t Engine::ready() {
     if ((kOfThisMachine >> i & 1) != 0 || unasked || probed[i].on != 0) continue;
     events_.add(CALYPTE_EVENT_FEATURE, UINT32_MAX, i, 0, ready_ns_, probed[i].reason);
   }
+  if ((options_.flags & CALYPTE_OPEN_LOCK_MEMORY) != 0 && !locked_.on)
+    events_.add(CALYPTE_EVENT_FEATURE, UINT32_MAX, CALYPTE_FEATURE_LOCKED_MEMORY, 0, ready_ns_, locked_.reason);
   events_.add(CALYPTE_EVENT_READY, UINT32_MAX, 0, 0, ready_ns_);
   state_.store(CALYPTE_STATE_READY, std::memory_order_release);
   actions_.clear();

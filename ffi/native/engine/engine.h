@@ -14,6 +14,7 @@
 #include "engine/channels.h"
 #include "engine/event_log.h"
 #include "engine/learned.h"
+#include "engine/locked_memory.h"
 #include "engine/result_store.h"
 #include "engine/ring.h"
 #include "engine/work.h"
@@ -103,6 +104,7 @@ class Engine {
   int32_t check_channels(const char *operation) const;
   void dispatch();
   void rest(uint64_t now_ns, uint32_t seen);
+  void lock();
   bool virtual_clock() const { return options_.clock == CALYPTE_CLOCK_VIRTUAL; }
 
   calypte_options options_;
@@ -133,6 +135,7 @@ class Engine {
   uint64_t worst_step_ns_ = 0;
   std::string realtime_reason_;
   bool realtime_ = false;
+  LockedMemory locked_;
 
   std::thread dispatcher_;
   std::atomic<bool> dispatching_{false};

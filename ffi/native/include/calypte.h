@@ -79,6 +79,9 @@ extern "C" {
 #define CALYPTE_DATAGRAM_MAGIC 1498431811 /* "CAPY" */
 #define CALYPTE_DATAGRAM_VERSION 1
 
+/* How an engine opens (calypte_options.flags); 1 is not for this version. */
+#define CALYPTE_OPEN_LOCK_MEMORY 2 /* ready locks the memory of this whole process, the caller's too: see FEATURE_LOCKED_MEMORY */
+
 #define CALYPTE_NONE 4294967295 /* in the place of an id: there is none */
 
 /* Features, probed at open and self-tested at ready; see calypte_feature. */
@@ -90,7 +93,7 @@ extern "C" {
 #define CALYPTE_FEATURE_INTEGRATED 5     /* CPU and GPU share memory */
 #define CALYPTE_FEATURE_IPC 6            /* device memory can be shared between processes */
 #define CALYPTE_FEATURE_REALTIME 7       /* the critical thread runs under SCHED_FIFO */
-#define CALYPTE_FEATURE_LOCKED_MEMORY 8  /* mlockall succeeded */
+#define CALYPTE_FEATURE_LOCKED_MEMORY 8  /* since ready no page of this process leaves memory; asked for by OPEN_LOCK_MEMORY */
 #define CALYPTE_FEATURE_RESERVED_SMS 9   /* SMs are kept for critical work (calypte_options.reserve_sms) */
 #define CALYPTE_FEATURES 10
 
@@ -185,7 +188,8 @@ typedef struct calypte_options {
   uint32_t sim_sms;          /* sim: SMs of the virtual GPU; 0 means 16 */
   uint32_t results_bytes;    /* results kept until taken; 0 means 16 MiB; 4 KiB to 1 GiB; one result takes at most an eighth */
   uint32_t reserve_sms;      /* SMs that background never uses; 0: none. Rounded up to what the device can split off */
-  uint32_t reserved[3];
+  uint32_t flags;            /* CALYPTE_OPEN_* */
+  uint32_t reserved[2];
 } calypte_options;
 
 /* What the device is. Attributes are read, never guessed from the name. */
