@@ -158,8 +158,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     bug: "entries are still queued in the step of the last miss",
     file: "scheduler.cc",
-    old: "  keep_safe_mode(now_ns, out);\n  keep_gates(now_ns, out);\n  refill(now_ns, out);\n",
-    new: "  keep_gates(now_ns, out);\n  refill(now_ns, out);\n  keep_safe_mode(now_ns, out);\n",
+    old: "  if (keep_safe_mode(now_ns, out)) launch_next(now_ns, out);\n",
+    new: "",
     rules: ["safe"],
   },
   {

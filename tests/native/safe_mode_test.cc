@@ -190,6 +190,42 @@ TEST_SUITE("safe mode") {
     CHECK(scene.holds());
   }
 
+  TEST_CASE("a request that lets background come to its end waits no longer once misses hold background") {
+    SchedulerConfig config;
+    config.tasks = {periodic(100 * kMs, 20 * kMs), periodic(100 * kMs, 5 * kMs)};
+    for (TaskConfig &task : config.tasks) {
+      task.yield = CALYPTE_YIELD_WHEN_NEEDED;
+      task.queue = CALYPTE_QUEUE_FIFO;
+      task.queue_depth = 2;
+      task.estimate_ns = 500 * kUs;
+    }
+    config.tasks[0].phase_ns = 900 * kUs;
+    config.tasks[1].phase_ns = kMs;
+    config.tasks[1].on_miss = CALYPTE_ON_MISS_DROP;
+    config.jobs = {block_job(2 * kMs)};
+    Rig rig(config, rule_of(1, kSecond, kSecond));
+    rig.start();
+    rig.plan(kSecond, {{0, 1, 0}}, 0);
+    rig.staged(0, 100, 0);
+    SUBCASE("that arrived too late to be served") {
+      rig.tick(kMs);
+      REQUIRE(rig.snapshot().tasks[0].waiting + rig.snapshot().tasks[1].waiting == 2);
+      rig.tick(6'500 * kUs);  // the dispatcher slept: the deadline of the other one has passed
+      CHECK(rig.snapshot().tasks[1].dropped == 1);
+    }
+    SUBCASE("that found no slot") {
+      rig.tick(900 * kUs);
+      REQUIRE(rig.snapshot().tasks[0].waiting == 1);
+      Event refused;
+      refused.kind = EventKind::refused;
+      refused.id = 1;
+      refused.time_ns = 950 * kUs;
+      rig.step(refused, 950 * kUs);
+    }
+    CHECK(rig.snapshot().safe_mode_reasons == CALYPTE_SAFE_MISSES);
+    CHECK(rig.snapshot().tasks[0].in_flight == 1);
+  }
+
   TEST_CASE("a rule that cannot be meant is refused and changes nothing") {
     TestEngine engine(sim_options());
     calypte_safe_mode rule = rule_of(3, 10 * kSecond, 0);

@@ -62,14 +62,15 @@ uint64_t SafeMode::until_ns() const {
   return until_ns;
 }
 
-void Scheduler::keep_safe_mode(uint64_t now_ns, ActionList &out) {
-  if (!safe_.keep(now_ns)) return;
+bool Scheduler::keep_safe_mode(uint64_t now_ns, ActionList &out) {
+  if (!safe_.keep(now_ns)) return false;
   change_hold(CALYPTE_HOLD_SAFE_MODE, safe_.reasons() != 0, now_ns, out);
   Action &report = out.add(ActionKind::report);
   report.event_kind = CALYPTE_EVENT_SAFE_MODE;
   report.id = kNobody;
   report.a = safe_.reasons();
   report.b = safe_.misses(now_ns);
+  return true;
 }
 
 }  // namespace calypte::core

@@ -99,9 +99,11 @@ void Scheduler::step(const Event &event, uint64_t now_ns, ActionList &out) {
       break;
   }
   keep_lease(now_ns, out);
-  launch_next(now_ns, out);
-  watch(now_ns, out);
   keep_safe_mode(now_ns, out);
+  launch_next(now_ns, out);
+  // What was dropped there may hold background: then nobody waits for it.
+  if (keep_safe_mode(now_ns, out)) launch_next(now_ns, out);
+  watch(now_ns, out);
   keep_gates(now_ns, out);
   refill(now_ns, out);
 }

@@ -239,7 +239,7 @@ class Scheduler {
   void change_hold(uint32_t bits, bool on, uint64_t now_ns, ActionList &out);
   void keep_lease(uint64_t now_ns, ActionList &out);
   uint64_t next_duty_ns(uint64_t now_ns) const;
-  void keep_safe_mode(uint64_t now_ns, ActionList &out);  // safe_mode.cc
+  bool keep_safe_mode(uint64_t now_ns, ActionList &out);  // safe_mode.cc: true: it changed
   void change_clocks(uint64_t key, uint64_t now_ns);
 
   // Background: background.cc
