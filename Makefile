@@ -1,6 +1,6 @@
 # `make run` and `make test` are all that a fresh Debian or Ubuntu machine needs; tools/setup.sh fetches what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help run test build gpu-test clean setup
+.PHONY: help run test sanitize build gpu-test clean setup
 
 FOR ?= 30s
 MISSION ?= examples/missions/survey.yaml
@@ -16,8 +16,12 @@ run: setup build ## fly the example mission, on the GPU or else on the simulator
 	@./calypte run '$(MISSION)' --for '$(FOR)'
 
 test: setup ## run every test that needs no GPU; ends with "N passed, N failed"
-	@tools/setup.sh library tests $(if $(CALYPTE_TEST_OLD_DENO),old-deno)
+	@tools/setup.sh library tests sanitizers $(if $(CALYPTE_TEST_OLD_DENO),old-deno)
 	@$(DENO) run -A tools/run_tests.ts
+
+sanitize: setup ## run the native tests with sanitizers only (memory, undefined behaviour, threads)
+	@tools/setup.sh sanitizers
+	@$(DENO) run -A tools/run_tests.ts sanitizer
 
 build: ## build the native library, build/libcalypte.so
 	@tools/setup.sh library

@@ -13,6 +13,8 @@ import {
   policyOf,
   stopLimitsOf,
 } from "./config_policy.ts";
+import { safeModeOf } from "./config_safe_mode.ts";
+import type { SafeModeRule } from "../ffi/safe_mode.ts";
 import type { Phase } from "../policies/policy.ts";
 import type { StopLimits } from "./stop_limits.ts";
 import { decodeText } from "./bundle_reader.ts";
@@ -102,6 +104,8 @@ export interface Mission {
   conditions: MissionConditions | undefined;
   /** Empty: never. */
   stopBackgroundAbove: StopLimits;
+  /** When misses keep background away; `undefined`: never. */
+  safeMode: SafeModeRule | undefined;
 }
 
 const MAX_MISSION_BYTES = 2 ** 20;
@@ -192,6 +196,7 @@ function missionOf(raw: RawMission, file: string): Mission {
     policy: policyOf(raw.policy, resolve),
     conditions: raw.conditions && { file: resolve(raw.conditions.file), maxAgeNs: raw.conditions.maxAge },
     stopBackgroundAbove: stopLimitsOf(raw.stopBackgroundAbove),
+    safeMode: safeModeOf(raw.safeMode),
   };
 }
 

@@ -4,6 +4,7 @@
  * The shape only: types, ranges, units, names. Rules that join several fields are in config.ts.
  */
 import { z } from "zod";
+import { safeModeSchema } from "./config_safe_mode.ts";
 import { conditionsSchema, policySchema, stopSchema, whenSchema } from "./config_policy.ts";
 import {
   durationSchema,
@@ -115,6 +116,7 @@ export const missionSchema = strictObject({
   policy: policySchema,
   conditions: conditionsSchema.optional(),
   stopBackgroundAbove: stopSchema.default({}),
+  safeMode: safeModeSchema,
 });
 
 /** A mission whose shape is right: durations in nanoseconds, rates as periods in nanoseconds, defaults applied. */

@@ -10,6 +10,7 @@ import { HOLD_BITS, INPUT_FAULTS } from "../ffi/words.ts";
 import type { Counters } from "./counters.ts";
 import type { LogFields, Logger, LogLevel } from "./log.ts";
 import { formatDurationNs } from "./quantity.ts";
+import { safeModeWords } from "./safe_mode.ts";
 
 const QUIET_NS = 1_000_000_000;
 
@@ -23,7 +24,7 @@ const LOUDNESS: Record<EventKind, LogLevel> = {
   "watchdog": "error",
   "results-lost": "warn",
   "whole-refused": "warn",
-  // Plans, ended leases, faults and stops have messages of their own; safe mode has only this one.
+  // Plans, ended leases, faults, stops and safe mode have messages of their own.
   "hold": "debug",
   "events-lost": "warn",
   "anticipation": "info",
@@ -31,6 +32,7 @@ const LOUDNESS: Record<EventKind, LogLevel> = {
   "input": "warn",
   "engine": "error",
   "worker": "warn",
+  "safe-mode": "warn",
 };
 
 /** For events that the engine sends without a text. */
@@ -111,6 +113,8 @@ export class EventLog {
         return a === 1
           ? `the engine is lost: ${text}; starting another`
           : `the engine serves again, after ${formatDurationNs(b)}`;
+      case "safe-mode":
+        return a === 0 ? "safe mode is left: background may run again" : `safe mode: ${safeModeWords(a)}`;
       case "anticipation":
         return `the gate closes ahead of requests: ${a === 1 ? "on" : "off, as it did not pay"}`;
       default:
@@ -127,10 +131,10 @@ export class EventLog {
   }
 }
 
-function loudnessOf({ kind, a, b }: EngineEvent): LogLevel {
+function loudnessOf({ kind, a }: EngineEvent): LogLevel {
   if (kind === "worker") return a === CONSTANTS.WORKER_JOINED ? "info" : "warn";
   if (kind === "engine") return a === 1 ? "error" : "info";
-  return kind === "hold" && ((a ^ b) & HOLD_BITS["safe-mode"]) !== 0 ? "warn" : LOUDNESS[kind];
+  return kind === "safe-mode" && a === 0 ? "info" : LOUDNESS[kind];
 }
 
 function holdReasons(bits: number): string {
@@ -163,6 +167,8 @@ function details({ kind, a, b }: EngineEvent): LogFields {
       return { abandoned: a };
     case "input":
       return { count: a, what: inputFault(b) };
+    case "safe-mode":
+      return { misses: b };
     case "results-lost":
     case "events-lost":
       return { lost: a };

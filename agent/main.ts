@@ -12,6 +12,7 @@ import { policyBenchCommand, policyCheckCommand, policyListCommand } from "./com
 import { ptxReportCommand, ptxRewriteCommand } from "./commands/ptx.ts";
 import { closeLibrary } from "./commands/engines.ts";
 import { runCommand } from "./commands/run.ts";
+import { safeModeCommand } from "./commands/safe_mode.ts";
 import { simulateCommand } from "./commands/simulate.ts";
 import { statusCommand } from "./commands/status.ts";
 import { versionCommand } from "./commands/version.ts";
@@ -30,6 +31,7 @@ export const COMMANDS: readonly Command[] = [
   policyCheckCommand,
   policyBenchCommand,
   statusCommand,
+  safeModeCommand,
   versionCommand,
 ];
 

@@ -67,6 +67,7 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
       const admitted = admit({ engine, mission: files.mission, ...prepared, log });
       options.onAdmitted?.(admitted);
       await prepared.open();
+      engine.setSafeMode(files.mission.safeMode);
       needsMemory(whole, "the mission as a whole", () => engine.ready());
       started = true;
       for (let nowNs = 0; nowNs < durationNs;) {

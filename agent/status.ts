@@ -1,7 +1,7 @@
 /**
  * What can be asked of a running agent over HTTP?
  *
- * `/healthz`, `/readyz`, `/v1/status`, `/metrics`, and requests for critical tasks whose source is `api`. Reads the
+ * `/healthz`, `/readyz`, `/v1/status`, `/v1/safe-mode`, `/metrics`, and requests for critical tasks whose source is `api`. Reads the
  * engine through a function and keeps nothing. It opens no socket itself: tests call `app.request()`.
  */
 import { Hono } from "hono";
@@ -9,6 +9,8 @@ import type { DeviceInfo, EngineSnapshot, Feature } from "../ffi/engine.ts";
 import { AGENT_METRICS, BACKGROUND_METRICS, CRITICAL_METRICS, type MetricsView, readAll } from "./metrics.ts";
 import type { StepReport } from "./load.ts";
 import { InputError } from "./errors.ts";
+import { addSafeModePages, type SafeModeControl, safeModeStatus } from "./safe_mode.ts";
+import type { SafeModeRule } from "../ffi/safe_mode.ts";
 import { prometheusText } from "./prometheus.ts";
 
 /** One task or job as the status shows it. */
@@ -30,6 +32,7 @@ export interface StatusOptions {
   view: () => MetricsView | undefined;
   /** Submits one request of an `api` task. */
   submit: (task: string, input: Uint8Array) => SubmitOutcome;
+  safeMode: Omit<SafeModeControl, "status"> & { rule: SafeModeRule | undefined };
 }
 
 export type SubmitOutcome =
@@ -65,7 +68,16 @@ export function createStatusApp(options: StatusOptions): Hono {
     const view = options.view();
     const loaded = options.loaded();
     if (view === undefined || loaded === undefined) return c.json({ version, mission, state: "loading" });
-    return c.json({ version, mission, ...statusOf(view), ...describe(view, loaded) });
+    const safeMode = safeModeStatus(view.snapshot, options.safeMode.rule);
+    return c.json({ version, mission, ...statusOf(view), safeMode, ...describe(view, loaded) });
+  });
+
+  addSafeModePages(app, {
+    ...options.safeMode,
+    status: () => {
+      const view = options.view();
+      return view && safeModeStatus(view.snapshot, options.safeMode.rule);
+    },
   });
 
   app.post("/v1/critical/:task", async (c) => {
@@ -86,7 +98,10 @@ export function createStatusApp(options: StatusOptions): Hono {
   });
 
   app.notFound((c) =>
-    c.json({ error: "no such page", pages: ["/healthz", "/readyz", "/v1/status", "/metrics"] }, 404)
+    c.json({
+      error: "no such page",
+      pages: ["/healthz", "/readyz", "/v1/status", "/v1/safe-mode", "/metrics"],
+    }, 404)
   );
   app.onError((error, c) => c.json({ error: error.message.split("\n")[0] }, 503));
   return app;

@@ -47,6 +47,8 @@ export interface RunSummary {
   events: {
     leaseExpired: number;
     safeMode: number;
+    /** Time in safe mode. */
+    safeModeS: number;
     policyFaults: number;
     /** Results whose output was not computed (simulator only). */
     outputsSkipped: number;
@@ -79,6 +81,7 @@ export function summarize({ snapshot, counters, seed, profile, tasks, jobs }: Su
     events: {
       leaseExpired: snapshot.leaseExpired,
       safeMode: snapshot.safeMode,
+      safeModeS: round(snapshot.safeModeNs / 1e9, 3),
       policyFaults: counters.policyFaults,
       outputsSkipped: counters.outputsSkipped,
       resultsLost: counters.resultsLost,
@@ -154,7 +157,7 @@ export function summaryText(summary: RunSummary): string {
   lines.push("", ...legend(critical, background));
   const odd = [
     [events.leaseExpired, "leases that ended without a new plan"],
-    [events.safeMode, "times in safe mode"],
+    [events.safeMode, `times in safe mode, ${formatDurationNs(events.safeModeS * 1e9)} in all`],
     [events.policyFaults, "plans not set because the policy failed"],
     [events.outputsSkipped, "outputs not computed by the CPU references"],
     [events.resultsLost, "results that never reached their file"],

@@ -84,6 +84,7 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
     undo.push(() => run.close());
     const { http, file } = files.mission;
     const server = http === undefined ? undefined : (options.serve ?? serveStatus)(run.fetch, http, file);
+    run.url = server?.url;
     if (server !== undefined) undo.push(() => Promise.race([server.close(), timers.pause(SERVER_GRACE_MS)]));
     let settle = () => prepared.discard();
     undo.push(() => settle());
@@ -91,6 +92,7 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
     const admitted = admit({ engine, mission: files.mission, ...prepared, log });
     options.onAdmitted?.(admitted);
     await prepared.open();
+    engine.setSafeMode(files.mission.safeMode);
     needsMemory({ file, field: "" }, "the mission as a whole", () => engine.ready());
     settleLevels(engine, prepared.jobs, files.mission.preemptionBoundNs);
     options.recorder?.begin(
@@ -151,6 +153,8 @@ class Run {
   /** Resolves, with the reason, if the engine cannot go on. */
   readonly faulted: Promise<string>;
   fault: string | undefined;
+  /** Of the status server. */
+  url: string | undefined;
   readonly fetch: (request: Request) => Response | Promise<Response>;
   readonly #options: SuperviseOptions;
   readonly #prepared: PreparedMission;
@@ -189,6 +193,11 @@ class Run {
       loaded: () => ({ device: engine.device(), features: engine.features(), ...this.#works() }),
       view: () => this.#view(),
       submit: (task, input) => this.#submit(task, input),
+      safeMode: {
+        rule: files.mission.safeMode,
+        force: (on) => engine.hold("safe-mode", on),
+        listening: () => this.#listening(),
+      },
     });
     this.fetch = (request) => app.fetch(request);
   }
@@ -283,6 +292,13 @@ class Run {
 
   #view(): MetricsView {
     return { snapshot: this.#options.engine.snapshot(), counters: this.#counters, ...this.#names };
+  }
+
+  /** The port is known once it is bound. */
+  #listening() {
+    const { http } = this.#options.files.mission;
+    if (http === undefined || this.url === undefined) return undefined;
+    return { hostname: http.hostname, port: Number(new URL(this.url).port || 80) };
   }
 
   #works() {

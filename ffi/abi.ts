@@ -23,6 +23,7 @@ export const CONSTANTS = {
   ABI_VERSION: 4,
   MAX_TASKS: 7,
   MAX_JOBS: 24,
+  MAX_SAFE_MODE_COUNT: 64,
   MAX_STEPS: 1024,
   MAX_IO: 16,
   MAX_ENTRIES_AHEAD: 16,
@@ -58,6 +59,7 @@ export const CONSTANTS = {
   DATAGRAM_MAGIC: 1498431811,
   DATAGRAM_VERSION: 1,
   OPEN_WORKER: 1,
+  OPEN_LOCK_MEMORY: 2,
   SERVE_OWN_PROCESS: 1,
   NONE: 4294967295,
   FEATURE_STREAM_MEMOPS: 0,
@@ -78,6 +80,9 @@ export const CONSTANTS = {
   HOLD_FAULT: 16,
   HOLD_SAFE_MODE: 32,
   HOLD_DUTY: 64,
+  SAFE_MISSES: 1,
+  SAFE_CALLER: 2,
+  SAFE_PLANNER: 4,
   ARG_SCALAR: 1,
   ARG_BUFFER: 2,
   ARG_CONTROL: 3,
@@ -119,6 +124,7 @@ export const CONSTANTS = {
   EVENT_ANTICIPATION: 13,
   EVENT_LONG_BLOCKS: 14,
   EVENT_INPUT: 15,
+  EVENT_SAFE_MODE: 17,
   EVENT_WORKER: 16,
   EVENT_ENGINE: 18,
   WORKER_JOINED: 1,
@@ -337,6 +343,17 @@ export const STRUCTS = {
       entries: { c: "entries", type: "plan_entry", offset: 32, count: 24 },
     },
   },
+  safe_mode: {
+    size: 32,
+    fields: {
+      abiVersion: { c: "abi_version", type: "u32", offset: 0, count: 1 },
+      sizeBytes: { c: "size_bytes", type: "u32", offset: 4, count: 1 },
+      misses: { c: "misses", type: "u32", offset: 8, count: 1 },
+      staleLeases: { c: "stale_leases", type: "u32", offset: 12, count: 1 },
+      windowNs: { c: "window_ns", type: "u64", offset: 16, count: 1 },
+      clearAfterNs: { c: "clear_after_ns", type: "u64", offset: 24, count: 1 },
+    },
+  },
   histogram: {
     size: 4128,
     fields: {
@@ -396,7 +413,7 @@ export const STRUCTS = {
     },
   },
   snapshot: {
-    size: 33728,
+    size: 33760,
     fields: {
       abiVersion: { c: "abi_version", type: "u32", offset: 0, count: 1 },
       sizeBytes: { c: "size_bytes", type: "u32", offset: 4, count: 1 },
@@ -412,16 +429,21 @@ export const STRUCTS = {
       entriesAhead: { c: "entries_ahead", type: "u32", offset: 60, count: 1 },
       leaseExpired: { c: "lease_expired", type: "u64", offset: 64, count: 1 },
       safeMode: { c: "safe_mode", type: "u64", offset: 72, count: 1 },
-      criticalBusyNs: { c: "critical_busy_ns", type: "u64", offset: 80, count: 1 },
-      backgroundBusyNs: { c: "background_busy_ns", type: "u64", offset: 88, count: 1 },
-      aheadNs: { c: "ahead_ns", type: "u64", offset: 96, count: 1 },
-      clockKey: { c: "clock_key", type: "u64", offset: 104, count: 1 },
-      windowEndNs: { c: "window_end_ns", type: "u64", offset: 112, count: 1 },
-      eventsLost: { c: "events_lost", type: "u64", offset: 120, count: 1 },
-      dispatcherSteps: { c: "dispatcher_steps", type: "u64", offset: 128, count: 1 },
-      dispatcherWorstNs: { c: "dispatcher_worst_ns", type: "u64", offset: 136, count: 1 },
-      tasks: { c: "tasks", type: "task_stats", offset: 144, count: 7 },
-      jobs: { c: "jobs", type: "job_stats", offset: 30272, count: 24 },
+      safeModeReasons: { c: "safe_mode_reasons", type: "u32", offset: 80, count: 1 },
+      safeModeMisses: { c: "safe_mode_misses", type: "u32", offset: 84, count: 1 },
+      safeModeSinceNs: { c: "safe_mode_since_ns", type: "u64", offset: 88, count: 1 },
+      safeModeNs: { c: "safe_mode_ns", type: "u64", offset: 96, count: 1 },
+      safeModeUntilNs: { c: "safe_mode_until_ns", type: "u64", offset: 104, count: 1 },
+      criticalBusyNs: { c: "critical_busy_ns", type: "u64", offset: 112, count: 1 },
+      backgroundBusyNs: { c: "background_busy_ns", type: "u64", offset: 120, count: 1 },
+      aheadNs: { c: "ahead_ns", type: "u64", offset: 128, count: 1 },
+      clockKey: { c: "clock_key", type: "u64", offset: 136, count: 1 },
+      windowEndNs: { c: "window_end_ns", type: "u64", offset: 144, count: 1 },
+      eventsLost: { c: "events_lost", type: "u64", offset: 152, count: 1 },
+      dispatcherSteps: { c: "dispatcher_steps", type: "u64", offset: 160, count: 1 },
+      dispatcherWorstNs: { c: "dispatcher_worst_ns", type: "u64", offset: 168, count: 1 },
+      tasks: { c: "tasks", type: "task_stats", offset: 176, count: 7 },
+      jobs: { c: "jobs", type: "job_stats", offset: 30304, count: 24 },
     },
   },
   result: {
@@ -732,6 +754,14 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  calypte_give_learned: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // const uint8_t *data
+      "u32", // uint32_t size_bytes
+    ],
+    result: "i32",
+  },
   calypte_warm_up: {
     parameters: [
       "i32", // int32_t engine
@@ -847,10 +877,25 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  calypte_set_safe_mode: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // const calypte_safe_mode *rule
+    ],
+    result: "i32",
+  },
   calypte_set_clocks: {
     parameters: [
       "i32", // int32_t engine
       "u64", // uint64_t key
+    ],
+    result: "i32",
+  },
+  calypte_take_learned: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // uint8_t *data
+      "u32", // uint32_t capacity
     ],
     result: "i32",
   },

@@ -5,7 +5,6 @@ import type {
   EngineEvent,
   EngineSnapshot,
   Feature,
-  HoldReason,
   JobStats,
   KernelInfo,
   Result,
@@ -15,7 +14,18 @@ import type {
 } from "./engine.ts";
 import { EngineError } from "./errors.ts";
 import { StructView } from "./structs.ts";
-import { BACKENDS, EVENTS, FEATURES, HOLD_BITS, LEVEL_NUMBERS, STATES, wordOf, WORK_KINDS } from "./words.ts";
+import {
+  BACKENDS,
+  EVENTS,
+  FEATURES,
+  HOLD_BITS,
+  LEVEL_NUMBERS,
+  SAFE_MODE_BITS,
+  STATES,
+  wordOf,
+  wordsOf,
+  WORK_KINDS,
+} from "./words.ts";
 
 /** In a field whose 0 means something. */
 const NONE = CONSTANTS.NONE;
@@ -148,7 +158,12 @@ export class SnapshotReader {
   /** What the bytes hold now. Nothing in it refers to them. */
   read(): EngineSnapshot {
     const view = this.#view;
-    const { taskCount, jobCount, holdBits } = view.numbers("taskCount", "jobCount", "holdBits");
+    const { taskCount, jobCount, holdBits, safeModeReasons } = view.numbers(
+      "taskCount",
+      "jobCount",
+      "holdBits",
+      "safeModeReasons",
+    );
     return {
       ...view.numbers(
         "nowNs",
@@ -158,6 +173,10 @@ export class SnapshotReader {
         "entriesAhead",
         "leaseExpired",
         "safeMode",
+        "safeModeMisses",
+        "safeModeSinceNs",
+        "safeModeNs",
+        "safeModeUntilNs",
         "criticalBusyNs",
         "backgroundBusyNs",
         "aheadNs",
@@ -169,27 +188,12 @@ export class SnapshotReader {
       ),
       state: wordOf(STATES, view.number("state"), "snapshot.state"),
       backend: wordOf(BACKENDS, view.number("backend"), "snapshot.backend"),
-      holds: decodeHolds(holdBits),
+      holds: wordsOf(HOLD_BITS, holdBits, "snapshot.hold_bits"),
+      safeModeReasons: wordsOf(SAFE_MODE_BITS, safeModeReasons, "snapshot.safe_mode_reasons"),
       tasks: this.#tasks.slice(0, taskCount).map(({ stats, response }) => decodeTask(stats, response)),
       jobs: this.#jobs.slice(0, jobCount).map(decodeJob),
     };
   }
-}
-
-function decodeHolds(bits: number): HoldReason[] {
-  const reasons = (Object.keys(HOLD_BITS) as HoldReason[]).filter((reason) =>
-    (bits & HOLD_BITS[reason]) !== 0
-  );
-  const known = reasons.reduce((sum, reason) => sum | HOLD_BITS[reason], 0);
-  // A hold that has no word must not read as "background may run".
-  if ((bits & ~known) !== 0) {
-    throw new EngineError(
-      CONSTANTS.E_INVALID,
-      "read snapshot.hold_bits",
-      `${bits} holds a bit without a name`,
-    );
-  }
-  return reasons;
 }
 
 function decodeTask(stats: StructView<"task_stats">, response: StructView<"histogram">): TaskStats {

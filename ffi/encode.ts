@@ -11,6 +11,7 @@ import type {
   WorkSpec,
 } from "./engine.ts";
 import { EngineError } from "./errors.ts";
+import type { SafeModeRule } from "./safe_mode.ts";
 import { checkInteger, sizeOf, StructView } from "./structs.ts";
 import {
   ARG_KINDS,
@@ -45,7 +46,8 @@ export function encodeOptions(options: OpenOptions, operation: string): Uint8Arr
     simSms: options.simSms ?? 0,
     resultsBytes: options.resultsBytes ?? 0,
     reserveSms: options.reserveSms ?? 0,
-    flags: options.worker === true ? CONSTANTS.OPEN_WORKER : 0,
+    flags: (options.worker === true ? CONSTANTS.OPEN_WORKER : 0) |
+      (options.lockMemory === true ? CONSTANTS.OPEN_LOCK_MEMORY : 0),
   }).bytes;
 }
 
@@ -174,6 +176,12 @@ function encodeArg(view: StructView<"arg">, arg: ArgSpec, operation: string): vo
   const wide = new Uint8Array(8);
   wide.set(arg.bytes);
   view.setNumber("sizeBytes", length).setBigint("value", new DataView(wide.buffer).getBigUint64(0, true));
+}
+
+/** A `calypte_safe_mode`; without a rule, one that is off. */
+export function encodeSafeMode(rule: SafeModeRule | undefined): Uint8Array {
+  const view = new StructView("safe_mode");
+  return view.setNumbers({ abiVersion: CONSTANTS.ABI_VERSION, sizeBytes: view.size, ...rule }).bytes;
 }
 
 /** Writes a plan into `view`. */

@@ -9,6 +9,8 @@
  * of uptime. Every method throws `EngineError`; after `close()` every method throws `EngineError` with code -2.
  */
 
+import type { SafeModeRule, SafeModeState } from "./safe_mode.ts";
+
 export type Backend = "cuda" | "sim";
 export type WorkKind = "critical" | "background";
 export type Level = "whole" | "slice" | "block" | "loop";
@@ -31,6 +33,8 @@ export interface OpenOptions {
   resultsBytes?: number;
   /** SMs that background never uses, rounded up to what the device can split off. Default 0: none. */
   reserveSms?: number;
+  /** `ready` locks the memory of this whole process, V8's too, where the system lets it; `features` says. Default: no. */
+  lockMemory?: boolean;
   /** `sim`: the times of a device; default: the library's own, which are an H200's. */
   simProfile?: SimProfile;
   /** `sim`: what goes wrong; default: nothing. */
@@ -313,7 +317,8 @@ export type EventKind =
   | "long-blocks"
   | "input"
   | "worker"
-  | "engine";
+  | "engine"
+  | "safe-mode";
 
 export interface EngineEvent {
   sequence: number;
@@ -396,7 +401,7 @@ export type IsolatedJob = Uint8Array;
 
 export type HoldReason = "no-plan" | "lease" | "caller" | "shutdown" | "fault" | "safe-mode" | "duty";
 
-export interface EngineSnapshot {
+export interface EngineSnapshot extends SafeModeState {
   nowNs: number;
   /** 0: not yet. */
   readyNs: number;
@@ -409,7 +414,6 @@ export interface EngineSnapshot {
   holds: HoldReason[];
   entriesAhead: number;
   leaseExpired: number;
-  safeMode: number;
   criticalBusyNs: number;
   backgroundBusyNs: number;
   /** The gate was closed ahead of critical work for this long, in all. */
@@ -459,6 +463,11 @@ export interface Engine extends Disposable {
   checkSurplus(job: number, input: Uint8Array, launches: number): number;
   /** Settled by the first `runOnce` of the job, or by `ready`. */
   jobStep(job: number, step: number): StepInfo;
+  /**
+   * Before `warmUp`, behind the last work: what `takeLearned` gave of an earlier engine on this device. Returns how many
+   * works it is about, by name, digest and steps. -1 (E_INVALID) if it was changed or is of another device or version.
+   */
+  giveLearned(bytes: Uint8Array): number;
   /** Runs all that was added until it is warm, and measures it; `ready` does it otherwise. Nothing can be added then. */
   warmUp(): void;
   /** What `warmUp` measured of a critical task. */
@@ -478,9 +487,14 @@ export interface Engine extends Disposable {
   join(page: string): void;
 
   setPlan(plan: Plan): void;
+  /** `safe-mode` off ends the caller's reason only: safe mode goes on while another one stands. */
   hold(reason: "caller" | "safe-mode", on: boolean): void;
+  /** Before or after `ready`. `undefined`: only `hold` enters safe mode, as without this call. */
+  setSafeMode(rule: SafeModeRule | undefined): void;
   /** The device now runs at other clocks or in another power mode, for which `key` stands; 0 is the first. */
   setClocks(key: number): void;
+  /** While ready: what was learned so far (durations, rhythms, levels), opaque, to be kept for the next engine. */
+  takeLearned(): Uint8Array;
   /** Returns the request number or unit id; `undefined`: no free slot, counted as dropped for a task. */
   submit(kind: WorkKind, work: number, input: Uint8Array, sensorNs: number): number | undefined;
   /**

@@ -15,7 +15,14 @@ import {
   decodeTiming,
   SnapshotReader,
 } from "./decode.ts";
-import { encodeOptions, encodePlan, encodeSimFaults, encodeSimProfile, encodeWork } from "./encode.ts";
+import {
+  encodeOptions,
+  encodePlan,
+  encodeSafeMode,
+  encodeSimFaults,
+  encodeSimProfile,
+  encodeWork,
+} from "./encode.ts";
 import type {
   Backend,
   DeviceInfo,
@@ -35,6 +42,7 @@ import type {
   WorkSpec,
 } from "./engine.ts";
 import { check, EngineError } from "./errors.ts";
+import type { SafeModeRule } from "./safe_mode.ts";
 import { cString, type Library, type Symbols } from "./library.ts";
 import { checkInteger, sizeOf, StructView } from "./structs.ts";
 import { HOLD_BITS, numberOf, WORK_KINDS } from "./words.ts";
@@ -306,6 +314,13 @@ export class NativeEngine implements Engine {
     return decodeStepInfo(view);
   }
 
+  giveLearned(bytes: Uint8Array): number {
+    return this.#call(
+      "give back what was learned",
+      (c) => c.calypte_give_learned(this.#id, ffi(bytes), bytes.length),
+    );
+  }
+
   warmUp(): void {
     this.#call("warm up", (c) => c.calypte_warm_up(this.#id));
   }
@@ -356,9 +371,26 @@ export class NativeEngine implements Engine {
     this.#call(operation, (c) => c.calypte_hold(this.#id, bits, on ? 1 : 0));
   }
 
+  setSafeMode(rule: SafeModeRule | undefined): void {
+    const bytes = ffi(encodeSafeMode(rule));
+    this.#call("set the rule of safe mode", (c) => c.calypte_set_safe_mode(this.#id, bytes));
+  }
+
   setClocks(key: number): void {
     const value = u64(key, "set clocks", "key");
     this.#call("set clocks", (c) => c.calypte_set_clocks(this.#id, value));
+  }
+
+  takeLearned(): Uint8Array {
+    const operation = "take what was learned";
+    for (;;) {
+      const size = this.#call(operation, (c) => c.calypte_take_learned(this.#id, null, 0));
+      // It may have grown by a little when the second call asks.
+      const bytes = allocate(size + Math.ceil(size / 4) + 4096, operation, "its bytes");
+      const used = this.#symbols(operation).calypte_take_learned(this.#id, bytes, bytes.length);
+      if (used === CONSTANTS.E_BUFFER) continue;
+      return bytes.subarray(0, check(used, operation, this.#library));
+    }
   }
 
   submit(kind: WorkKind, work: number, input: Uint8Array, sensorNs: number): number | undefined {

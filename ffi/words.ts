@@ -14,6 +14,7 @@ import type {
   WorkKind,
 } from "./engine.ts";
 import { EngineError } from "./errors.ts";
+import type { SafeModeReason } from "./safe_mode.ts";
 
 type Numbers<W extends string> = Readonly<Record<W, number>>;
 
@@ -49,6 +50,12 @@ export const HOLD_BITS: Numbers<HoldReason> = {
   "fault": C.HOLD_FAULT,
   "safe-mode": C.HOLD_SAFE_MODE,
   "duty": C.HOLD_DUTY,
+};
+/** Bits, not numbers. */
+export const SAFE_MODE_BITS: Numbers<SafeModeReason> = {
+  "misses": C.SAFE_MISSES,
+  "caller": C.SAFE_CALLER,
+  "planner": C.SAFE_PLANNER,
 };
 export const ARG_KINDS: Numbers<ArgSpec["kind"]> = {
   "scalar": C.ARG_SCALAR,
@@ -94,6 +101,7 @@ export const EVENTS: Numbers<EventKind> = {
   "input": C.EVENT_INPUT,
   "worker": C.EVENT_WORKER,
   "engine": C.EVENT_ENGINE,
+  "safe-mode": C.EVENT_SAFE_MODE,
 };
 /** What was wrong with what came over a socket or a ring, by the `b` of an `input` event. */
 export const INPUT_FAULTS = {
@@ -110,6 +118,14 @@ export const STATES: Numbers<EngineSnapshot["state"]> = {
   fault: C.STATE_FAULT,
   lost: C.STATE_LOST,
 };
+
+/** The words of bits. `EngineError` for a bit that calypte.h does not name: it must not read as none. */
+export function wordsOf<W extends string>(table: Numbers<W>, bits: number, what: string): W[] {
+  const words = (Object.keys(table) as W[]).filter((word) => (bits & table[word]) !== 0);
+  const known = words.reduce((sum, word) => sum | table[word], 0);
+  if ((bits & ~known) === 0) return words;
+  throw new EngineError(C.E_INVALID, `read ${what}`, `${bits} holds a bit without a name`);
+}
 
 /** The number of a word. `EngineError` for a word that is not in the table, as may come from untyped callers. */
 export function numberOf<W extends string>(

@@ -1,6 +1,8 @@
 /**
  * Do all tests pass that need no GPU? `make test`, or `.tools/deno run -A tools/run_tests.ts` once the native tests are built.
  *
+ * Words as arguments choose the suites whose names hold one of them, as `make sanitize` does.
+ *
  * Formatting, linting and type checking count as one test each, every planted bug as one; native test cases and Deno tests are counted by their
  * own runners. The last line is `N passed, N failed`, with `, N skipped` where some were. It does *not* build.
  *
@@ -17,6 +19,7 @@ interface Suite {
   name: string;
   command: [string, ...string[]];
   cwd?: string;
+  env?: Record<string, string>;
   count: (output: string, success: boolean) => Tally;
 }
 
@@ -78,6 +81,7 @@ function suites(root: string, oldDeno: string | undefined): Suite[] {
       cwd: `${root}/build`,
       count: countNative,
     },
+    ...sanitizers(root),
     {
       name: "planted bugs",
       command: [deno, "run", "-A", "tools/mutations.ts"],
@@ -102,6 +106,28 @@ function suites(root: string, oldDeno: string | undefined): Suite[] {
   return list;
 }
 
+/** A thousand missions take a minute there: fewer do for what sanitizers look for. */
+const SANITIZED_MISSIONS = "150";
+
+/** The native tests once more, as tools/setup.sh has built them. No finding is suppressed. */
+function sanitizers(root: string): Suite[] {
+  const ctest = ["ctest", "--verbose", "--no-tests=error", "--timeout", "300"] as const;
+  const suite = (kind: string, name: string, env: Record<string, string>): Suite => ({
+    name,
+    command: [...ctest],
+    cwd: `${root}/build/sanitize/${kind}`,
+    env: { CALYPTE_MISSIONS: SANITIZED_MISSIONS, ...env },
+    count: countNative,
+  });
+  return [
+    suite("memory", "sanitizers of addresses and undefined behaviour", {
+      ASAN_OPTIONS: "detect_stack_use_after_return=1",
+      UBSAN_OPTIONS: "print_stacktrace=1",
+    }),
+    suite("thread", "sanitizer of threads", { TSAN_OPTIONS: "halt_on_error=1" }),
+  ];
+}
+
 /** Passes the output through while it comes, and keeps it. */
 async function run(suite: Suite, root: string): Promise<Tally> {
   console.log(`\n== ${suite.name}: ${suite.command.join(" ")}`);
@@ -109,7 +135,7 @@ async function run(suite: Suite, root: string): Promise<Tally> {
   const child = new Deno.Command(program, {
     args,
     cwd: suite.cwd ?? root,
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...suite.env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -133,9 +159,12 @@ if (import.meta.main) {
   const root = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
   const total: Tally = { passed: 0, failed: 0, skipped: 0 };
   const summary: string[] = [];
-  for (
-    const suite of suites(root, Deno.env.get("CALYPTE_TEST_OLD_DENO") ? `${root}/.tools/old-deno` : undefined)
-  ) {
+  const all = suites(root, Deno.env.get("CALYPTE_TEST_OLD_DENO") ? `${root}/.tools/old-deno` : undefined);
+  const chosen = all.filter(({ name }) =>
+    Deno.args.length === 0 || Deno.args.some((word) => name.includes(word))
+  );
+  if (chosen.length === 0) throw new Error(`no suite has a name with ${Deno.args.join(" or ")}`);
+  for (const suite of chosen) {
     const tally = await run(suite, root);
     summary.push(`${suite.name}: ${describeTally(tally)}`);
     total.passed += tally.passed;

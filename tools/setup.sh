@@ -5,6 +5,7 @@
 #   tools/setup.sh modules   what deno.json imports, as deno.lock pins it
 #   tools/setup.sh library   compiler and CMake if missing, then build/libcalypte.so
 #   tools/setup.sh tests     doctest if missing, then the native tests
+#   tools/setup.sh sanitizers  the native tests once more, for the simulator only, with sanitizers: build/sanitize/*
 #   tools/setup.sh old-deno  .tools/old-deno: the oldest Deno that is supported
 #
 # Each step is quick when there is nothing to do. Everything that is not a system package goes to .tools/ and build/.
@@ -130,23 +131,26 @@ setup_modules() {
 
 # CMake's build folder remembers its absolute path: a copied tree must forget it.
 configure() {
-  cache="$root/build/CMakeCache.txt"
+  folder=$1
+  shift
+  cache="$folder/CMakeCache.txt"
   if [ -e "$cache" ] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root/ffi/native" "$cache"; then
-    rm -rf "$cache" "$root/build/CMakeFiles"
+    rm -rf "$cache" "$folder/CMakeFiles"
   fi
   first=$([ -e "$cache" ] || echo yes)
-  log="$root/build/configure.log"
-  mkdir -p "$root/build"
-  cmake -S "$root/ffi/native" -B "$root/build" "$@" >"$log" 2>&1 || {
+  log="$folder/configure.log"
+  mkdir -p "$folder"
+  cmake -S "$root/ffi/native" -B "$folder" "$@" >"$log" 2>&1 || {
     cat "$log" >&2
     die "CMake could not configure the native library."
   }
   [ -z "$first" ] || sed -n 's/^-- calypte: /calypte: /p' "$log" >&2
 }
 
+# compile FOLDER TARGET
 compile() {
-  cmake --build "$root/build" --target "$1" --parallel "$(nproc)" >"$root/build/$1.log" 2>&1 || {
-    cat "$root/build/$1.log" >&2
+  cmake --build "$1" --target "$2" --parallel "$(nproc)" >"$1/$2.log" 2>&1 || {
+    cat "$1/$2.log" >&2
     die "The native build failed."
   }
 }
@@ -163,26 +167,42 @@ setup_compiler() {
 setup_library() {
   setup_compiler
   [ -e "$root/build/libcalypte.so" ] || say "building the native library (once)"
-  configure
-  compile calypte
+  configure "$root/build"
+  compile "$root/build" calypte
+}
+
+setup_doctest() {
+  setup_compiler
+  [ -e /usr/include/doctest/doctest.h ] || [ -n "${CALYPTE_DOCTEST:-}" ] || install_packages doctest-dev
 }
 
 setup_tests() {
-  setup_compiler
-  [ -e /usr/include/doctest/doctest.h ] || [ -n "${CALYPTE_DOCTEST:-}" ] || install_packages doctest-dev
+  setup_doctest
   [ -e "$root/build/tests" ] || say "building the native tests (once)"
-  configure -DCALYPTE_TESTS=ON ${CALYPTE_DOCTEST:+"-DCALYPTE_DOCTEST=$CALYPTE_DOCTEST"}
-  compile calypte_tests
+  configure "$root/build" -DCALYPTE_TESTS=ON ${CALYPTE_DOCTEST:+"-DCALYPTE_DOCTEST=$CALYPTE_DOCTEST"}
+  compile "$root/build" calypte_tests
 }
 
-[ $# -gt 0 ] || die "Usage: tools/setup.sh deno | modules | library | tests | old-deno ..."
+setup_sanitizers() {
+  setup_doctest
+  for kind in memory thread; do
+    folder="$root/build/sanitize/$kind"
+    [ -e "$folder" ] || say "building the native tests with sanitizers: $kind (once)"
+    configure "$folder" -DCALYPTE_SANITIZE=$kind -DCALYPTE_TESTS=ON -DCALYPTE_CUDA=OFF \
+      ${CALYPTE_DOCTEST:+"-DCALYPTE_DOCTEST=$CALYPTE_DOCTEST"}
+    compile "$folder" calypte_tests
+  done
+}
+
+[ $# -gt 0 ] || die "Usage: tools/setup.sh deno | modules | library | tests | sanitizers | old-deno ..."
 for step in "$@"; do
   case "$step" in
     deno) setup_deno ;;
     modules) setup_deno && setup_modules ;;
     library) setup_library ;;
     tests) setup_tests ;;
+    sanitizers) setup_sanitizers ;;
     old-deno) setup_old_deno ;;
-    *) die "Unknown step '$step': use deno, modules, library, tests or old-deno." ;;
+    *) die "Unknown step '$step': use deno, modules, library, tests, sanitizers or old-deno." ;;
   esac
 done

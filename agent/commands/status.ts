@@ -1,10 +1,12 @@
 /** `calypte status`: asks a running agent how it is. */
 import { DEFAULT_LISTEN } from "../config_schema.ts";
-import { InputError } from "../errors.ts";
 import type { ResponseUs } from "../metrics.ts";
 import { formatDurationNs } from "../quantity.ts";
+import type { SafeModeStatus } from "../safe_mode.ts";
 import { table } from "../summary.ts";
+import { ask, parseAddress } from "./address.ts";
 import { type Command, lines, parseCommand } from "./command.ts";
+import { safeModeText } from "./safe_mode.ts";
 
 const HELP = `Usage: calypte status [options]
 
@@ -25,6 +27,7 @@ interface Status {
   state: string;
   backend?: string;
   holds?: string[];
+  safeMode?: SafeModeStatus;
   agent?: { uptimeNs: number };
   critical?: Record<
     string,
@@ -32,8 +35,6 @@ interface Status {
   >;
   background?: Record<string, { units: number; preemptions: number; gpuNs: Record<string, number> }>;
 }
-
-const TIMEOUT_MS = 5000;
 
 export const statusCommand: Command = {
   name: "status",
@@ -45,24 +46,10 @@ export const statusCommand: Command = {
       string: ["address"],
       positional: [],
     });
-    const address = values.address ?? DEFAULT_LISTEN;
-    if (!/^(\[[0-9a-f:]+\]|[\w.-]+):\d{1,5}$/i.test(address)) {
-      throw new InputError({
-        file: "",
-        field: "--address",
-        rule: `must be host:port such as ${DEFAULT_LISTEN}`,
-      });
-    }
-    let status: Status;
-    try {
-      const response = await fetch(`http://${address}/v1/status`, {
-        signal: AbortSignal.timeout(TIMEOUT_MS),
-      });
-      status = await response.json() as Status;
-      if (!response.ok) throw new Error(`it answered ${response.status}`);
-    } catch (error) {
-      const why = error instanceof Error ? error.message.split("\n")[0] : String(error);
-      terminal.err(`no agent answers on ${address}: ${why}\n`);
+    const address = parseAddress(values.address);
+    const status = await ask<Status>(address, "/v1/status");
+    if (status instanceof Error) {
+      terminal.err(`no agent answers on ${address}: ${status.message}\n`);
       return 1;
     }
     terminal.out(flags.json ? JSON.stringify(status) + "\n" : asText(status));
@@ -71,7 +58,7 @@ export const statusCommand: Command = {
 };
 
 function asText(
-  { version, mission, state, backend, holds = [], agent, critical = {}, background = {} }: Status,
+  { version, mission, state, backend, holds = [], safeMode, agent, critical = {}, background = {} }: Status,
 ): string {
   const up = agent === undefined ? "" : ` for ${formatDurationNs(agent.uptimeNs)}`;
   const held = holds.length === 0 ? "" : `, background held: ${holds.join(", ")}`;
@@ -95,6 +82,7 @@ function asText(
   ]);
   return lines([
     `calypte ${version}, ${mission}: ${state}${on}${up}${held}`,
+    ...(safeMode?.on === true ? [safeModeText(safeMode)] : []),
     ...(tasks.length === 0
       ? []
       : ["", ...table(["critical", "requests", "misses", "in a row", "p50", "p99", "max"], tasks)]),

@@ -24,6 +24,7 @@ import type {
   WorkSpec,
 } from "../../ffi/engine.ts";
 import { type Backend, EngineError, type NativeEngine, type OpenOptions } from "../../ffi/mod.ts";
+import type { SafeModeRule } from "../../ffi/safe_mode.ts";
 import type { Logger } from "../log.ts";
 import { connect, endForeign, type HostWorld, readNote, writeNote } from "./connect.ts";
 import type { EngineProcess } from "./engine_process.ts";
@@ -79,6 +80,7 @@ export class EngineHost extends LoadedEngine implements Engine {
   #features: Feature[] = [];
   #events: EngineEvent[] = [];
   #holds = new Set<"caller" | "safe-mode">();
+  #safeMode: SafeModeRule | undefined;
   #clockKey = 0;
   #answeredNs = 0;
   #readyNs = 0;
@@ -234,6 +236,19 @@ export class EngineHost extends LoadedEngine implements Engine {
     if (on) this.#holds.add(reason);
     else this.#holds.delete(reason);
     this.#try(() => this.#native.hold(reason, on));
+  }
+
+  setSafeMode(rule: SafeModeRule | undefined): void {
+    this.#safeMode = rule;
+    this.#try(() => this.#native.setSafeMode(rule));
+  }
+
+  takeLearned(): Uint8Array {
+    return this.#try(() => this.#native.takeLearned()) ?? new Uint8Array();
+  }
+
+  giveLearned(bytes: Uint8Array): number {
+    return this.loading ? this.#native.giveLearned(bytes) : 0;
   }
 
   setClocks(key: number): void {
@@ -492,6 +507,7 @@ export class EngineHost extends LoadedEngine implements Engine {
     this.#last = undefined;
     this.#watch(process);
     this.#begin();
+    if (this.#safeMode !== undefined) this.setSafeMode(this.#safeMode);
     for (const reason of this.#holds) this.hold(reason, true);
     if (this.#clockKey !== 0) this.setClocks(this.#clockKey);
     this.#report(2, outageNs, "");

@@ -114,6 +114,7 @@ CALYPTE_EXPORT int32_t calypte_layout(const char *name) {
       {"isolated", sizeof(calypte_isolated)},
       {"plan_entry", sizeof(calypte_plan_entry)},
       {"plan", sizeof(calypte_plan)},
+      {"safe_mode", sizeof(calypte_safe_mode)},
       {"histogram", sizeof(calypte_histogram)},
       {"task_stats", sizeof(calypte_task_stats)},
       {"job_stats", sizeof(calypte_job_stats)},
@@ -297,6 +298,11 @@ CALYPTE_EXPORT int32_t calypte_job_step(int32_t id, int32_t job, uint32_t step, 
   return with(id, [&](EngineCalls &engine) { return engine.job_step(job, step, *out); });
 }
 
+CALYPTE_EXPORT int32_t calypte_give_learned(int32_t id, const uint8_t *data, uint32_t size_bytes) {
+  if (data == nullptr) return null_pointer("give_learned");
+  return with(id, [&](EngineCalls &engine) { return engine.give_learned(data, size_bytes); });
+}
+
 CALYPTE_EXPORT int32_t calypte_warm_up(int32_t id) {
   return with(id, [](EngineCalls &engine) { return engine.warm_up(); });
 }
@@ -337,6 +343,11 @@ CALYPTE_EXPORT int32_t calypte_hold(int32_t id, uint32_t bits, uint32_t on) {
   return with(id, [&](EngineCalls &engine) { return engine.hold(bits, on != 0); });
 }
 
+CALYPTE_EXPORT int32_t calypte_set_safe_mode(int32_t id, const calypte_safe_mode *rule) {
+  if (rule == nullptr) return null_pointer("set_safe_mode");
+  return with(id, [&](EngineCalls &engine) { return engine.set_safe_mode(*rule); });
+}
+
 CALYPTE_EXPORT int32_t calypte_set_clocks(int32_t id, uint64_t key) {
   return with(id, [&](EngineCalls &engine) { return engine.set_clocks(key); });
 }
@@ -372,6 +383,10 @@ CALYPTE_EXPORT int32_t calypte_take_snapshot(int32_t id, calypte_snapshot *snaps
   if (size_bytes != sizeof *snapshot)
     return fail(CALYPTE_E_BUFFER, "take_snapshot: size_bytes must be %zu, got %u", sizeof *snapshot, size_bytes);
   return with(id, [&](EngineCalls &engine) { return engine.snapshot(*snapshot); });
+}
+
+CALYPTE_EXPORT int32_t calypte_take_learned(int32_t id, uint8_t *data, uint32_t capacity) {
+  return with(id, [&](EngineCalls &engine) { return engine.take_learned(data, capacity); });
 }
 
 CALYPTE_EXPORT int32_t calypte_sim_advance(int32_t id, uint64_t until_ns) {

@@ -30,6 +30,7 @@ Deno.test("a mission with every key is read as written, in the units of the fiel
     policy: { name: "deadline", file: undefined, leaseNs: 250_000_000, options: { floor: 0.1 } },
     conditions: { file: path.join(MISSIONS, "../conditions.json"), maxAgeNs: 3_000_000_000 },
     stopBackgroundAbove: { temperatureC: 85, powerW: 25, batteryPercent: 20 },
+    safeMode: { misses: 5, windowNs: 2_000_000_000, clearAfterNs: 500_000_000, staleLeases: 2 },
   });
   assertEquals(critical[0], {
     name: "obstacle-detector",
@@ -85,7 +86,27 @@ Deno.test("what a mission leaves out has the documented default", async () => {
     policy: { name: "weighted-fair", file: undefined, leaseNs: 500_000_000, options: {} },
     conditions: undefined,
     stopBackgroundAbove: {},
+    safeMode: { misses: 3, windowNs: 10_000_000_000, clearAfterNs: 10_000_000_000, staleLeases: 0 },
   });
+});
+
+Deno.test("safe mode is switched off by a word, and its numbers have bounds and units", () => {
+  const read = (text: string) => parseMission(`${mission({})}\nsafeMode: ${text}\n`, "m.yaml").safeMode;
+  assertEquals([read("off"), read("false")], [undefined, undefined]);
+  assertEquals(read("{ misses: 1 }")?.misses, 1);
+  for (
+    const [text, rule] of [
+      ["on", "must be off or {misses, within, clearAfter, staleLeases}"],
+      ["{ misses: 0 }", "safeMode.misses"],
+      ["{ misses: 65 }", "safeMode.misses"],
+      ["{ within: 10 }", "safeMode.within"],
+      ["{ within: 2h }", "safeMode.within"],
+      ["{ clearAfter: 0s }", "safeMode.clearAfter"],
+      ["{ mises: 3 }", "misses"],
+    ] as const
+  ) {
+    assertStringIncludes(assertThrows(() => read(text), InputError).message, rule);
+  }
 });
 
 Deno.test("an output may be thinned, of critical tasks and background jobs alike", () => {
@@ -258,7 +279,7 @@ Deno.test("the messages read as agreed", () => {
   assertEquals(
     messageOf(mission({ top: "qqqq: 1" })),
     "m.yaml: qqqq: is not a known key; known here: device, http, preemptionBound, overcommit, critical, background, " +
-      "policy, conditions, stopBackgroundAbove",
+      "policy, conditions, stopBackgroundAbove, safeMode",
   );
   assertEquals(
     messageOf(mission({ job: "weight: many, source: { frames: 3 }" })),
@@ -313,6 +334,7 @@ Deno.test("the JSON Schema of a mission lists its keys", () => {
     "policy",
     "conditions",
     "stopBackgroundAbove",
+    "safeMode",
   ]);
   assertEquals(schema.additionalProperties, false);
 });

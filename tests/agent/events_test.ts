@@ -42,19 +42,22 @@ Deno.test("a flood of one kind is counted in full and logged once a second, with
   assertEquals(logged.map(([, , fields]) => fields?.leftOut), [undefined, 999, 999]);
 });
 
-Deno.test("a plan is one readable line, a hold one for the curious, safe mode a warning even right after it", () => {
+Deno.test("a plan is one readable line, a hold one for the curious, safe mode a warning and its end none", () => {
   const { logged, events } = setUp();
   const hold = { kind: "hold", source: undefined } as const;
   events.add([
     event({ ...hold, a: 1, b: 0 }),
     event({ kind: "plan", source: undefined, a: 1 }),
     event({ ...hold, a: 0, b: 36 }),
+    event({ kind: "safe-mode", source: undefined, a: 3, b: 4 }),
+    event({ kind: "safe-mode", source: undefined, a: 0, b: 0 }),
     event({ kind: "lease-expired", source: undefined, a: 7 }),
   ]);
   assertEquals(logged.map(([level, message]) => [level, message]), [
     ["debug", "background is not held any more"],
     ["info", "background runs: plan 1, lease 500 ms"],
-    ["warn", "background is held: caller, safe-mode"],
+    ["warn", "safe mode: requests missed, forced"],
+    ["info", "safe mode is left: background may run again"],
     ["warn", "background holds: the lease of plan 7 ended without a new plan"],
   ]);
 });

@@ -22,6 +22,7 @@ import type {
   WorkSpec,
 } from "../../ffi/engine.ts";
 import { EngineError } from "../../ffi/errors.ts";
+import type { SafeModeRule } from "../../ffi/safe_mode.ts";
 import { emptyHistogram } from "../../ffi/histogram.ts";
 
 export function taskStats(change: Partial<TaskStats> = {}): TaskStats {
@@ -90,6 +91,11 @@ export function snapshotOf(change: Partial<EngineSnapshot> = {}): EngineSnapshot
     entriesAhead: 0,
     leaseExpired: 0,
     safeMode: 0,
+    safeModeReasons: [],
+    safeModeMisses: 0,
+    safeModeSinceNs: 0,
+    safeModeNs: 0,
+    safeModeUntilNs: 0,
     criticalBusyNs: 0,
     backgroundBusyNs: 0,
     aheadNs: 0,
@@ -250,6 +256,16 @@ export class FakeEngine implements Engine {
     this.#check("timing");
     return this.timings[task] ?? { runs: 0, bestNs: 0, p50Ns: 0, worstNs: 0 };
   }
+  learned = new Uint8Array();
+  takeLearned(): Uint8Array {
+    this.#check("takeLearned");
+    return this.learned;
+  }
+  giveLearned(bytes: Uint8Array): number {
+    this.#call("giveLearned");
+    this.learned = bytes.slice();
+    return this.works.length;
+  }
   setClocks(key: number): void {
     this.#call(`setClocks ${key}`);
     this.state.clockKey = key;
@@ -280,6 +296,14 @@ export class FakeEngine implements Engine {
   }
   hold(reason: "caller" | "safe-mode", on: boolean): void {
     this.#call(`hold ${reason} ${on}`);
+    if (reason !== "safe-mode") return;
+    const others = this.state.safeModeReasons.filter((each) => each !== "caller");
+    this.state.safeModeReasons = on ? [...others, "caller"] : others;
+  }
+  safeModeRule: SafeModeRule | undefined;
+  setSafeMode(rule: SafeModeRule | undefined): void {
+    this.#call("setSafeMode");
+    this.safeModeRule = rule;
   }
   submit(_kind: WorkKind, _work: number, input: Uint8Array): number | undefined {
     this.#call("submit");

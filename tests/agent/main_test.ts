@@ -70,6 +70,8 @@ for (
     [["ptx", "report", "no-such.ptx"], "calypte: no-such.ptx: does not exist\n"],
     [["config", "check", "no-such.yaml"], "calypte: no-such.yaml: does not exist\n"],
     [["status", "--address", "nowhere"], "calypte: --address: must be host:port such as 127.0.0.1:8717\n"],
+    [["safe-mode", "maybe"], "calypte: maybe: must be on, off or status\n"],
+    [["safe-mode"], "calypte: on|off|status: must be given; calypte safe-mode --help says more\n"],
     [["version", "now"], "calypte: now: is one argument too many; calypte version --help says more\n"],
   ] as [string[], string][]
 ) {

@@ -113,11 +113,28 @@ nativeTest("simulate: every request is served in time and background fills the r
   assertEquals(summary.events, {
     leaseExpired: 0,
     safeMode: 0,
+    safeModeS: 0,
     policyFaults: 0,
     outputsSkipped: 0,
     resultsLost: 0,
   });
 });
+
+nativeTest(
+  "simulate: kernels that are slow enter safe mode, unless the mission switches it off",
+  async ({ file }) => {
+    const args = ["simulate", file, "--for", "5s", "--faults", "slow-kernels=0.05x100", "--json"];
+    const run = async () => JSON.parse((await calypte(...args)).out);
+    const { critical: { detector }, background: { map: held }, events } = await run();
+    assert(detector.misses >= 3);
+    assertEquals(events.safeMode, 1);
+    assert(events.safeModeS > 1 && events.safeModeS < 5, `${events.safeModeS} s`);
+    await Deno.writeTextFile(file, (await Deno.readTextFile(file)) + "safeMode: off\n");
+    const { background: { map: free }, events: { safeMode } } = await run();
+    assertEquals(safeMode, 0);
+    assert(free.units > 2 * held.units, `${free.units} units, and ${held.units} in safe mode`);
+  },
+);
 
 nativeTest("simulate: another seed is another run", async ({ file }) => {
   const run = async (seed: string) =>

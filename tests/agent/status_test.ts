@@ -42,6 +42,7 @@ function setUp(
       }),
     view,
     submit: (task, input) => (submitted.push([task, input.length]), outcome),
+    safeMode: { rule: undefined, force: () => {}, listening: () => undefined },
   });
   return { app, submitted };
 }
@@ -96,7 +97,7 @@ Deno.test("an engine that does not answer gives 503 with the reason", async () =
 
 Deno.test("a page that does not exist names those that do", async () => {
   const [code, text] = await get("ready", "/nope");
-  assertEquals([code, JSON.parse(text).pages.length], [404, 4]);
+  assertEquals([code, JSON.parse(text).pages.length], [404, 5]);
 });
 
 for (

@@ -54,7 +54,14 @@ Deno.test("the summary has the shape of DESIGN.md, with units in its keys", () =
       },
     },
     idleFill: 0.75,
-    events: { leaseExpired: 1, safeMode: 0, policyFaults: 0, outputsSkipped: 5, resultsLost: 0 },
+    events: {
+      leaseExpired: 1,
+      safeMode: 0,
+      safeModeS: 0,
+      policyFaults: 0,
+      outputsSkipped: 5,
+      resultsLost: 0,
+    },
   });
 });
 
@@ -82,6 +89,14 @@ Deno.test("the table for people names what went wrong, and only that", () => {
     "\nlook into:\n  leases that ended without a new plan: 1\n  outputs not computed by the CPU references: 5\n",
   );
   assertEquals(text.includes("safe mode"), false);
+});
+
+Deno.test("a run that was in safe mode says how often, and for how long", () => {
+  const given = input();
+  const snapshot = { ...given.snapshot, safeMode: 2, safeModeNs: 14.5e9 };
+  const summary = summarize({ ...given, snapshot });
+  assertEquals([summary.events.safeMode, summary.events.safeModeS], [2, 14.5]);
+  assertStringIncludes(summaryText(summary), "\n  times in safe mode, 14.5 s in all: 2\n");
 });
 
 Deno.test("a run in which nothing went wrong ends with the legend, and lines fit a terminal", () => {

@@ -69,7 +69,7 @@ async function onStage(
   });
 }
 
-const START = ["serve", "warmUp", "ready", "setPlan"];
+const START = ["serve", "warmUp", "setSafeMode", "ready", "setPlan"];
 
 function afterLoading(calls: readonly string[]): string[] {
   return calls.filter((call) => call !== "loadModule" && call !== "addWork");
@@ -180,7 +180,7 @@ Deno.test("an engine that refuses to be ready closes what was opened, in reverse
   onStage(async ({ engine, options }) => {
     engine.failures.ready = new EngineError(-6, "get ready", "self-test failed");
     await assertRejects(() => supervise(options), EngineError, "self-test failed");
-    assertEquals(afterLoading(engine.calls), ["serve", "warmUp", "unserve", "close"]);
+    assertEquals(afterLoading(engine.calls), ["serve", "warmUp", "setSafeMode", "unserve", "close"]);
   }));
 
 Deno.test("a fault of the engine ends the run with a reason and a summary", () =>
@@ -262,6 +262,34 @@ Deno.test("the status of a running agent is served, and requests reach tasks tha
     assertEquals(await (await fetch("/readyz")).text(), "ready\n");
     assertEquals((await (await fetch("/v1/status")).json()).background.map.steps.length, 3);
     assertEquals((await fetch("/v1/critical/detector", { method: "POST", body: "x" })).status, 404);
+    stop("enough");
+    await run;
+  }));
+
+Deno.test("the engine has the mission's rule of safe mode before it is ready, and an operator may force it", () =>
+  onStage(async ({ engine, options, fetch, stop }) => {
+    const { promise: ready, resolve } = Promise.withResolvers<void>();
+    const served = {
+      ...options,
+      serve: (...args: Parameters<NonNullable<SuperviseOptions["serve"]>>) => ({
+        ...options.serve!(...args),
+        url: "http://127.0.0.1:4567",
+      }),
+    };
+    const run = supervise({ ...served, onReady: () => resolve() });
+    await ready;
+    const rule = { misses: 3, staleLeases: 0, windowNs: 10e9, clearAfterNs: 10e9 };
+    assertEquals(engine.safeModeRule, rule);
+    const put = (host: string) =>
+      fetch("/v1/safe-mode", {
+        method: "PUT",
+        headers: { "content-type": "application/json", host },
+        body: '{"on": true}',
+      });
+    assertEquals((await put("127.0.0.1:8717")).status, 403);
+    assertEquals((await put("localhost:4567")).status, 200);
+    assertEquals(engine.calls.includes("hold safe-mode true"), true);
+    assertEquals((await (await fetch("/v1/status")).json()).safeMode.reasons, ["forced"]);
     stop("enough");
     await run;
   }));

@@ -1,3 +1,4 @@
+import { findingsIn } from "../../bench/sanitize.ts";
 import { assert, assertEquals, assertStringIncludes } from "../assert.ts";
 import { microTable, runMicro } from "../../bench/micro.ts";
 import { quantilesOf, randomOf, shuffled } from "../../bench/statistics.ts";
@@ -158,4 +159,17 @@ Deno.test("the simulator foretells the recorded flight within 10 %, and the READ
   const [p50, p99, units] = all.map((percent) => `${percent < 0 ? "" : "+"}${percent.toFixed(1)} %`);
   const readme = Deno.readTextFileSync(new URL("../../README.md", import.meta.url));
   assertStringIncludes(readme, `p50 ${p50}, p99 ${p99}, background units ${units}`);
+});
+
+Deno.test("what compute-sanitizer counted is read from its last line, and a silent tool is not a clean one", () => {
+  const head = "========= COMPUTE-SANITIZER\n";
+  assertEquals(findingsIn(`${head}========= ERROR SUMMARY: 0 errors\n`), 0);
+  assertEquals(findingsIn(`${head}========= ERROR SUMMARY: 1 error\n`), 1);
+  const race = "========= RACECHECK SUMMARY: 3 hazards displayed (2 errors, 1 warning)\n";
+  assertEquals(findingsIn(head + race), 3);
+  assertEquals(
+    findingsIn(`${head}${race}========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)\n`),
+    3,
+  );
+  assertEquals(findingsIn(head), undefined);
 });

@@ -58,7 +58,7 @@ function load(engine: Engine): { detector: number; api: number; map: number } {
     blockEstimateNs: 20_000,
   });
   const common = {
-    digest: new Uint8Array(32),
+    digest: new Uint8Array(32).fill(7),
     inputs: [{ buffer: input, offset: 0, sizeBytes: FRAME_BYTES }],
     outputs: [{ buffer: output, offset: 0, sizeBytes: 64 }],
     inputBytes: FRAME_BYTES,
@@ -171,6 +171,41 @@ test("the caller's hold stops background until it is cleared", (engine) => {
   assertGreater(engine.snapshot().jobs[ids.map]?.units ?? 0, held.jobs[ids.map]?.units ?? 0);
 });
 
+test("a rule of safe mode holds background after a miss, and the operator's word stands beside it", (engine) => {
+  const { api, map } = load(engine);
+  engine.setSafeMode({ misses: 1, staleLeases: 0, windowNs: 1000 * MS, clearAfterNs: 50 * MS });
+  engine.ready();
+  engine.setPlan({ id: 1, leaseNs: 10_000 * MS, entries: [{ job: map, weight: 1, maxUnits: 0 }] });
+  engine.advance(5 * MS);
+  // More than its queue takes: one is dropped.
+  for (let i = 0; i < 6; i++) engine.submit("critical", api, new Uint8Array(FRAME_BYTES), 1);
+  const { holds, safeModeReasons, safeModeSinceNs, safeModeUntilNs } = engine.snapshot();
+  assertEquals([holds, safeModeReasons, safeModeSinceNs], [["safe-mode"], ["misses"], 5 * MS]);
+  assertGreater(safeModeUntilNs, 50 * MS);
+  engine.hold("safe-mode", true);
+  engine.advance(500 * MS);
+  assertEquals(engine.snapshot().safeModeReasons, ["caller"]);
+  engine.hold("safe-mode", false);
+  assertEquals([engine.snapshot().holds, engine.snapshot().safeMode], [[], 1]);
+  const bits = engine.takeEvents().filter(({ kind }) => kind === "safe-mode").map(({ a }) => a);
+  assertEquals(bits, [1, 3, 2, 0]);
+});
+
+test("what one engine learned is given to the next, and refused once it was changed", (engine) => {
+  const { snapshot } = run(engine, 1000 * MS);
+  const bytes = engine.takeLearned();
+  withEngine((next) => {
+    load(next);
+    const spoilt = bytes.slice();
+    spoilt[100]! ^= 1;
+    assertEquals(assertThrows(() => next.giveLearned(spoilt), EngineError, "the checksum is wrong").code, -1);
+    assertGreater(next.giveLearned(bytes), 0);
+    next.ready();
+    assertEquals(next.snapshot().tasks[0]?.executionP99Ns, snapshot.tasks[0]?.executionP99Ns);
+    assertGreater(next.snapshot().tasks[0]?.executionP99Ns ?? 0, 0);
+  });
+});
+
 test("requests are submitted with their sensor's time, and come back with it", (engine) => {
   const { api } = load(engine);
   engine.ready();
@@ -239,6 +274,9 @@ test("every method of a closed engine throws E_CLOSED, and closing twice is fine
     join: () => engine.join("p"),
     setPlan: () => engine.setPlan({ id: 1, leaseNs: 1, entries: [] }),
     hold: () => engine.hold("caller", true),
+    setSafeMode: () => engine.setSafeMode(undefined),
+    takeLearned: () => engine.takeLearned(),
+    giveLearned: () => engine.giveLearned(bytes),
     submit: () => engine.submit("critical", 0, bytes, 0),
     takeResults: () => engine.takeResults(),
     releaseResults: () => engine.releaseResults(1),

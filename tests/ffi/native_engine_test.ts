@@ -155,6 +155,7 @@ test("all events are taken, however many", (engine) => {
 test("a snapshot holds as many tasks and jobs as there are", (engine) => {
   engine.advance(8_000_000_000);
   engine.hold("safe-mode", true);
+  engine.setSafeMode({ misses: 3, staleLeases: 2, windowNs: 10e9, clearAfterNs: 5e9 });
   const { tasks, jobs, ...rest } = engine.snapshot();
   assertEquals(rest, {
     nowNs: 8_000_000_000,
@@ -166,7 +167,12 @@ test("a snapshot holds as many tasks and jobs as there are", (engine) => {
     holds: ["lease", "safe-mode"],
     entriesAhead: 3,
     leaseExpired: 0,
-    safeMode: 0,
+    safeMode: 5,
+    safeModeReasons: ["misses", "planner"],
+    safeModeMisses: 3,
+    safeModeSinceNs: 10e9,
+    safeModeNs: 91,
+    safeModeUntilNs: 5e9 + 2,
     criticalBusyNs: 0,
     backgroundBusyNs: 0,
     aheadNs: 0,
@@ -182,6 +188,12 @@ test("a snapshot holds as many tasks and jobs as there are", (engine) => {
   assertEquals([count, sumNs, minNs, maxNs, buckets?.[31], buckets?.[63]], [2, 3000, 1000, 2000, 1, 1]);
   assertEquals(jobs[0]?.gpuNs, { whole: 0, slice: 0, block: 222, loop: 333 });
   assertEquals([jobs[0]?.units, jobs[0]?.unitNs], [4, 55]);
+});
+
+test("what was learned is taken whole, also when it grows meanwhile", (engine) => {
+  assertEquals(engine.giveLearned(Uint8Array.of(1, 2, 3)), 2);
+  assertEquals(engine.takeLearned(), Uint8Array.of(1, 2, 3, 0));
+  assertThrows(() => engine.giveLearned(new Uint8Array(65)), EngineError, "not what take_learned gave");
 });
 
 test("a snapshot does not change when the next is taken", (engine) => {

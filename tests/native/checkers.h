@@ -13,6 +13,7 @@
 
 #include "backend/sim/observer.h"
 #include "oracle.h"
+#include "safe_mode_oracle.h"
 #include "support.h"
 
 namespace calypte::test {
@@ -58,17 +59,49 @@ class Checkers final : public sim::GpuObserver {
   void plan(const calypte_plan &plan, uint64_t now_ns) {
     plan_ = plan;
     lease_end_ns_ = now_ns + plan.lease_ns;
+    safe_.plan(plan.lease_ns, now_ns);
     granted_before_ = granted_;
     for (uint32_t id = 0; id < jobs.size(); ++id) {
       const calypte_plan_entry *entry = named(id);
       limit_[id] = entry == nullptr ? 0 : entry->max_units == 0 ? UINT64_MAX : core::unit_of(steps_[id].word) + entry->max_units;
     }
   }
-  void hold(uint32_t bits, bool on) { held_ = on ? held_ | bits : held_ & ~bits; }
+  void hold(uint32_t bits, bool on) {
+    held_ = on ? held_ | bits : held_ & ~bits;
+    if ((bits & CALYPTE_HOLD_SAFE_MODE) != 0) safe_.call(on);
+  }
+  void safe_mode(const calypte_safe_mode &rule, uint64_t now_ns) {
+    safe_.rule(rule, now_ns, lateness_ns);
+    safe_.mark_changed(now_ns > 0);
+  }
+  // What the engine says of safe mode, now and in its events since the last look.
+  void check_safe_mode(const calypte_snapshot &snapshot, const std::vector<calypte_event> &events) {
+    for (const calypte_event &event : events) {
+      if (event.kind != CALYPTE_EVENT_SAFE_MODE) continue;
+      const uint32_t reasons = static_cast<uint32_t>(event.a);
+      look("safe", safe_.may_change(safe_reasons_, reasons, event.time_ns, lateness_ns), "entered or left at a time that the rule does not say", event.time_ns);
+      look("safe", safe_.may_count(static_cast<uint64_t>(event.b), event.time_ns), "another number of misses", event.time_ns);
+      if (safe_reasons_ == 0) safe_since_ns_ = event.time_ns, safe_entered += 1;
+      safe_reasons_ = reasons;
+    }
+    safe_.mark_changed(false);
+    const uint32_t seen = snapshot.safe_mode_reasons;
+    const uint64_t now_ns = snapshot.now_ns;
+    look("safe", (safe_.certain(now_ns) & ~seen) == 0, "a reason is not seen that stands", now_ns);
+    look("safe", (seen & ~safe_.possible(now_ns, lateness_ns)) == 0, "a reason is seen that does not stand", now_ns);
+    look("safe", seen == safe_reasons_, "no event says so", now_ns);
+    look("safe", (seen != 0) == ((snapshot.hold_bits & CALYPTE_HOLD_SAFE_MODE) != 0), "safe mode does not hold background", now_ns);
+    look("safe", snapshot.safe_mode_since_ns == (seen == 0 ? 0 : safe_since_ns_), "since another time", now_ns);
+    look("safe", snapshot.safe_mode == safe_entered, "entered another number of times", now_ns);
+    look("safe", snapshot.safe_mode_until_ns == 0 || snapshot.safe_mode_until_ns + lateness_ns >= now_ns, "it stands longer than it said", now_ns);
+  }
 
   // ---- What the scheduler does
 
   void on_action(const core::Action &action, uint64_t now_ns) override {
+    using core::ActionKind;
+    const bool late = action.kind == ActionKind::complete_request && action.late;
+    if (late || action.kind == ActionKind::drop_request || action.kind == ActionKind::fail_request) safe_.miss(now_ns, lateness_ns);
     switch (action.kind) {
       case core::ActionKind::launch_critical:
         check_earliest(action, now_ns);
@@ -117,6 +150,7 @@ class Checkers final : public sim::GpuObserver {
     const bool clear = std::none_of(active_.begin(), active_.end(), [](bool on) { return on; });
     look("alone", clear, "background begins while critical work runs", now_ns);
     look("held", held_ == 0 && !gate_.hold, "background begins while held", now_ns);
+    look("safe", safe_.certain(now_ns) == 0, "background begins in safe mode", now_ns);
     look("lease", now_ns <= lease_end_ns_ + lateness_ns, "background begins after the lease", now_ns);
     // A `whole` launch that an earlier plan had queued runs: it reads no pause word.
     if (!whole) look("plan", named(job) != nullptr, "a job begins that the plan does not name", now_ns);
@@ -149,6 +183,7 @@ class Checkers final : public sim::GpuObserver {
   uint64_t units(uint32_t job) const { return core::unit_of(steps_[job].word); }
   std::vector<uint64_t> busy_ns;  // GPU time, by job
   uint64_t blocks_run = 0;
+  uint64_t safe_entered = 0;
   uint64_t background_ns() const {
     uint64_t sum_ns = 0;
     for (const uint64_t each_ns : busy_ns) sum_ns += each_ns;
@@ -218,6 +253,7 @@ class Checkers final : public sim::GpuObserver {
   void check_allowed(uint32_t job, const char *what, uint64_t now_ns) {
     look("plan", named(job) != nullptr, "an entry for a job that the plan does not name", now_ns);
     look("held", held_ == 0, "an entry while held", now_ns);
+    look("safe", safe_.certain(now_ns) == 0, "an entry in safe mode", now_ns);
     look("lease", now_ns <= lease_end_ns_ + lateness_ns, what, now_ns);
   }
   // What cannot be left starts only where it ends before the next request, or where the task allows that it blocks.
@@ -241,6 +277,9 @@ class Checkers final : public sim::GpuObserver {
   calypte_plan plan_{};
   uint64_t lease_end_ns_ = 0;
   uint32_t held_ = 0;
+  SafeModeOracle safe_;
+  uint32_t safe_reasons_ = 0;  // as the engine's events say
+  uint64_t safe_since_ns_ = 0;
   sim::GateState gate_;
   std::array<bool, CALYPTE_MAX_TASKS> active_{};
   std::vector<Steps> steps_;

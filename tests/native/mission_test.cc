@@ -15,7 +15,7 @@ namespace {
 
 // What all missions together must have met, so that none of the checks is idle.
 struct Met {
-  uint64_t units = 0, preemptions = 0, dropped = 0, late = 0, whole = 0, anticipated = 0, deferred = 0, stopped = 0;
+  uint64_t units = 0, preemptions = 0, dropped = 0, late = 0, whole = 0, anticipated = 0, deferred = 0, stopped = 0, safe = 0;
   std::map<std::string, uint64_t> looked;
 } met;
 
@@ -37,6 +37,7 @@ bool fly(uint64_t seed) {
     met.deferred += snapshot.tasks[i].deferred;
   }
   met.stopped += snapshot.state == CALYPTE_STATE_FAULT ? 1 : 0;
+  met.safe += mission.checkers.safe_entered;
   for (const auto &[rule, times] : mission.checkers.looked) met.looked[rule] += times;
   return !mission.checkers.broken();
 }
@@ -64,7 +65,8 @@ TEST_CASE("in a thousand random missions no rule is broken") {
   CHECK(met.anticipated > count / 2);
   CHECK(met.deferred > count / 10);
   CHECK(met.stopped >= count / 500);
-  for (const char *rule : {"gate", "alone", "held", "lease", "plan", "blocks", "granted", "limit", "requests", "earliest",
+  CHECK(met.safe > count);
+  for (const char *rule : {"gate", "alone", "held", "safe", "lease", "plan", "blocks", "granted", "limit", "requests", "earliest",
                            "window", "results", "deadlines", "duty", "shares", "state"}) {
     CAPTURE(rule);
     CHECK(met.looked[rule] >= count / 10);

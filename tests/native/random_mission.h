@@ -25,7 +25,7 @@ class RandomMission : private Observed {
  public:
   using Observed::checkers;
 
-  explicit RandomMission(uint64_t seed) : rng(seed), draw_(draw(rng, seed)), engine(draw_.options) {
+  explicit RandomMission(uint64_t seed) : rng(seed), draw_(draw(rng, seed)), engine(draw_.options), safe_rng_(seed + (1ull << 40)) {
     REQUIRE(engine.id() > 0);
     REQUIRE(calypte_sim_faults_set(engine.id(), &draw_.faults) == 0);
     const uint32_t frames = static_cast<uint32_t>(engine.frames(256, 3));
@@ -35,6 +35,7 @@ class RandomMission : private Observed {
     REQUIRE(engine.ready() == 0);
     checkers.lateness_ns = draw_.faults.late_timer_ns;
     checkers.ready();
+    safe_mode();
   }
 
   // Ends with breaches in the checkers, or with none.
@@ -45,6 +46,7 @@ class RandomMission : private Observed {
       if (!draw_.steady && rng.up_to(9) == 0) hold(rng.up_to(2) == 0 ? CALYPTE_HOLD_SAFE_MODE : CALYPTE_HOLD_CALLER, rng.up_to(1) == 0);
       if (rng.up_to(30) == 0) calypte_set_clocks(engine.id(), rng.up_to(2));
       if (rng.up_to(3) == 0) take();
+      if (safe_rng_.up_to(30) == 0) safe_mode();
       pass(rng.up_to(10 * kMs));
     }
     if (draw_.steady) check_shares();
@@ -156,6 +158,19 @@ class RandomMission : private Observed {
     checkers.hold(bit, on);
     REQUIRE(calypte_hold(engine.id(), bit, on ? 1 : 0) == 0);
   }
+  // Background that a steady mission compares shares of is not to be held.
+  void safe_mode() {
+    calypte_safe_mode rule{};
+    rule.abi_version = CALYPTE_ABI_VERSION;
+    rule.size_bytes = sizeof rule;
+    if (!draw_.steady && safe_rng_.up_to(3) > 0) rule.misses = 1 + static_cast<uint32_t>(safe_rng_.up_to(safe_rng_.up_to(9) == 0 ? 63 : 7));
+    // Whether a lease ended, or a plan came first, is not known from outside where timers are late.
+    if (!draw_.steady && checkers.lateness_ns == 0 && safe_rng_.up_to(2) == 0) rule.stale_leases = 1 + static_cast<uint32_t>(safe_rng_.up_to(2));
+    rule.window_ns = 1 + safe_rng_.up_to(200 * kMs);
+    rule.clear_after_ns = 1 + safe_rng_.up_to(50 * kMs);
+    checkers.safe_mode(rule, now_ns);
+    REQUIRE(calypte_set_safe_mode(engine.id(), &rule) == 0);
+  }
   void submit() {
     if (checkers.tasks.empty()) return;
     const uint32_t id = static_cast<uint32_t>(rng.up_to(checkers.tasks.size() - 1));
@@ -169,6 +184,7 @@ class RandomMission : private Observed {
     now_ns += ns;
     if (lost()) return;
     REQUIRE(engine.advance(now_ns) == 0);
+    if (!lost()) checkers.check_safe_mode(engine.snapshot(), engine.events());
     checkers.look("state", lost() || engine.snapshot().state == CALYPTE_STATE_READY, "the engine has stopped", now_ns);
     check_duty();
   }
@@ -283,6 +299,7 @@ class RandomMission : private Observed {
   uint64_t now_ns = 0;
 
  private:
+  sim::Rng safe_rng_;  // of its own, so that the missions are otherwise the same
   uint64_t plan_id_ = 0;
   uint64_t lease_end_ns_ = 0;
   uint64_t plan_ns_ = 0;

@@ -32,7 +32,7 @@ inline core::JobConfig whole_job(uint64_t unit_ns) { return {{{0, 1, true, CALYP
 // A scheduler, its time, and the actions of its last step.
 class Rig {
  public:
-  explicit Rig(const core::SchedulerConfig &config) : scheduler(config), snapshot_(std::make_unique<calypte_snapshot>()) {}
+  explicit Rig(const core::SchedulerConfig &config, const calypte_safe_mode &rule = {}) : scheduler(config, rule), snapshot_(std::make_unique<calypte_snapshot>()) {}
 
   void start(uint64_t now_ns = 0) {
     now = now_ns;

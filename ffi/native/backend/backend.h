@@ -64,6 +64,8 @@ class Backend {
                            uint64_t &duration_ns) = 0;
   // Bytes that `launches` surplus launches behind a unit changed.
   virtual int32_t check_surplus(const Work &work, const uint8_t *input, uint32_t launches) = 0;
+  // How the steps of a job ran in an earlier engine, for one that was not prepared yet.
+  virtual void suggest(const Work &, const std::vector<calypte_step_info> &) {}
   // How a step of a job runs.
   virtual int32_t job_step(const Work &work, uint32_t step, calypte_step_info &out) = 0;
   // Runs and measures everything. Fills in what was found: estimates, `parked_resume`, `reserved_sms`, and a timing for

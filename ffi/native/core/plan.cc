@@ -20,6 +20,7 @@ constexpr uint64_t open_ns(uint32_t duty_permille) { return kDutyPeriodNs / 1000
 
 void Scheduler::accept_plan(const calypte_plan &plan, uint64_t now_ns, ActionList &out) {
   plan_id_ = plan.id;
+  safe_.planned();
   lease_end_ns_ = now_ns + plan.lease_ns;
   duty_permille_ = plan.duty_permille >= 1000 ? 0 : plan.duty_permille;
   // What a job has had is kept divided by its weight: weights mean the same from plan to plan only as parts of their
@@ -87,6 +88,7 @@ void Scheduler::keep_lease(uint64_t now_ns, ActionList &out) {
   if (now_ns >= lease_end_ns_) {
     lease_end_ns_ = kNever;
     lease_expired_ += 1;
+    safe_.lease_ended(now_ns);
     Action &report = out.add(ActionKind::report);
     report.event_kind = CALYPTE_EVENT_LEASE_EXPIRED;
     report.id = kNobody;
@@ -107,7 +109,8 @@ uint64_t Scheduler::next_duty_ns(uint64_t now_ns) const {
 // Takes up what was learned at these clocks before; else begins anew, in the place of what was not used for longest.
 void Scheduler::change_clocks(uint64_t key, uint64_t now_ns) {
   if (learned_[clocks_].key == key) return;
-  learned_[clocks_].used_ns = now_ns;
+  learned_[clocks_].used_ns = std::max<uint64_t>(now_ns, 1);
+  clock_changes_ += 1;
   uint32_t oldest = clocks_ == 0 ? 1 : 0;
   for (uint32_t i = 0; i < learned_.size(); ++i) {
     if (i == clocks_) continue;

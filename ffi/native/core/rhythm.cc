@@ -33,8 +33,26 @@ void Rhythm::arrived(uint64_t at_ns) {
     acquire(interval_ns);
 }
 
+void Rhythm::recall(const Memory &memory) {
+  remembered_ns_ = memory.period_ns;
+  errors_ = memory.errors;
+  intervals_ = memory.intervals;
+}
+
 // A sliding look at the last intervals: regular once all lie close to their median.
 void Rhythm::acquire(uint64_t interval_ns) {
+  if (remembered_ns_ > 0) {
+    const uint64_t period_ns = remembered_ns_;
+    const uint64_t off_ns = interval_ns > period_ns ? interval_ns - period_ns : period_ns - interval_ns;
+    remembered_ns_ = 0;
+    if (off_ns <= period_ns / kRegularPart) {
+      locked_ = true;
+      strays_ = 0;
+      period_ns_ = period_ns;
+      phase_ns_ = last_ns_;
+      return;
+    }
+  }
   first_[first_count_++ % kFirstIntervals] = interval_ns;
   if (first_count_ < kFirstIntervals) return;
   std::array<uint64_t, kFirstIntervals> sorted = first_;

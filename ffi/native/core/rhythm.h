@@ -22,7 +22,20 @@ struct Window {
 
 class Rhythm {
  public:
+  // What outlives an engine. When arrivals come is not part of it, only how they follow each other.
+  struct Memory {
+    uint64_t period_ns = 0;  // 0: none
+    Sketch errors;
+    Sketch intervals;
+  };
+
   void arrived(uint64_t at_ns);
+
+  // Before the first arrival. A period is believed as soon as one interval agrees with it.
+  void recall(const Memory &memory);
+  uint64_t learned_period_ns() const { return locked_ ? period_ns_ : remembered_ns_; }
+  // The two of Memory, errors first.
+  const Sketch &sketch(uint32_t index) const { return index == 0 ? errors_ : intervals_; }
 
   bool regular() const { return locked_; }
   uint64_t period_ns() const { return locked_ ? period_ns_ : 0; }
@@ -50,7 +63,8 @@ class Rhythm {
   uint64_t period_ns_ = 0;
   std::array<uint64_t, kFirstIntervals> first_{};
   uint32_t first_count_ = 0;
-  Sketch errors_;  // distance of arrivals from where they were expected
+  uint64_t remembered_ns_ = 0;  // a period from before, until an interval has agreed or not
+  Sketch errors_;               // distance of arrivals from where they were expected
   Sketch intervals_;
 };
 

@@ -16,7 +16,7 @@ constexpr uint64_t kLaunchedNs = 30'000;
 
 }  // namespace
 
-Scheduler::Scheduler(const SchedulerConfig &config)
+Scheduler::Scheduler(const SchedulerConfig &config, const calypte_safe_mode &safe_mode)
     : config_(config), tasks_(config.tasks.size()), jobs_(config.jobs.size()), learned_(kClockKeys) {
   for (size_t i = 0; i < tasks_.size(); ++i) {
     // Who lets background come to an end does not drive it away beforehand.
@@ -30,6 +30,7 @@ Scheduler::Scheduler(const SchedulerConfig &config)
     jobs_[i].present = !config_.jobs[i].isolated;
   }
   for (Learned &set : learned_) set.reserve(config_);
+  safe_.rule(safe_mode);
 }
 
 Scheduler::~Scheduler() = default;
@@ -87,7 +88,11 @@ void Scheduler::step(const Event &event, uint64_t now_ns, ActionList &out) {
       accept_plan(*event.plan, now_ns, out);
       break;
     case EventKind::hold:
-      change_hold(static_cast<uint32_t>(event.number), event.on, now_ns, out);
+      if ((event.number & CALYPTE_HOLD_SAFE_MODE) != 0) safe_.call(event.on);
+      change_hold(static_cast<uint32_t>(event.number & ~uint64_t{CALYPTE_HOLD_SAFE_MODE}), event.on, now_ns, out);
+      break;
+    case EventKind::safe_mode:
+      safe_.rule(*event.safe_mode);
       break;
     case EventKind::clocks:
       change_clocks(event.number, now_ns);
@@ -103,7 +108,10 @@ void Scheduler::step(const Event &event, uint64_t now_ns, ActionList &out) {
       break;
   }
   keep_lease(now_ns, out);
+  keep_safe_mode(now_ns, out);
   launch_next(now_ns, out);
+  // What was dropped there may hold background: then nobody waits for it.
+  if (keep_safe_mode(now_ns, out)) launch_next(now_ns, out);
   watch(now_ns, out);
   watch_worker(now_ns, out);
   keep_gates(now_ns, out);
@@ -111,7 +119,8 @@ void Scheduler::step(const Event &event, uint64_t now_ns, ActionList &out) {
 }
 
 uint64_t Scheduler::next_wakeup_ns() const {
-  uint64_t next = std::min({lease_end_ns_, next_duty_ns(now_ns_), next_gate_ns(), kill_at_ns()});
+  uint64_t next =
+      std::min({lease_end_ns_, next_duty_ns(now_ns_), next_gate_ns(), kill_at_ns(), safe_.next_ns()});
   for (const Task &task : tasks_) next = std::min(next, task.next_arrival_ns);
   if (in_flight_task_ != kNobody && !watchdog_fired_) {
     next = std::min(next, tasks_[in_flight_task_].current.launch_ns + watchdog_ns(in_flight_task_));
@@ -161,6 +170,7 @@ void Scheduler::arrive(uint32_t id, uint64_t arrival_ns, uint64_t sensor_ns, Act
 }
 
 void Scheduler::count_miss(Task &task) {
+  safe_.miss(now_ns_);
   task.stats.miss_run += 1;
   task.stats.longest_miss_run = std::max(task.stats.longest_miss_run, task.stats.miss_run);
 }

@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "calypte.h"
+#include "core/learned.h"
 #include "core/rhythm.h"
+#include "core/safe_mode.h"
 
 namespace calypte::core {
 
@@ -97,6 +99,7 @@ enum class EventKind : uint8_t {
   job_sample,     // job `id`: leaves and abandoned blocks as counted on the device so far
   plan,           // a new plan
   hold,           // bits `number` set (on) or cleared
+  safe_mode,      // the rule of safe mode
   clocks,         // durations are from now on those of clock key `number`
   worker_joined,  // isolated job `id`: its process is there, and begins with the unit behind the last completed one
   worker_lost,    // ... : its process has ended, and what was under way with it
@@ -115,6 +118,7 @@ struct Event {
   uint64_t leaves = 0;
   uint64_t abandoned = 0;
   const calypte_plan *plan = nullptr;
+  const calypte_safe_mode *safe_mode = nullptr;
 };
 
 enum class ActionKind : uint8_t {
@@ -173,7 +177,7 @@ class ActionList {
 
 class Scheduler {
  public:
-  explicit Scheduler(const SchedulerConfig &config);
+  explicit Scheduler(const SchedulerConfig &config, const calypte_safe_mode &safe_mode = {});
   ~Scheduler();
 
   // Begins at `now_ns`: tasks with frames arrive from now + phase on. Nothing runs in the background before a plan.
@@ -198,10 +202,13 @@ class Scheduler {
   // Fills what the scheduler knows of the snapshot (all but identity, state and dispatcher fields).
   void snapshot(uint64_t now_ns, calypte_snapshot &out) const;
 
+  // What was learned, for the next scheduler with the same work: learned.cc
+  void remember(uint32_t first, MemoryPiece &out) const;
+  void recall(const Memories &memories);
+
  private:
   struct Task;
   struct Job;
-  struct Learned;
 
   // Critical work: scheduler.cc
   bool reserved(uint32_t id) const;
@@ -240,6 +247,7 @@ class Scheduler {
   void change_hold(uint32_t bits, bool on, uint64_t now_ns, ActionList &out);
   void keep_lease(uint64_t now_ns, ActionList &out);
   uint64_t next_duty_ns(uint64_t now_ns) const;
+  bool keep_safe_mode(uint64_t now_ns, ActionList &out);  // safe_mode.cc: true: it changed
   void change_clocks(uint64_t key, uint64_t now_ns);
 
   // Jobs in processes of their own: isolation.cc
@@ -282,6 +290,7 @@ class Scheduler {
   std::vector<Job> jobs_;
   std::vector<Learned> learned_;  // one for each clock key that is remembered
   uint32_t clocks_ = 0;           // the one in force
+  uint64_t clock_changes_ = 0;
   uint32_t in_flight_task_ = kNobody;
   uint32_t order_[CALYPTE_MAX_ENTRIES_AHEAD] = {};  // jobs of the outstanding entries, a ring
   uint32_t oldest_ = 0;
@@ -303,7 +312,8 @@ class Scheduler {
   uint64_t lease_end_ns_ = kNever;
   uint64_t plan_id_ = 0;
   uint64_t lease_expired_ = 0;
-  uint64_t safe_mode_ = 0;
+  SafeMode safe_;
+  uint64_t safe_mode_ = 0;  // how often entered
   uint64_t critical_busy_ns_ = 0;
   uint64_t least_pass_ = 0;
   uint64_t now_ns_ = 0;  // of the last step

@@ -6,13 +6,10 @@
 #include "core/anticipation.h"
 #include "core/rhythm.h"
 #include "core/scheduler.h"
-#include "core/sketch.h"
 
 namespace calypte::core {
 
 inline constexpr uint32_t kQueueRoom = 17;  // the deepest queue, and one more while the oldest is dropped
-// Clocks whose durations are remembered: a board has few power modes, and moves between two of them.
-inline constexpr uint32_t kClockKeys = 4;
 // GPU time divided by weight, scaled so that the largest weight, a million, still leaves whole numbers and that 2^64
 // lasts for half a year of a job with weight 1.
 inline constexpr uint64_t kPassScale = 1024;
@@ -109,28 +106,6 @@ struct Scheduler::Job {
 
   uint64_t completed() const { return unit_of(step_word); }
   uint64_t remaining() const { return granted - std::min(granted, completed()); }
-};
-
-// Durations as learned at one clock key.
-struct Scheduler::Learned {
-  uint64_t key = 0;
-  uint64_t used_ns = 0;                       // when it was last in force
-  std::vector<Sketch> executions;             // by task: launch to completion
-  std::vector<Sketch> drains;                 // by job: from closing the gate to the end of its entry
-  Sketch starts;                              // from queueing on an empty stream to beginning, as far as can be told
-  std::vector<std::vector<Sketch>> segments;  // by job and segment: GPU time, undisturbed
-
-  void reserve(const SchedulerConfig &config) {
-    executions.resize(config.tasks.size());
-    drains.resize(config.jobs.size());
-    for (const JobConfig &job : config.jobs) segments.emplace_back(job.segments.size());
-  }
-  void forget() {
-    std::fill(executions.begin(), executions.end(), Sketch{});
-    std::fill(drains.begin(), drains.end(), Sketch{});
-    starts = {};
-    for (std::vector<Sketch> &each : segments) std::fill(each.begin(), each.end(), Sketch{});
-  }
 };
 
 }  // namespace calypte::core

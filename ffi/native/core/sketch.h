@@ -32,6 +32,15 @@ class Sketch {
     return upper_ns(0);
   }
 
+  // As it was saved. False, and nothing is added: it cannot be so.
+  bool restore(uint32_t at, uint32_t count) {
+    if (at >= kBuckets || count == 0 || count >= kFull - total_ || counts_[at] != 0) return false;
+    counts_[at] = static_cast<uint16_t>(count);
+    total_ += count;
+    if (at >= end_) end_ = at + 1;
+    return true;
+  }
+
   uint32_t in(uint32_t at) const { return counts_[at]; }
   uint32_t end() const { return end_; }
 

@@ -18,6 +18,11 @@ void Scheduler::snapshot(uint64_t now_ns, calypte_snapshot &out) const {
   out.entries_ahead = outstanding_total_;
   out.lease_expired = lease_expired_;
   out.safe_mode = safe_mode_;
+  out.safe_mode_reasons = safe_.reasons();
+  out.safe_mode_misses = safe_.misses(now_ns);
+  out.safe_mode_since_ns = safe_.since_ns();
+  out.safe_mode_ns = safe_.total_ns(now_ns);
+  out.safe_mode_until_ns = safe_.until_ns();
   out.critical_busy_ns = critical_busy_ns_;
   out.background_busy_ns = 0;
   out.ahead_ns = 0;

@@ -48,9 +48,8 @@ void relax() {
 
 int32_t Engine::post(const Command &command) {
   if (virtual_clock()) {
-    core::Event event = command.event;
-    if (event.kind == core::EventKind::plan) event.plan = &command.plan;
-    handle(event, virtual_now_ns_);
+    Command copy = command;
+    handle(copy, virtual_now_ns_);
     return 0;
   }
   if (!mailbox_.push(command)) return fail(CALYPTE_E_TIMEOUT, "the dispatcher does not take commands: 64 are waiting");
@@ -61,6 +60,13 @@ int32_t Engine::post(const Command &command) {
 void Engine::wake_dispatcher() {
   mailbox_sequence_.fetch_add(1, std::memory_order_release);
   futex_wake(mailbox_sequence_);
+}
+
+// What an event points to lies beside it.
+void Engine::handle(Command &command, uint64_t now_ns) {
+  command.event.plan = &command.plan;
+  command.event.safe_mode = &command.safe_mode;
+  handle(command.event, now_ns);
 }
 
 void Engine::handle(const core::Event &event, uint64_t now_ns) {
@@ -145,8 +151,13 @@ bool Engine::serve_mailbox(uint64_t now_ns) {
       snapshot_asked_ns_ = now_ns;
       continue;
     }
-    if (command.event.kind == core::EventKind::plan) command.event.plan = &command.plan;
-    handle(command.event, now_ns);
+    if (command.piece != 0) {
+      piece_wanted_ = command.piece;
+      piece_first_ = command.first;
+      piece_asked_ns_ = now_ns;
+      continue;
+    }
+    handle(command, now_ns);
   }
   // Filling a snapshot takes some microseconds: not while critical work is about to end.
   if (snapshot_wanted_ != 0 &&
@@ -154,6 +165,11 @@ bool Engine::serve_mailbox(uint64_t now_ns) {
     fill_snapshot(now_ns, snapshot_);
     snapshot_done_.store(snapshot_wanted_, std::memory_order_release);
     snapshot_wanted_ = 0;
+  }
+  if (piece_wanted_ != 0 && (!scheduler_->critical_in_flight() || now_ns > piece_asked_ns_ + kSnapshotPatienceNs)) {
+    scheduler_->remember(piece_first_, *piece_);
+    piece_done_.store(piece_wanted_, std::memory_order_release);
+    piece_wanted_ = 0;
   }
   return served;
 }
@@ -195,6 +211,7 @@ void Engine::rest(uint64_t now_ns, uint32_t seen) {
 void Engine::dispatch() {
   prctl(PR_SET_NAME, "calypte-critical");
   prctl(PR_SET_TIMERSLACK, 1);
+  touch_stack();
   if ((options_.disable_features >> CALYPTE_FEATURE_REALTIME & 1) != 0) {
     realtime_reason_ = "switched off by the caller";
   } else if (const sched_param parameters{kRealtimePriority}; sched_setscheduler(0, SCHED_FIFO, &parameters) == 0) {

@@ -7,6 +7,7 @@
 
 namespace calypte {
 
+constexpr uint32_t kKnownFlags = CALYPTE_OPEN_WORKER | CALYPTE_OPEN_LOCK_MEMORY;
 constexpr uint64_t kDefaultResultsBytes = 16u << 20;
 constexpr uint64_t kLargestResultsBytes = 1u << 30;
 constexpr uint64_t kDefaultTimeoutNs = 10'000'000'000;
@@ -17,7 +18,12 @@ uint64_t Engine::results_bytes(const calypte_options &options) {
 }
 
 Engine::Engine(const calypte_options &options, const ResultStore::Shared *shared)
-    : options_(options), results_(shared == nullptr ? ResultStore(results_bytes(options)) : ResultStore(*shared)) {}
+    : options_(options), results_(shared == nullptr ? ResultStore(results_bytes(options)) : ResultStore(*shared)) {
+  locked_.reason =
+      (options.flags & CALYPTE_OPEN_LOCK_MEMORY) != 0
+          ? "not yet: memory is locked at ready"
+          : "not asked for: an engine that shares its process with the agent pins only the GPU's host buffers";
+}
 
 std::unique_ptr<Engine> Engine::open(const calypte_options &options, const ResultStore::Shared *shared) {
   if (options.abi_version != CALYPTE_ABI_VERSION || options.size_bytes != sizeof options) {
@@ -34,8 +40,8 @@ std::unique_ptr<Engine> Engine::open(const calypte_options &options, const Resul
     fail(CALYPTE_E_INVALID, "open: results_bytes must be 0 or 4096..2^30, got %u", options.results_bytes);
     return nullptr;
   }
-  if ((options.flags & ~uint32_t{CALYPTE_OPEN_WORKER}) != 0) {
-    fail(CALYPTE_E_INVALID, "open: unknown flags %#x", options.flags);
+  if ((options.flags & ~kKnownFlags) != 0) {
+    fail(CALYPTE_E_INVALID, "open: flags %#x hold a bit that this version does not know", options.flags);
     return nullptr;
   }
   calypte_options own = options;
@@ -67,6 +73,7 @@ Engine::~Engine() {
   }
   if (backend_ != nullptr && state_.load() != CALYPTE_STATE_LOADING) backend_->stop();
   channels_.stop_outputs();
+  if (locked_.on) unlock_memory();
 }
 
 int32_t Engine::expect_state(uint32_t wanted, const char *operation) const {
@@ -98,9 +105,8 @@ int32_t Engine::features(calypte_feature *out) {
   realtime.on = realtime_ ? 1 : 0;
   strncpy(realtime.reason, realtime_reason_.c_str(), sizeof realtime.reason - 1);
   calypte_feature &locked = all[CALYPTE_FEATURE_LOCKED_MEMORY];
-  locked.on = 0;
-  strncpy(locked.reason, "the engine shares its process with the agent; only the GPU's host buffers are pinned",
-          sizeof locked.reason - 1);
+  locked.on = locked_.on ? 1 : 0;
+  strncpy(locked.reason, locked_.reason.c_str(), sizeof locked.reason - 1);
   for (uint32_t i = 0; i < CALYPTE_FEATURES; ++i) all[i].feature = i;
   memcpy(out, all, sizeof all);
   return CALYPTE_FEATURES;
@@ -319,14 +325,24 @@ int32_t Engine::timing(int32_t id, calypte_timing &out) {
   return 0;
 }
 
+// A `ready` that failed may be tried again.
+void Engine::lock() {
+  if ((options_.flags & CALYPTE_OPEN_LOCK_MEMORY) == 0 || locked_.on) return;
+  const bool wanted = (options_.disable_features >> CALYPTE_FEATURE_LOCKED_MEMORY & 1) == 0;
+  locked_ = wanted ? lock_memory() : LockedMemory{false, "switched off by the caller"};
+}
+
 int32_t Engine::ready() {
   if (const int32_t code = expect_state(CALYPTE_STATE_LOADING, "ready"); code < 0) return code;
   if (is_worker()) return fail(CALYPTE_E_STATE, "ready: a worker joins another engine instead");
   if (const int32_t code = warm_up(); code < 0) return code;
+  // Ahead of the threads, so that their stacks are in memory too.
+  lock();
   if (const int32_t code = backend_->ready(); code < 0) return code;
   submitted_tasks_.assign(tasks_.size(), 0);
   submitted_jobs_.assign(jobs_.size(), 0);
-  scheduler_ = std::make_unique<core::Scheduler>(config_);
+  scheduler_ = std::make_unique<core::Scheduler>(config_, safe_mode_);
+  scheduler_->recall(memories_for_start());
   ready_ns_ = virtual_clock() ? 0 : monotonic_ns();
   calypte_feature probed[CALYPTE_FEATURES]{};
   backend_->features(probed);
@@ -338,6 +354,8 @@ int32_t Engine::ready() {
     if ((kOfThisMachine >> i & 1) != 0 || unasked || probed[i].on != 0) continue;
     events_.add(CALYPTE_EVENT_FEATURE, UINT32_MAX, i, 0, ready_ns_, probed[i].reason);
   }
+  if ((options_.flags & CALYPTE_OPEN_LOCK_MEMORY) != 0 && !locked_.on)
+    events_.add(CALYPTE_EVENT_FEATURE, UINT32_MAX, CALYPTE_FEATURE_LOCKED_MEMORY, 0, ready_ns_, locked_.reason);
   events_.add(CALYPTE_EVENT_READY, UINT32_MAX, 0, 0, ready_ns_);
   state_.store(CALYPTE_STATE_READY, std::memory_order_release);
   actions_.clear();

@@ -14,6 +14,8 @@
 #include "engine/channels.h"
 #include "engine/engine_calls.h"
 #include "engine/event_log.h"
+#include "engine/learned.h"
+#include "engine/locked_memory.h"
 #include "engine/result_store.h"
 #include "engine/ring.h"
 #include "engine/work.h"
@@ -47,6 +49,7 @@ class Engine final : public EngineCalls {
                    uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns) override;
   int32_t check_surplus(int32_t job, const uint8_t *input, uint64_t input_bytes, uint32_t launches) override;
   int32_t job_step(int32_t job, uint32_t step, calypte_step_info &out) override;
+  int32_t give_learned(const uint8_t *data, uint32_t size_bytes) override;
   int32_t warm_up() override;
   int32_t timing(int32_t task, calypte_timing &out) override;
   int32_t ready() override;
@@ -63,6 +66,7 @@ class Engine final : public EngineCalls {
   // Running.
   int32_t set_plan(const calypte_plan &plan) override;
   int32_t hold(uint32_t bits, bool on) override;
+  int32_t set_safe_mode(const calypte_safe_mode &rule) override;
   int32_t set_clocks(uint64_t key) override;
   int32_t submit(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint64_t sensor_ns) override;
   int32_t take_results(uint8_t *data, uint32_t capacity) override { return results_.take(data, capacity); }
@@ -76,6 +80,7 @@ class Engine final : public EngineCalls {
     return static_cast<int32_t>(events_.take(out, capacity));
   }
   int32_t snapshot(calypte_snapshot &out) override;
+  int32_t take_learned(uint8_t *data, uint32_t capacity) override;
   int32_t advance(uint64_t until_ns) override;
   int32_t set_note(const uint8_t *data, uint32_t size_bytes) override;
   int32_t note(uint8_t *data, uint32_t capacity) override;
@@ -92,7 +97,10 @@ class Engine final : public EngineCalls {
   struct Command {
     core::Event event;
     calypte_plan plan;
+    calypte_safe_mode safe_mode;
     uint64_t snapshot = 0;  // number of a snapshot that is asked for; 0: none
+    uint64_t piece = 0;     // the same of a piece of what was learned
+    uint32_t first = 0;     // ... where it begins
   };
 
   Engine(const calypte_options &options, const ResultStore::Shared *shared);
@@ -100,12 +108,16 @@ class Engine final : public EngineCalls {
   const Work *find(uint32_t kind, int32_t id) const;
   int32_t check_buffers(const Work &work);
   int32_t post(const Command &command);
+  void handle(Command &command, uint64_t now_ns);
   void handle(const core::Event &event, uint64_t now_ns);
   void carry_out(uint64_t now_ns);
   void report_fault(uint64_t now_ns);
   uint64_t next_wakeup_ns();
   int32_t expect_empty_sim(const char *operation) const;
   void fill_snapshot(uint64_t now_ns, calypte_snapshot &out) const;
+  int32_t take_piece(uint32_t first);
+  int32_t take_memories(core::Memories &out);
+  core::Memories memories_for_start() const;
   bool serve_mailbox(uint64_t now_ns);
   bool serve_sources();
   bool serve_workers(uint64_t now_ns);
@@ -117,6 +129,7 @@ class Engine final : public EngineCalls {
   int32_t check_channels(const char *operation) const;
   void dispatch();
   void rest(uint64_t now_ns, uint32_t seen);
+  void lock();
   bool virtual_clock() const { return options_.clock == CALYPTE_CLOCK_VIRTUAL; }
 
   calypte_options options_;
@@ -134,8 +147,10 @@ class Engine final : public EngineCalls {
   bool worker_fault_told_ = false;
   Channels channels_;
   std::unique_ptr<Backend> backend_;
-  core::SchedulerConfig config_;  // filled by warm_up
+  core::SchedulerConfig config_;   // filled by warm_up
+  calypte_safe_mode safe_mode_{};  // as set before ready
   std::vector<calypte_timing> timings_;
+  std::unique_ptr<LearnedFile> given_;
   bool warm_ = false;
   std::unique_ptr<core::Scheduler> scheduler_;
   core::ActionList actions_;
@@ -150,6 +165,7 @@ class Engine final : public EngineCalls {
   uint64_t worst_step_ns_ = 0;
   std::string realtime_reason_;
   bool realtime_ = false;
+  LockedMemory locked_;
 
   std::thread dispatcher_;
   std::atomic<bool> dispatching_{false};
@@ -163,6 +179,12 @@ class Engine final : public EngineCalls {
   uint64_t snapshot_asked_ns_ = 0;
   calypte_snapshot snapshot_{};
   std::atomic<uint64_t> snapshot_done_{0};  // number of the one that lies in snapshot_
+  uint64_t pieces_asked_ = 0;               // caller only
+  uint64_t piece_wanted_ = 0;               // dispatcher only, as the next two
+  uint32_t piece_first_ = 0;
+  uint64_t piece_asked_ns_ = 0;
+  std::unique_ptr<core::MemoryPiece> piece_;
+  std::atomic<uint64_t> piece_done_{0};
 };
 
 }  // namespace calypte

@@ -31,6 +31,7 @@ class EngineCalls {
                            uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns) = 0;
   virtual int32_t check_surplus(int32_t job, const uint8_t *input, uint64_t input_bytes, uint32_t launches) = 0;
   virtual int32_t job_step(int32_t job, uint32_t step, calypte_step_info &out) = 0;
+  virtual int32_t give_learned(const uint8_t *data, uint32_t size_bytes) = 0;
   virtual int32_t warm_up() = 0;
   virtual int32_t timing(int32_t task, calypte_timing &out) = 0;
   virtual int32_t ready() = 0;
@@ -47,6 +48,7 @@ class EngineCalls {
   // Running.
   virtual int32_t set_plan(const calypte_plan &plan) = 0;
   virtual int32_t hold(uint32_t bits, bool on) = 0;
+  virtual int32_t set_safe_mode(const calypte_safe_mode &rule) = 0;
   virtual int32_t set_clocks(uint64_t key) = 0;
   virtual int32_t submit(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes,
                          uint64_t sensor_ns) = 0;
@@ -55,6 +57,7 @@ class EngineCalls {
   virtual int32_t retake_results() = 0;
   virtual int32_t take_events(calypte_event *out, uint32_t capacity) = 0;
   virtual int32_t snapshot(calypte_snapshot &out) = 0;
+  virtual int32_t take_learned(uint8_t *data, uint32_t capacity) = 0;
   virtual int32_t advance(uint64_t until_ns) = 0;
 
   // Processes. In the engine's own there is nothing to ask.

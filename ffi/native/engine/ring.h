@@ -12,7 +12,7 @@ class Ring {
   static_assert((kCapacity & (kCapacity - 1)) == 0, "a power of two, so that indices wrap by masking");
 
  public:
-  Ring() : items_(new Item[kCapacity]) {}
+  Ring() : items_(new Item[kCapacity]()) {}
 
   // Producer. False: full.
   bool push(const Item &item) {

@@ -38,6 +38,7 @@ extern "C" {
 /* Fixed limits. They bound memory and time on the microsecond path. */
 #define CALYPTE_MAX_TASKS 7            /* critical tasks: the gate line holds one word for each, and hold */
 #define CALYPTE_MAX_JOBS 24            /* background jobs */
+#define CALYPTE_MAX_SAFE_MODE_COUNT 64 /* misses, or leases, that a calypte_safe_mode counts up to */
 #define CALYPTE_MAX_STEPS 1024         /* steps of one unit or request */
 #define CALYPTE_MAX_IO 16              /* input buffers, and output buffers, of one work */
 #define CALYPTE_MAX_ENTRIES_AHEAD 16   /* background entries queued and not yet done, per engine */
@@ -80,7 +81,9 @@ extern "C" {
 #define CALYPTE_DATAGRAM_MAGIC 1498431811 /* "CAPY" */
 #define CALYPTE_DATAGRAM_VERSION 1
 
-#define CALYPTE_OPEN_WORKER 1 /* the engine holds one background job for another engine; see calypte_join */
+/* How an engine opens (calypte_options.flags). */
+#define CALYPTE_OPEN_WORKER 1      /* it holds one background job for another engine; see calypte_join */
+#define CALYPTE_OPEN_LOCK_MEMORY 2 /* ready locks the memory of this whole process, the caller's too: see FEATURE_LOCKED_MEMORY */
 
 #define CALYPTE_SERVE_OWN_PROCESS 1 /* flag of calypte_serve */
 
@@ -95,7 +98,7 @@ extern "C" {
 #define CALYPTE_FEATURE_INTEGRATED 5     /* CPU and GPU share memory */
 #define CALYPTE_FEATURE_IPC 6            /* device memory can be shared between processes */
 #define CALYPTE_FEATURE_REALTIME 7       /* the critical thread runs under SCHED_FIFO */
-#define CALYPTE_FEATURE_LOCKED_MEMORY 8  /* mlockall succeeded */
+#define CALYPTE_FEATURE_LOCKED_MEMORY 8  /* since ready no page of this process leaves memory; asked for by OPEN_LOCK_MEMORY */
 #define CALYPTE_FEATURE_RESERVED_SMS 9   /* SMs are kept for critical work (calypte_options.reserve_sms) */
 #define CALYPTE_FEATURES 10
 
@@ -109,6 +112,11 @@ extern "C" {
 #define CALYPTE_HOLD_FAULT 16    /* watchdog or CUDA error */
 #define CALYPTE_HOLD_SAFE_MODE 32
 #define CALYPTE_HOLD_DUTY 64     /* the plan's duty is used up until the next period */
+
+/* Why safe mode stands (calypte_snapshot.safe_mode_reasons). */
+#define CALYPTE_SAFE_MISSES 1  /* requests missed, as calypte_safe_mode says */
+#define CALYPTE_SAFE_CALLER 2  /* calypte_hold with CALYPTE_HOLD_SAFE_MODE: heat, current, the operator */
+#define CALYPTE_SAFE_PLANNER 4 /* leases ended without a new plan, as calypte_safe_mode says */
 
 /* Kinds of kernel argument. */
 #define CALYPTE_ARG_SCALAR 1       /* value: the bytes, little-endian; size_bytes 1..8 */
@@ -158,6 +166,7 @@ extern "C" {
 #define CALYPTE_EVENT_ANTICIPATION 13 /* source: task; a: 1 on, 0 off as it did not pay; b: parts per million of time lost to it */
 #define CALYPTE_EVENT_LONG_BLOCKS 14  /* source: job; a: blocks abandoned since the last event, none ended: it makes no progress */
 #define CALYPTE_EVENT_INPUT 15        /* source: task; a: how many since the last such event; b: CALYPTE_INPUT_*. At most once a second for each b */
+#define CALYPTE_EVENT_SAFE_MODE 17    /* a: CALYPTE_SAFE_* that stand from now on, 0: it is left; b: misses in the window */
 
 #define CALYPTE_EVENT_WORKER 16       /* source: isolated job; a: CALYPTE_WORKER_*; b: LOST: units completed; HUNG: for how long, in ns */
 #define CALYPTE_EVENT_ENGINE 18       /* made by who supervises the engine's process; a: 1 lost, 2 restarted; b: 2: out of service for, in ns */
@@ -377,6 +386,23 @@ typedef struct calypte_plan {
 } calypte_plan;
 
 /*
+ * When background is held by itself, as critical work goes wrong. A miss is any request that did not deliver in time:
+ * late, dropped or failed. As many as `misses` within window_ns, of all tasks together, set CALYPTE_SAFE_MISSES in the
+ * same step as the last of them; it ends clear_after_ns behind the last miss. As many as `stale_leases` leases that ended
+ * set CALYPTE_SAFE_PLANNER; it ends clear_after_ns behind the last of them, if a plan is in force again by then. The
+ * caller's reason ends when the caller says so. Background is held, CALYPTE_HOLD_SAFE_MODE, while any reason stands.
+ * Misses from before safe mode was left still count for as long as they lie in the window.
+ */
+typedef struct calypte_safe_mode {
+  uint32_t abi_version;
+  uint32_t size_bytes;     /* sizeof(calypte_safe_mode) */
+  uint32_t misses;         /* 0: misses do not enter it; at most 64 */
+  uint32_t stale_leases;   /* 0: leases that end do not enter it; at most 64 */
+  uint64_t window_ns;      /* > 0, at most 3600 s; ignored if both are 0 */
+  uint64_t clear_after_ns; /* > 0, at most 3600 s; ignored if both are 0 */
+} calypte_safe_mode;
+
+/*
  * Log-linear histogram of durations: bucket 32 * (e - 9) + m for 2^e <= ns < 2^(e+1), e in 10..40,
  * m the five bits behind the leading one; everything below 1024 ns falls into bucket ns / 32.
  * From 1024 ns on the relative width of a bucket is at most 1/32; 2^41 ns and more fall into the last one. Minimum
@@ -450,6 +476,11 @@ typedef struct calypte_snapshot {
   uint32_t entries_ahead;
   uint64_t lease_expired;  /* how often */
   uint64_t safe_mode;      /* how often entered */
+  uint32_t safe_mode_reasons; /* CALYPTE_SAFE_*; 0: it does not stand */
+  uint32_t safe_mode_misses;  /* misses in the rule's window, now; at most 64 */
+  uint64_t safe_mode_since_ns; /* 0: it does not stand */
+  uint64_t safe_mode_ns;       /* it stood for this long, in all */
+  uint64_t safe_mode_until_ns; /* when it is left if nothing more happens; 0: it does not stand, or not by itself */
   uint64_t critical_busy_ns;
   uint64_t background_busy_ns;
   uint64_t ahead_ns;       /* the gate was closed ahead of critical work for this long, in all */
@@ -660,6 +691,14 @@ int32_t calypte_check_surplus(int32_t engine, int32_t job, const uint8_t *input,
 int32_t calypte_job_step(int32_t engine, int32_t job, uint32_t step, calypte_step_info *out);
 
 /*
+ * Gives back what calypte_take_learned gave, behind the last work and before warm_up, ready or a first run_once: what an
+ * earlier engine learned of the same works on the same device. Returns how many of the works added so far it is about: same
+ * kind, name, digest (not all 0) and steps; the rest of the data is left out. On cuda the levels and workers that were chosen
+ * then are taken if a short look at them agrees, in place of the long search. E_INVALID, and nothing changes: the bytes were
+ * changed or cut, or come from another device, driver or version of this library.
+ */
+int32_t calypte_give_learned(int32_t engine, const uint8_t *data, uint32_t size_bytes);
+/*
  * Runs everything that was added until it is warm, and measures it. `ready` does it if it was not done before. Nothing
  * can be added afterwards.
  */
@@ -730,8 +769,16 @@ int32_t calypte_join(int32_t engine, const char *page);
 
 /* Puts a plan in force. It replaces the one before; its lease begins now. */
 int32_t calypte_set_plan(int32_t engine, const calypte_plan *plan);
-/* Sets (on = 1) or clears (on = 0) CALYPTE_HOLD_CALLER or CALYPTE_HOLD_SAFE_MODE. */
+/*
+ * Sets (on = 1) or clears (on = 0) CALYPTE_HOLD_CALLER or CALYPTE_HOLD_SAFE_MODE. Of the latter the caller's reason only:
+ * safe mode goes on while another one stands.
+ */
 int32_t calypte_hold(int32_t engine, uint32_t bits, uint32_t on);
+/*
+ * The rule of safe mode, before or after `ready`; without one only the caller enters it. Reasons that stand go by the new
+ * rule from then on; one that it switches off ends.
+ */
+int32_t calypte_set_safe_mode(int32_t engine, const calypte_safe_mode *rule);
 
 /*
  * Tells that the device now runs at other clocks or in another power mode: `key` stands for them, and is the caller's
@@ -739,6 +786,13 @@ int32_t calypte_hold(int32_t engine, uint32_t bits, uint32_t on);
  */
 int32_t calypte_set_clocks(int32_t engine, uint64_t key);
 
+/*
+ * Copies what was learned so far: durations by clock key, rhythms of arrivals, levels and workers of steps. Bytes to be
+ * kept and given to calypte_give_learned, with a version and a checksum; some KiB for each work. Returns how many, also
+ * where `data` is null. E_BUFFER: capacity is too small; the data grows while the engine learns, so leave some room.
+ * Takes some milliseconds of the caller's time; E_TIMEOUT as take_snapshot.
+ */
+int32_t calypte_take_learned(int32_t engine, uint8_t *data, uint32_t capacity);
 /*
  * Submits one request of a critical task, or one unit of a background job, whose source is API. Copies the input.
  * Returns the low 31 bits of its number. E_BUSY: no free slot; counted as dropped for a task.

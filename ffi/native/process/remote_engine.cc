@@ -252,6 +252,18 @@ int32_t RemoteEngine::job_step(int32_t job, uint32_t step, calypte_step_info &ou
   return ask({.op = Op::job_step, .args = {static_cast<uint32_t>(job), step}, .out = &out, .out_bytes = sizeof out});
 }
 
+int32_t RemoteEngine::give_learned(const uint8_t *data, uint32_t size_bytes) {
+  return ask({.op = Op::give_learned, .in = data, .in_bytes = size_bytes});
+}
+
+int32_t RemoteEngine::take_learned(uint8_t *data, uint32_t capacity) {
+  return ask({.op = Op::take_learned, .out = data, .out_bytes = capacity});
+}
+
+int32_t RemoteEngine::set_safe_mode(const calypte_safe_mode &rule) {
+  return ask({.op = Op::set_safe_mode, .in = &rule, .in_bytes = sizeof rule});
+}
+
 int32_t RemoteEngine::warm_up() { return ask({.op = Op::warm_up}); }
 
 int32_t RemoteEngine::timing(int32_t task, calypte_timing &out) {

@@ -37,6 +37,7 @@ class RemoteEngine final : public EngineCalls {
                    uint64_t output_bytes, uint64_t timeout_ns, uint64_t *duration_ns) override;
   int32_t check_surplus(int32_t job, const uint8_t *input, uint64_t input_bytes, uint32_t launches) override;
   int32_t job_step(int32_t job, uint32_t step, calypte_step_info &out) override;
+  int32_t give_learned(const uint8_t *data, uint32_t size_bytes) override;
   int32_t warm_up() override;
   int32_t timing(int32_t task, calypte_timing &out) override;
   int32_t ready() override;
@@ -52,6 +53,7 @@ class RemoteEngine final : public EngineCalls {
 
   int32_t set_plan(const calypte_plan &plan) override;
   int32_t hold(uint32_t bits, bool on) override;
+  int32_t set_safe_mode(const calypte_safe_mode &rule) override;
   int32_t set_clocks(uint64_t key) override;
   int32_t submit(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint64_t sensor_ns) override;
   int32_t take_results(uint8_t *data, uint32_t capacity) override;
@@ -59,6 +61,7 @@ class RemoteEngine final : public EngineCalls {
   int32_t retake_results() override;
   int32_t take_events(calypte_event *out, uint32_t capacity) override;
   int32_t snapshot(calypte_snapshot &out) override;
+  int32_t take_learned(uint8_t *data, uint32_t capacity) override;
   int32_t advance(uint64_t until_ns) override;
   int32_t process() const override { return process_; }
   int32_t set_note(const uint8_t *data, uint32_t size_bytes) override;

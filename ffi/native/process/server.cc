@@ -24,6 +24,7 @@ namespace {
 
 constexpr uint64_t kMs = 1'000'000;
 constexpr int kLookMs = 100;
+constexpr uint64_t kMostLearnedBytes = 256 << 20;
 // Nobody came for the process that was started for them.
 constexpr uint64_t kFirstCallerNs = 30'000 * kMs;
 // A request is read within this, or the caller is let go.
@@ -355,6 +356,18 @@ int32_t Server::carry_out(const wire::Request &request, const std::vector<uint8_
       const auto count = static_cast<uint32_t>(times.size());
       return request.op == Op::replay_arrivals ? engine.replay_arrivals(id(0), times.data(), count)
                                                : engine.replay_durations(number(0), id(1), times.data(), count);
+    }
+    case Op::give_learned:
+      return engine.give_learned(in.data(), size);
+    case Op::take_learned: {
+      out.resize(std::min<uint64_t>(request.out_capacity, kMostLearnedBytes));
+      const int32_t code = engine.take_learned(out.data(), static_cast<uint32_t>(out.size()));
+      out.resize(code < 0 ? 0 : static_cast<size_t>(code));
+      return code;
+    }
+    case Op::set_safe_mode: {
+      calypte_safe_mode rule{};
+      return given(rule) ? engine.set_safe_mode(rule) : wrong_size();
     }
     case Op::isolated_of: {
       const auto job = std::make_unique<calypte_isolated>();

@@ -53,6 +53,9 @@ enum class Op : uint32_t {
   add_isolated,
   admit,
   join,
+  give_learned,
+  take_learned,
+  set_safe_mode,
 };
 
 // What the serving process says first. `code` < 0: it does not serve this caller; the text says why.

@@ -89,6 +89,8 @@ class BackgroundJob {
   int32_t prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels,
                   const uint8_t *input);
   bool prepared() const { return cu_ != nullptr; }
+  // How its steps ran in an earlier engine. Loading, before prepare.
+  void suggest(const std::vector<calypte_step_info> &steps) { suggested_ = steps; }
   // Puts several short units into one entry, so that the gap between entries weighs less. Loading, when units were
   // timed.
   int32_t lengthen_entries(Gpu &gpu, uint64_t unit_ns);
@@ -138,6 +140,10 @@ class BackgroundJob {
   // level_choice.cc: finds for each step the level and the number of workers.
   int32_t choose_levels(Gpu &gpu, const uint8_t *input);
   void share_levels();
+  // level_memory.cc: how steps ran before, in place of that.
+  bool can_run_as(uint32_t index, const calypte_step_info &info) const;
+  int32_t run_as(Gpu &gpu, const std::vector<calypte_step_info> &infos);
+  int32_t take_suggestion(Gpu &gpu, const uint8_t *input, bool &taken);
   int32_t lengthen_runs(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
   int32_t shorten_runs(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
   int32_t tune(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
@@ -165,6 +171,7 @@ class BackgroundJob {
   core::JobConfig config_;
   const Driver *cu_ = nullptr;
   std::vector<JobStep> steps_;
+  std::vector<calypte_step_info> suggested_;
   std::vector<SegmentGraph> graphs_;
   UnitSlot slots_[kUnitSlots];
   const uint32_t unit_slots_;

@@ -117,7 +117,11 @@ int32_t BackgroundJob::prepare(Gpu &gpu, const std::vector<Buffer> &buffers, con
     return code;
   if (const int32_t code = make_slots(gpu); code < 0) return code;
   if (const int32_t code = make_launches(gpu, buffers, kernels); code < 0) return code;
-  if (const int32_t code = choose_levels(gpu, input); code < 0) return code;
+  bool known = false;
+  if (const int32_t code = take_suggestion(gpu, input, known); code < 0) return code;
+  if (!known) {
+    if (const int32_t code = choose_levels(gpu, input); code < 0) return code;
+  }
   share_levels();
   return build_all(gpu);
 }

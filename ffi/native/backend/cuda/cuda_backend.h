@@ -42,6 +42,9 @@ class CudaBackend final : public Backend {
   int32_t run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns,
                    uint64_t &duration_ns) override;
   int32_t check_surplus(const Work &work, const uint8_t *input, uint32_t launches) override;
+  void suggest(const Work &work, const std::vector<calypte_step_info> &steps) override {
+    jobs_[work.id]->suggest(steps);
+  }
   int32_t job_step(const Work &work, uint32_t step, calypte_step_info &out) override;
   int32_t warm_up(core::SchedulerConfig &config, std::vector<calypte_timing> &timings) override;
   int32_t ready() override;

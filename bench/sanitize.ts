@@ -1,0 +1,185 @@
+/**
+ * Do rewritten kernels read or write where they may not, or race in shared memory? On a GPU, with NVIDIA's tool:
+ *
+ * ```sh
+ * deno run -A bench/sanitize.ts --out DIR [--limit 120]
+ * deno run -A bench/sanitize.ts --out DIR --backend sim      # to see that it runs; proves nothing about a GPU
+ * ```
+ *
+ * Runs sanitize_program.ts under compute-sanitizer, memcheck and racecheck, once for each bundle. Prints a table, writes
+ * DIR/sanitize.json and the tool's logs, and ends with 1 if it found something, or could judge nothing. Where the tool is
+ * not there, it says so and ends with 0. In all it takes about --limit seconds.
+ */
+import { parseArgs, path } from "../agent/std/mod.ts";
+import { table } from "../agent/summary.ts";
+import type { ProgramReport } from "./sanitize_program.ts";
+
+const ROOT = path.dirname(import.meta.dirname!);
+const PROGRAM = path.join(import.meta.dirname!, "sanitize_program.ts");
+const WORKS = [
+  ...["obstacle-detector", "vegetation-map", "keyframe-select"].map((name) => `examples/bundles/${name}`),
+  ...["long-blocks", "mixed-steps"].map((name) => `bench/bundles/${name}`),
+].map((bundle) => ({ name: path.basename(bundle), args: ["--bundle", path.join(ROOT, bundle)] }))
+  .concat(
+    ["block-sums", "early-threads", "softmax"].map((name) => ({ name, args: ["--kernel", name] })),
+  );
+const TOOLS = ["memcheck", "racecheck"] as const;
+/** No run gets less than this, nor more than its share of what is left, three times over: some need little. */
+const LEAST_S = 12;
+const SHARES = 3;
+const PROGRAM_S = 3;
+const FOUND = 99;
+const KILLED = 137;
+
+type Verdict = "clean" | "found" | "wrong outputs" | "failed" | "not judged";
+
+interface Row {
+  tool: string;
+  work: string;
+  verdict: Verdict;
+  /** Findings, as the tool's last line counts them. */
+  findings: number;
+  why: string;
+  seconds: number;
+  report: ProgramReport | undefined;
+}
+
+async function findTool(): Promise<string | undefined> {
+  const home = Deno.env.get("CUDA_HOME") ?? "/usr/local/cuda";
+  for (const tool of ["compute-sanitizer", `${home}/bin/compute-sanitizer`]) {
+    try {
+      const { success } = await new Deno.Command(tool, {
+        args: ["--version"],
+        stdout: "null",
+        stderr: "null",
+      })
+        .output();
+      if (success) return tool;
+    } catch {
+      // Not there: the next place.
+    }
+  }
+  return undefined;
+}
+
+interface Run {
+  /** `undefined`: without the tool, on the simulator. */
+  sanitizer: string | undefined;
+  tool: string;
+  work: (typeof WORKS)[number];
+  out: string;
+  limitS: number;
+}
+
+async function run({ sanitizer, tool, work, out, limitS }: Run): Promise<Row> {
+  const log = path.join(out, `sanitize-${tool}-${work.name}.txt`);
+  const program = [Deno.execPath(), "run", "-A", "--cached-only", PROGRAM, ...work.args];
+  program.push("--seconds", `${PROGRAM_S}`, ...(sanitizer === undefined ? ["--backend", "sim"] : []));
+  // Errors of single driver calls are no findings: what a device lacks is found out by asking.
+  const [command = "", ...args] = sanitizer === undefined ? program : [
+    ...[sanitizer, "--tool", tool, "--target-processes", "all", "--error-exitcode", `${FOUND}`],
+    ...["--print-limit", "20", "--log-file", log],
+    ...(tool === "memcheck" ? ["--report-api-errors", "no"] : []),
+    ...program,
+  ];
+  const begin = performance.now();
+  // The tool's child is in its group, and ends with it.
+  const { code, signal, stdout, stderr } = await new Deno.Command("timeout", {
+    args: ["--signal=KILL", `${limitS}`, command, ...args],
+    stdin: "null",
+  }).output();
+  const late = code === KILLED || signal === "SIGKILL";
+  const seconds = Math.round((performance.now() - begin) / 100) / 10;
+  const said = await Deno.readTextFile(log).catch(() => "");
+  const findings = findingsIn(said);
+  const report = reportIn(new TextDecoder().decode(stdout));
+  const row = { tool, work: work.name, findings: findings ?? 0, seconds, report };
+  const fault = (verdict: Verdict, why: string): Row => ({ ...row, verdict, why });
+  if ((findings ?? 0) > 0 || code === FOUND) return fault("found", `see ${path.basename(log)}`);
+  if ((report?.wrong ?? 0) > 0) {
+    return fault("wrong outputs", `${report?.wrong} of ${report?.compared} units`);
+  }
+  if (late) return fault("not judged", `did not end within ${Math.round(limitS)} s`);
+  if (code !== 0) return fault("failed", new TextDecoder().decode(stderr).trim().slice(-300));
+  if (report === undefined || report.units === 0) return fault("not judged", "no unit ended");
+  if (sanitizer === undefined) return fault("not judged", "simulated: no kernel was run");
+  if (findings === undefined) return fault("not judged", "the tool said nothing");
+  return fault("clean", report.leaves === 0 ? "no worker left: the gate was not met" : "");
+}
+
+/** "ERROR SUMMARY: 2 errors", "RACECHECK SUMMARY: 1 hazard displayed (1 error, 0 warnings)"; `undefined`: neither. */
+export function findingsIn(log: string): number | undefined {
+  let sum: number | undefined;
+  for (const [, count] of log.matchAll(/SUMMARY: (\d+) (?:errors?|hazards?)\b/g)) {
+    sum = (sum ?? 0) + Number(count);
+  }
+  return sum;
+}
+
+function reportIn(output: string): ProgramReport | undefined {
+  const line = output.trim().split("\n").at(-1) ?? "";
+  try {
+    return line.startsWith("{") ? JSON.parse(line) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function print(rows: readonly Row[]): void {
+  const cells = rows.map(({ tool, work, verdict, findings, seconds, report, why }) => [
+    `${tool} ${work}`,
+    verdict,
+    `${findings}`,
+    `${report?.units ?? 0}`,
+    `${report?.compared ?? 0}`,
+    `${report?.closings ?? 0}`,
+    `${report?.leaves ?? 0}`,
+    `${seconds} s`,
+    why.split("\n").at(-1) ?? "",
+  ]);
+  const head = ["", "verdict", "findings", "units", "compared", "closings", "leaves", "took", ""];
+  console.log(table(head, cells).join("\n"));
+}
+
+if (import.meta.main) {
+  const args = parseArgs(Deno.args, { string: ["out", "backend", "limit", "commit"] });
+  const out = typeof args["out"] === "string" ? args["out"] : path.join(ROOT, "bench/results/local");
+  const simulated = args["backend"] === "sim";
+  const limitS = Number(args["limit"] ?? 120);
+  Deno.mkdirSync(out, { recursive: true });
+  const sanitizer = simulated ? undefined : await findTool();
+  const save = (rest: Record<string, unknown>) =>
+    Deno.writeTextFileSync(
+      path.join(out, "sanitize.json"),
+      JSON.stringify(
+        { commit: args["commit"] ?? null, backend: simulated ? "sim" : "cuda", ...rest },
+        null,
+        2,
+      ) +
+        "\n",
+    );
+  if (!simulated && sanitizer === undefined) {
+    console.log("compute-sanitizer is neither on PATH nor below CUDA_HOME: nothing was checked");
+    save({ skipped: "compute-sanitizer was not found", rows: [] });
+    Deno.exit(0);
+  }
+  const todo = (simulated ? ["no tool"] : TOOLS).flatMap((tool) => WORKS.map((work) => ({ tool, work })));
+  const rows: Row[] = [];
+  const begin = performance.now();
+  for (const [i, { tool, work }] of todo.entries()) {
+    const leftS = limitS - (performance.now() - begin) / 1000;
+    if (leftS < LEAST_S) {
+      const row = { tool, work: work.name, verdict: "not judged" as const, findings: 0, seconds: 0 };
+      rows.push({ ...row, why: "no time was left", report: undefined });
+      continue;
+    }
+    const shareS = Math.min(leftS, Math.max(LEAST_S, SHARES * leftS / (todo.length - i)));
+    rows.push(await run({ sanitizer, tool, work, out, limitS: shareS }));
+  }
+  print(rows);
+  save({ rows });
+  const bad = rows.filter(({ verdict }) => verdict !== "clean" && verdict !== "not judged");
+  const judged = rows.filter(({ verdict }) => verdict !== "not judged").length;
+  console.log(`${rows.length} runs, ${judged} judged, ${bad.length} with findings or faults`);
+  Deno.exit(bad.length > 0 || (judged === 0 && !simulated) ? 1 : 0);
+}
