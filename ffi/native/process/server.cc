@@ -361,8 +361,10 @@ int32_t Server::carry_out(const wire::Request &request, const std::vector<uint8_
       return engine.give_learned(in.data(), size);
     case Op::take_learned: {
       out.resize(std::min<uint64_t>(request.out_capacity, kMostLearnedBytes));
-      const int32_t code = engine.take_learned(out.data(), static_cast<uint32_t>(out.size()));
-      out.resize(code < 0 ? 0 : static_cast<size_t>(code));
+      // Without room only the size is asked for.
+      uint8_t *data = out.empty() ? nullptr : out.data();
+      const int32_t code = engine.take_learned(data, static_cast<uint32_t>(out.size()));
+      if (data != nullptr) out.resize(code < 0 ? 0 : static_cast<size_t>(code));
       return code;
     }
     case Op::set_safe_mode: {
