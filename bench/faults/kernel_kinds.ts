@@ -1,5 +1,5 @@
 /** Faults that come from kernels: in the critical graph, in a job that shares the engine, in a job of its own process. */
-import { Feeder } from "./feeder.ts";
+import type { Feeder } from "./feeder.ts";
 import type { Fault } from "./judge.ts";
 import { readLines } from "./ledger.ts";
 import { inputOf } from "./missions.ts";
@@ -12,7 +12,7 @@ const HAPPENS_WITHIN_MS = 20_000;
 /** A request of the task `victim` makes its graph fault (1) or hang (2) midway. */
 export async function breakCritical(stage: Stage, count: number, trigger: 1 | 2): Promise<Fault[]> {
   const faults: Fault[] = [];
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < count && !stage.timeIsUp(); i++) {
     const engine = stage.enginePid();
     if (engine === undefined) throw new Error("there is no engine");
     const atNs = nowNs();
@@ -36,7 +36,7 @@ export async function breakCritical(stage: Stage, count: number, trigger: 1 | 2)
  */
 export async function breakShared(stage: Stage, count: number, bad: Feeder | undefined): Promise<Fault[]> {
   const faults: Fault[] = [];
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < count && !stage.timeIsUp(); i++) {
     const engine = stage.enginePid();
     if (engine === undefined) throw new Error("there is no engine");
     let atNs = nowNs();
@@ -64,7 +64,7 @@ export async function breakIsolated(
 ): Promise<Fault[]> {
   const faults: Fault[] = [];
   const { scene } = stage;
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < count && !stage.timeIsUp(); i++) {
     const engine = stage.enginePid();
     const worker = scene.pids("worker")[0];
     if (worker === undefined) {
@@ -110,6 +110,7 @@ export async function hitWorkers(
   const { scene } = stage;
   for (let round = 0; round < perJob; round++) {
     for (const [at, job] of jobs.entries()) {
+      if (stage.timeIsUp()) return faults;
       const worker = workerOf(stage, job);
       if (worker === undefined) {
         stage.notes.push(`${job} has no worker in round ${round}`);

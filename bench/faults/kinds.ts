@@ -63,27 +63,21 @@ export function scenesOf({ backend, quick, has }: Campaign): SceneKind[] {
     { name: "agent: SIGABRT", inject: (stage) => killAgents(stage, many(50, 3), ABORTS.slice(1)) },
     { name: "agent: stalled for 2 s", inject: (stage) => stallAgents(stage, many(4, 1)) },
   ];
+  // What takes longest comes last, and makes do with the time that is left.
   return [
-    { name: "processes", kinds: processes, mission: plain },
-    {
-      name: "store",
-      kinds: [{ name: "store: corrupted", inject: (stage) => corruptStore(stage, many(25, 3)) }],
-      mission: plain,
-      skip: noStore,
-    },
     diskScene(plain, many(3, 1)),
     {
       name: "policy",
       kinds: [{
         name: "policy: out of memory",
-        inject: (stage) => greedyPolicy(stage, quick ? 15_000 : 20_000),
+        inject: (stage) => greedyPolicy(stage, 30_000),
       }],
-      mission: mission(has, backend, { top: { policy: { file: "greedy.js", lease: "500ms" } } }),
+      mission: mission(has, backend, { top: { policy: { file: "greedy.js", lease: "200ms" } } }),
       skip: quick ? "not in the quick campaign: it takes gigabytes" : undefined,
       prepare: async (stage) => await Deno.writeTextFile(stage.scene.path("greedy.js"), GREEDY),
     },
     workerScene(has, backend, many(3, 1), noIsolation),
-    ...ISOLATED.map((kind) => isolatedScene(kind, has, backend, many(3, 1), noIsolation ?? noGpu)),
+    ...ISOLATED.map((kind) => isolatedScene(kind, has, backend, many(2, 1), noIsolation ?? noGpu)),
     refusedScene("launch failure", "fault-launch", has, backend, noGpu),
     refusedScene("out of memory", "fault-memory", has, backend, noGpu),
     ...([["fault", 1], ["hang", 2]] as const).map(([what, trigger]): SceneKind => ({
@@ -98,6 +92,13 @@ export function scenesOf({ backend, quick, has }: Campaign): SceneKind[] {
     ...([["fault", "fault-address"], ["hang", "fault-spin"]] as const).map(([what, bundle]) =>
       sharedScene(what, bundle, has, backend, noGpu)
     ),
+    { name: "processes", kinds: processes, mission: plain },
+    {
+      name: "store",
+      kinds: [{ name: "store: corrupted", inject: (stage) => corruptStore(stage, many(15, 3)) }],
+      mission: plain,
+      skip: noStore,
+    },
   ];
 }
 
@@ -108,13 +109,10 @@ const VICTIM = {
   output: { jsonl: "out/victim.jsonl" },
 };
 
-/** A tenth of a gigabyte with each plan, from the tenth plan on. */
+/** 8 MB more with each plan, and quickly enough not to be stopped for taking too long. */
 const GREEDY = `const kept = [];
-let plans = 0;
 export default function greedy(snapshot) {
-  if (++plans > 10) {
-    for (;;) kept.push(new Array(1e6).fill(plans));
-  }
+  kept.push(new Array(1e6).fill(kept.length));
   return { entries: snapshot.jobs.map(({ id }) => ({ job: id, weight: 1, maxUnits: 0 })) };
 }
 `;

@@ -13,7 +13,7 @@ export async function killAgents(
 ): Promise<Fault[]> {
   const faults: Fault[] = [];
   const { scene } = stage;
-  while (faults.length < count) {
+  while (faults.length < count && !stage.timeIsUp()) {
     await pause(stage.random(0, stage.options.quick ? 250 : 400));
     const engine = stage.enginePid();
     const signal = stage.pick(signals);
@@ -46,7 +46,7 @@ export async function hitEngines(
   signals: readonly Deno.Signal[],
 ): Promise<Fault[]> {
   const faults: Fault[] = [];
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < count && !stage.timeIsUp(); i++) {
     await pause(stage.random(0, 300));
     const engine = stage.enginePid();
     if (engine === undefined) throw new Error("there is no engine to hit");
@@ -63,7 +63,7 @@ export async function hitEngines(
 /** The agent stands still: critical work goes on, background stops when the lease ends. */
 export async function stallAgents(stage: Stage, count: number): Promise<Fault[]> {
   const faults: Fault[] = [];
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < count && !stage.timeIsUp(); i++) {
     const agent = stage.scene.agentPid();
     if (agent === undefined) throw new Error("there is no agent to stop");
     const engine = stage.enginePid();
@@ -84,7 +84,7 @@ export async function stallAgents(stage: Stage, count: number): Promise<Fault[]>
 export async function corruptStore(stage: Stage, count: number): Promise<Fault[]> {
   const faults: Fault[] = [];
   const { scene } = stage;
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < count && !stage.timeIsUp(); i++) {
     await pause(stage.random(50, 300));
     const engine = stage.enginePid();
     await scene.killAgent("SIGKILL");
@@ -136,7 +136,7 @@ export async function fillDisk(
   disk: { fill(): void; free(): void },
 ): Promise<Fault[]> {
   const faults: Fault[] = [];
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < count && !stage.timeIsUp(); i++) {
     const atNs = nowNs();
     disk.fill();
     await pause(stage.options.quick ? 600 : 1500);

@@ -11,6 +11,8 @@ export interface StageOptions extends SceneOptions {
   has: Features;
   random: () => number;
   quick: boolean;
+  /** Of `performance.now`: no fault is injected later. */
+  endMs?: number;
 }
 
 export class Stage {
@@ -48,6 +50,10 @@ export class Stage {
     if (why !== undefined) throw new Error(why);
     if (!await this.answers()) throw new Error("the mission runs, but nothing is answered");
     this.beganNs = nowNs();
+  }
+
+  timeIsUp(): boolean {
+    return performance.now() > (this.options.endMs ?? Infinity);
   }
 
   random(from: number, to: number): number {
