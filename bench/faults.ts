@@ -22,12 +22,13 @@ const BUDGET_S = 280;
 
 const args = parseArgs(Deno.args, {
   string: ["out", "backend", "seed", "commit", "only", "budget"],
-  boolean: ["quick", "keep"],
+  boolean: ["quick", "keep", "no-mount"],
 });
 const campaign: Campaign = {
   backend: args["backend"] === "sim" ? "sim" : "cuda",
   quick: args["quick"] === true,
   has: features(),
+  mount: args["no-mount"] !== true,
 };
 const seed = Number(args["seed"] ?? 1);
 const budgetS = Number(args["budget"] ?? BUDGET_S);

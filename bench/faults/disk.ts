@@ -1,4 +1,4 @@
-/** How is a disk made full? A tiny tmpfs where this user may mount one; else the files of the agent may not grow. */
+/** How is a disk made full? A tiny tmpfs where this user may mount one; else the agent's files may not grow. */
 import { path } from "../../agent/std/mod.ts";
 
 /** Results of some seconds. */
@@ -37,8 +37,22 @@ export function mountSmall(dir: string): Disk | undefined {
   };
 }
 
-/** `ulimit -f` of the agent, and no way back: what cannot grow stays as it is until a new file is begun. */
-export const FILE_LIMIT_BYTES = 256 * 1024;
+/** The agent's files may not grow beyond the size that this one has (RLIMIT_FSIZE), for a while. */
+export function limitFiles(agentPid: number, file: string): Disk {
+  const limit = (soft: string) => {
+    if (!run("prlimit", ["--pid", String(agentPid), `--fsize=${soft}:`])) {
+      throw new Error(
+        "neither can a tmpfs be mounted nor the size of files be limited: no disk is full here",
+      );
+    }
+  };
+  return {
+    how: "no tmpfs can be mounted: the agent's files may not grow (RLIMIT_FSIZE)",
+    fill: () => limit(String(Deno.statSync(file).size)),
+    free: () => limit("unlimited"),
+    close() {},
+  };
+}
 
 function run(program: string, args: string[]): boolean {
   try {

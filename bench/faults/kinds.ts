@@ -4,8 +4,7 @@
  * A scene is one mission with one start of its agent; kinds that do not spoil it for each other share one. What needs a GPU,
  * or something that missions cannot ask for, says so and is left out.
  */
-import { mountSmall } from "./disk.ts";
-import { FILE_LIMIT_BYTES } from "./disk.ts";
+import { type Disk, limitFiles, mountSmall } from "./disk.ts";
 import { Feeder } from "./feeder.ts";
 import type { Fault } from "./judge.ts";
 import { breakCritical, breakIsolated, breakShared, hitWorkers } from "./kernel_kinds.ts";
@@ -34,7 +33,6 @@ export interface SceneKind {
   skip?: string | undefined;
   /** Before the agent starts. */
   prepare?(stage: Stage): Promise<(() => void) | void>;
-  fileLimitBytes?: number;
   /** The mission is refused as a whole, and nothing else happens. */
   refused?: boolean;
 }
@@ -43,13 +41,15 @@ export interface Campaign {
   backend: "cuda" | "sim";
   quick: boolean;
   has: Features;
+  /** A disk is made full by mounting a small one, where that may be done. */
+  mount: boolean;
 }
 
 const ABORTS: readonly Deno.Signal[] = ["SIGKILL", "SIGABRT"];
 const DEATHS: readonly Deno.Signal[] = ["SIGKILL", "SIGABRT", "SIGSEGV"];
 const NO_GPU = "not on the simulator: its kernels cannot fault";
 
-export function scenesOf({ backend, quick, has }: Campaign): SceneKind[] {
+export function scenesOf({ backend, quick, has, mount }: Campaign): SceneKind[] {
   const plain = mission(has, backend);
   const many = (full: number, few: number) => quick ? few : full;
   const agents = many(50, 6);
@@ -65,17 +65,9 @@ export function scenesOf({ backend, quick, has }: Campaign): SceneKind[] {
   ];
   // What takes longest comes last, and makes do with the time that is left.
   return [
-    diskScene(plain, many(3, 1)),
-    {
-      name: "policy",
-      kinds: [{
-        name: "policy: out of memory",
-        inject: (stage) => greedyPolicy(stage, 30_000),
-      }],
-      mission: mission(has, backend, { top: { policy: { file: "greedy.js", lease: "200ms" } } }),
-      skip: quick ? "not in the quick campaign: it takes gigabytes" : undefined,
-      prepare: async (stage) => await Deno.writeTextFile(stage.scene.path("greedy.js"), GREEDY),
-    },
+    diskScene(plain, many(3, 1), mount),
+    policyScene("policy-hoards", "policy: keeps more with each plan", HOARDS, has, backend),
+    policyScene("policy-bursts", "policy: allocates without end", BURSTS, has, backend),
     workerScene(has, backend, many(3, 1), noIsolation),
     ...ISOLATED.map((kind) => isolatedScene(kind, has, backend, many(2, 1), noIsolation ?? noGpu)),
     refusedScene("launch failure", "fault-launch", has, backend, noGpu),
@@ -109,34 +101,53 @@ const VICTIM = {
   output: { jsonl: "out/victim.jsonl" },
 };
 
-/** 8 MB more with each plan, and quickly enough not to be stopped for taking too long. */
-const GREEDY = `const kept = [];
-export default function greedy(snapshot) {
+/** 8 MB more with each plan. */
+const HOARDS = `const kept = [];
+export default function hoards(snapshot) {
   kept.push(new Array(1e6).fill(kept.length));
   return { entries: snapshot.jobs.map(({ id }) => ({ job: id, weight: 1, maxUnits: 0 })) };
 }
 `;
 
-function diskScene(plain: Record<string, unknown>, count: number): SceneKind {
-  let disk: ReturnType<typeof mountSmall>;
+/** From the tenth plan on it does not answer any more, but allocates until somebody stops it. */
+const BURSTS = `const kept = [];
+let plans = 0;
+export default function bursts(snapshot) {
+  while (++plans > 10) kept.push(new Array(1e6).fill(plans));
+  return { entries: snapshot.jobs.map(({ id }) => ({ job: id, weight: 1, maxUnits: 0 })) };
+}
+`;
+
+function policyScene(
+  name: string,
+  kind: string,
+  policy: string,
+  has: Features,
+  backend: "cuda" | "sim",
+): SceneKind {
+  return {
+    name,
+    kinds: [{ name: kind, inject: (stage) => greedyPolicy(stage, 20_000) }],
+    mission: mission(has, backend, { top: { policy: { file: "greedy.js", lease: "200ms" } } }),
+    prepare: async (stage) => await Deno.writeTextFile(stage.scene.path("greedy.js"), policy),
+  };
+}
+
+function diskScene(plain: Record<string, unknown>, count: number, mount: boolean): SceneKind {
+  let disk: Disk | undefined;
   return {
     name: "disk",
     mission: plain,
     kinds: [{
       name: "disk: full",
       inject: async (stage) => {
-        if (disk !== undefined) {
-          stage.notes.push(disk.how);
-          return await fillDisk(stage, count, disk);
-        }
-        stage.notes.push(
-          `no tmpfs can be mounted: files may not grow beyond ${FILE_LIMIT_BYTES >> 10} KiB instead`,
-        );
-        return await fillDisk(stage, 1, { fill() {}, free() {} });
+        disk ??= limitFiles(stage.scene.agentPid()!, stage.scene.path("out", "chain.jsonl"));
+        stage.notes.push(disk.how);
+        return await fillDisk(stage, count, disk);
       },
     }],
     prepare: (stage) => {
-      disk = mountSmall(stage.scene.path("out"));
+      disk = mount ? mountSmall(stage.scene.path("out")) : undefined;
       return Promise.resolve(() => disk?.close());
     },
   };

@@ -6,6 +6,7 @@ import { OUTPUT_BYTES, PERIOD_NS } from "./missions.ts";
 import { randomOf } from "../statistics.ts";
 import { nowNs, pause, type Status } from "./scene.ts";
 import { onTime, Stage, unitsOf } from "./stage.ts";
+import { verdict } from "./table.ts";
 
 export interface PlayOptions extends Campaign {
   seed: number;
@@ -24,6 +25,8 @@ export interface SceneReport {
   leftBehind: string[];
   failed?: string;
   skipped?: string;
+  /** The end of what the agents said, if something went wrong. */
+  said?: string;
 }
 
 /** Longer than any scene takes that goes well. */
@@ -40,6 +43,8 @@ interface Played {
 
 /** Beyond the budget: the last fault of a scene may take as long to be back from. */
 const LAST_MS = 30_000;
+
+const SAID_CHARACTERS = 8000;
 
 let current: Stage | undefined;
 
@@ -59,7 +64,6 @@ export async function playScene(kind: SceneKind, options: PlayOptions): Promise<
     ...{ has: options.has, quick: options.quick, random: randomOf(options.seed) },
     // What is left is for coming back and for the accounts.
     endMs: performance.now() + options.withinMs - 5000,
-    ...(kind.fileLimitBytes === undefined ? {} : { fileLimitBytes: kind.fileLimitBytes }),
   });
   current = stage;
   let undo: (() => void) | void = undefined;
@@ -117,6 +121,8 @@ export async function playScene(kind: SceneKind, options: PlayOptions): Promise<
       ...(failed === undefined ? {} : { failed }),
     });
   }
+  if (verdict([report]).length > 0) report.said = stage.scene.allSaid().slice(-SAID_CHARACTERS);
+  stage.close();
   report.leftBehind = await stage.scene.close(options.keep);
   undo?.();
   if (options.keep) console.error(`${kind.name}: see ${stage.scene.dir}`);

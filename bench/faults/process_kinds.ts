@@ -3,7 +3,7 @@ import { path } from "../../agent/std/mod.ts";
 import type { Fault } from "./judge.ts";
 import { hit } from "./processes.ts";
 import { nowNs, pause, until } from "./scene.ts";
-import { type Stage, unitsOf } from "./stage.ts";
+import type { Stage } from "./stage.ts";
 
 /** The agent is killed at random times, now and then while it starts. */
 export async function killAgents(
@@ -148,13 +148,9 @@ export async function fillDisk(
   return faults;
 }
 
-/**
- * A policy that allocates until it dies. It does so once and again, whenever it is tried; so there is one fault for each
- * agent that ends over it, and one at least.
- */
+/** A policy that allocates until it is stopped, or until the agent ends over it, which then counts. */
 export async function greedyPolicy(stage: Stage, withinMs: number): Promise<Fault[]> {
   const { scene } = stage;
-  const faults: Fault[] = [];
   const engine = stage.enginePid();
   const atNs = nowNs();
   const agent = scene.agentPid();
@@ -166,16 +162,16 @@ export async function greedyPolicy(stage: Stage, withinMs: number): Promise<Faul
     withinMs,
     50,
   );
-  if (!happened) return faults;
-  if (scene.agentPid() === agent) {
-    stage.notes.push("the agent lived on; the default policy plans");
-    const back = await stage.answers();
-    faults.push({ atNs, recoveredNs: back ? nowNs() : undefined, engineLost: false, what: "out of memory" });
-  } else {
-    stage.notes.push(`the agent ended over it: ${scene.lastWords().slice(0, 200)}`);
-    faults.push(await stage.nextAgent(nowNs(), "out of memory: the agent ended", engine));
+  if (!happened) {
+    stage.notes.push("nobody stopped it");
+    return [{ atNs, recoveredNs: undefined, engineLost: false, what: "nothing happened" }];
   }
-  const units = unitsOf(await scene.status(), "steady");
-  stage.notes.push(`${units} units of steady by then`);
-  return faults;
+  if (scene.agentPid() !== agent) {
+    stage.notes.push(`the agent ended over it: ${scene.lastWords().slice(0, 200)}`);
+    return [await stage.nextAgent(nowNs(), "the agent ended", engine)];
+  }
+  const why = /greedy\.js failed: ([^;"]*)/.exec(scene.said())?.[1];
+  stage.notes.push(`stopped, as ${why}; the agent lived on`);
+  const back = await stage.answers();
+  return [{ atNs, recoveredNs: back ? nowNs() : undefined, engineLost: false, what: why ?? "" }];
 }

@@ -13,7 +13,15 @@ export interface SeenProcess {
   args: readonly string[];
 }
 
-const ROLES: Readonly<Record<string, Role>> = { run: "agent", engine: "engine", worker: "worker" };
+/** What holds an engine for one job of its own is a worker, by whichever command it was started. */
+function roleOf(args: readonly string[]): Role | undefined {
+  const [command, ...rest] = args;
+  if (command === "run") return "agent";
+  if (command === "worker") return "worker";
+  if (command !== "engine") return undefined;
+  const socket = rest[rest.indexOf("--socket") + 1] ?? "";
+  return /(^|\/)engine-[0-9a-f]+\.sock$/.test(socket) ? "engine" : "worker";
+}
 
 /** All that live; one that has ended and waits for its parent does not. */
 export function processesOf(runDir: string): SeenProcess[] {
@@ -22,8 +30,8 @@ export function processesOf(runDir: string): SeenProcess[] {
     if (!/^\d+$/.test(name)) continue;
     const args = readNulls(`/proc/${name}/cmdline`);
     const entry = args.findIndex((arg) => arg.endsWith("/entry.ts"));
-    const role = ROLES[args[entry + 1] ?? ""];
-    if (entry < 0 || role === undefined) continue;
+    const role = entry < 0 ? undefined : roleOf(args.slice(entry + 1));
+    if (role === undefined) continue;
     if (!readNulls(`/proc/${name}/environ`).includes(`CALYPTE_RUN_DIR=${runDir}`)) continue;
     found.push({ pid: Number(name), role, args });
   }

@@ -37,8 +37,6 @@ export interface SceneOptions {
   seed: number;
   /** The mission as an object; paths relative to the scene's folder. */
   mission: Record<string, unknown>;
-  /** Files of the agent may grow to this at most, in bytes; `undefined`: as they like. */
-  fileLimitBytes?: number;
 }
 
 // deno-lint-ignore no-explicit-any
@@ -46,6 +44,8 @@ export type Status = any;
 
 export const READY_WITHIN_MS = 30_000;
 const EXIT_WITHIN_MS = 15_000;
+/** A file that may not grow is an error for who writes it, and not his end. */
+const LAUNCH = 'trap "" XFSZ; exec "$@" >>"$FAULTS_OUT" 2>>"$FAULTS_ERR"';
 
 export class Scene {
   readonly dir: string;
@@ -80,14 +80,11 @@ export class Scene {
     const number = ++this.#starts;
     const errFile = this.path(`agent-${String(number).padStart(3, "0")}.err`);
     const outFile = this.path(`agent-${String(number).padStart(3, "0")}.out`);
-    const { backend, seed, fileLimitBytes } = this.#options;
+    const { backend, seed } = this.#options;
     const deno = Deno.execPath();
-    const limit = fileLimitBytes === undefined
-      ? ""
-      : `trap "" XFSZ; ulimit -f ${Math.ceil(fileLimitBytes / 512)}; `;
     const child = new Deno.Command("sh", {
       args: [
-        ...["-c", `${limit}exec "$@" >>"$FAULTS_OUT" 2>>"$FAULTS_ERR"`, "sh"],
+        ...["-c", LAUNCH, "sh"],
         ...[deno, "run", "--quiet", "--no-prompt", "--cached-only", "--config", `${ROOT}/deno.json`],
         ...["--allow-read", "--allow-write", "--allow-env", `--allow-run=${deno}`, "--allow-sys=uid"],
         ...["--allow-net=127.0.0.1,localhost,[::1]", `--allow-ffi=${LIBRARY}`, `${ROOT}/agent/entry.ts`],

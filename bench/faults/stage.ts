@@ -3,9 +3,13 @@ import { Feeder } from "./feeder.ts";
 import type { Fault } from "./judge.ts";
 import type { Outage } from "./judge.ts";
 import { type Features, writeFrames } from "./missions.ts";
+import { lives } from "./processes.ts";
 import { nowNs, pause, Scene, type SceneOptions, type Status, until } from "./scene.ts";
 
 const BACK_WITHIN_MS = 20_000;
+/** So old may the state be that a lost engine leaves. */
+const STALE_NS = 60e6;
+const LOADS_WITHIN_NS = 2e9;
 
 export interface StageOptions extends SceneOptions {
   has: Features;
@@ -23,6 +27,7 @@ export class Stage {
   readonly outages: Outage[] = [];
   readonly notes: string[] = [];
   beganNs = 0;
+  #watch: ReturnType<typeof setInterval> | undefined;
 
   private constructor(scene: Scene, options: StageOptions) {
     this.scene = scene;
@@ -50,6 +55,27 @@ export class Stage {
     if (why !== undefined) throw new Error(why);
     if (!await this.answers()) throw new Error("the mission runs, but nothing is answered");
     this.beganNs = nowNs();
+    this.#watchEngine();
+  }
+
+  close(): void {
+    clearInterval(this.#watch);
+  }
+
+  /** An engine may also be lost when nobody meant it to. */
+  #watchEngine(): void {
+    let pid = this.enginePid();
+    let seenNs = nowNs();
+    this.#watch = setInterval(() => {
+      if (pid !== undefined && lives(pid)) {
+        seenNs = nowNs();
+        return;
+      }
+      pid = this.enginePid();
+      if (pid !== undefined) {
+        this.outages.push({ beginNs: seenNs - STALE_NS, endNs: nowNs() + LOADS_WITHIN_NS });
+      }
+    }, 100);
   }
 
   timeIsUp(): boolean {
@@ -103,7 +129,7 @@ export class Stage {
     }, BACK_WITHIN_MS);
     const back = other && await this.answers();
     // What was answered by the old one shortly before, and by the new one until it was looked at, counts too.
-    this.outages.push({ beginNs: atNs - 60e6, endNs: nowNs() });
+    this.outages.push({ beginNs: atNs - STALE_NS, endNs: nowNs() });
     if (!back) {
       this.notes.push(
         `${what}: the engine was not back within ${BACK_WITHIN_MS} ms: ${this.scene.lastWords()}`,
