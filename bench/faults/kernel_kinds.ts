@@ -1,0 +1,166 @@
+/** Faults that come from kernels: in the critical graph, in a job that shares the engine, in a job of its own process. */
+import type { Feeder } from "./feeder.ts";
+import type { Fault } from "./judge.ts";
+import { readLines } from "./ledger.ts";
+import { inputOf } from "./missions.ts";
+import { hit, lives } from "./processes.ts";
+import { nowNs, pause, until } from "./scene.ts";
+import { type Stage, unitsOf } from "./stage.ts";
+
+const HAPPENS_WITHIN_MS = 20_000;
+
+/** A request of the task `victim` makes its graph fault (1) or hang (2) midway. */
+export async function breakCritical(stage: Stage, count: number, trigger: 1 | 2): Promise<Fault[]> {
+  const faults: Fault[] = [];
+  for (let i = 0; i < count && !stage.timeIsUp(); i++) {
+    const engine = stage.enginePid();
+    if (engine === undefined) throw new Error("there is no engine");
+    const atNs = nowNs();
+    const answer = await stage.scene.post("/v1/critical/victim", inputOf(trigger, i));
+    if (answer !== 202) throw new Error(`the request was answered with ${answer}`);
+    if (!await until(() => !lives(engine), HAPPENS_WITHIN_MS, 2)) {
+      stage.notes.push(`trigger ${trigger} did not end the engine within ${HAPPENS_WITHIN_MS} ms`);
+      faults.push({ atNs, recoveredNs: undefined, engineLost: false, what: `trigger ${trigger}` });
+      break;
+    }
+    stage.notes.push(`the engine's process had ended after ${ms(nowNs() - atNs)}`);
+    faults.push(await stage.nextEngine(atNs, trigger === 1 ? "illegal address" : "hang", engine));
+    await stage.settle();
+  }
+  return faults;
+}
+
+/**
+ * A unit of the job `bad`, which shares the engine, misbehaves: a file of its queue, or a frame that is due 2 s after each
+ * start of the engine.
+ */
+export async function breakShared(stage: Stage, count: number, bad: Feeder | undefined): Promise<Fault[]> {
+  const faults: Fault[] = [];
+  for (let i = 0; i < count && !stage.timeIsUp(); i++) {
+    const engine = stage.enginePid();
+    if (engine === undefined) throw new Error("there is no engine");
+    let atNs = nowNs();
+    const file = bad?.drop(1);
+    const ended = await until(() => !lives(engine), HAPPENS_WITHIN_MS, 2);
+    if (file !== undefined) bad!.takeAway(file);
+    else atNs = nowNs();
+    if (!ended) {
+      stage.notes.push(`the engine lived on for ${HAPPENS_WITHIN_MS} ms after the trigger`);
+      faults.push({ atNs, recoveredNs: undefined, engineLost: false, what: "trigger" });
+      break;
+    }
+    faults.push(await stage.nextEngine(atNs, "trigger", engine));
+    await stage.settle();
+  }
+  return faults;
+}
+
+/** A unit of the isolated job `bad` misbehaves; `dies`: whether its worker is expected to end over it. */
+export async function breakIsolated(
+  stage: Stage,
+  count: number,
+  bad: Feeder,
+  dies: boolean,
+): Promise<Fault[]> {
+  const faults: Fault[] = [];
+  const { scene } = stage;
+  for (let i = 0; i < count && !stage.timeIsUp(); i++) {
+    const engine = stage.enginePid();
+    const worker = scene.pids("worker")[0];
+    if (worker === undefined) {
+      stage.notes.push("there is no worker to harm any more");
+      break;
+    }
+    const droppedNs = nowNs();
+    const file = bad.drop(1);
+    const ended = await until(() => !lives(worker), dies ? HAPPENS_WITHIN_MS : 4000, 1);
+    const endedNs = nowNs();
+    bad.takeAway(file);
+    if (!ended && !dies) hit(worker, "SIGKILL");
+    const back = await stage.answers(["steady", "bad"], 30_000);
+    // It began where the unit before it had ended, which is known once that is written.
+    const before = readLines(scene.path("out"), "bad").lines.findLast(({ doneNs }) => doneNs < endedNs);
+    const atNs = Math.max(droppedNs, before?.doneNs ?? 0);
+    if (ended) stage.notes.push(`worker dead after ${ms(endedNs - atNs)}`);
+    else stage.notes.push(dies ? "the worker lived on" : "the worker lived on and was ended by hand");
+    const engineLost = stage.enginePid() !== engine;
+    if (engineLost) stage.outages.push({ beginNs: atNs, endNs: nowNs() });
+    faults.push({ atNs, recoveredNs: back ? nowNs() : undefined, engineLost, what: "trigger" });
+    if (!back) {
+      stage.notes.push(`not back: ${scene.lastWords().slice(0, 300)}`);
+      break;
+    }
+    await stage.settle();
+  }
+  return faults;
+}
+
+/**
+ * Workers are hit by signals, every second time while a request is under way. Each job is hit less often than its quarantine
+ * takes. `jobs`: of the mission's isolated jobs, whose workers are told by their arguments.
+ */
+export async function hitWorkers(
+  stage: Stage,
+  jobs: readonly string[],
+  perJob: number,
+  signals: readonly Deno.Signal[],
+  periodNs: number,
+): Promise<Fault[]> {
+  const faults: Fault[] = [];
+  const { scene } = stage;
+  for (let round = 0; round < perJob; round++) {
+    for (const [at, job] of jobs.entries()) {
+      if (stage.timeIsUp()) return faults;
+      const worker = workerOf(stage, job);
+      if (worker === undefined) {
+        stage.notes.push(`${job} has no worker in round ${round}`);
+        continue;
+      }
+      const engine = stage.enginePid();
+      if ((round + at) % 2 === 0) await pause(stage.random(0, 30));
+      else waitForRequest(stage, periodNs);
+      const signal = signals[faults.length % signals.length]!;
+      const atNs = nowNs();
+      hit(worker, signal);
+      const before = unitsOf(await scene.status(), job);
+      const gone = await until(() => !lives(worker), 10_000, 1);
+      if (!gone) {
+        stage.notes.push(`${job}: the worker was not dead 10 s after ${signal}`);
+        hit(worker, "SIGKILL");
+      }
+      const back = await until(
+        async () => {
+          const status = await scene.status();
+          return status?.state === "ready" && unitsOf(status, job) > before;
+        },
+        30_000,
+        10,
+      );
+      const engineLost = stage.enginePid() !== engine;
+      if (engineLost) stage.outages.push({ beginNs: atNs, endNs: nowNs() });
+      faults.push({ atNs, recoveredNs: back ? nowNs() : undefined, engineLost, what: signal });
+      if (!back) stage.notes.push(`${job} not back after ${signal}: ${scene.lastWords().slice(0, 200)}`);
+    }
+  }
+  return faults;
+}
+
+function workerOf(stage: Stage, job: string): number | undefined {
+  return stage.scene.processes().find(({ role, args }) =>
+    role === "worker" && args.some((arg) => arg.includes(job))
+  )
+    ?.pid;
+}
+
+/** Turns on the spot until a third of a millisecond after a request is due, as the last lines of the task foretell. */
+function waitForRequest(stage: Stage, periodNs: number): void {
+  const last = readLines(stage.scene.path("out"), "chain").lines.at(-1);
+  if (last === undefined) return;
+  const now = nowNs();
+  const dueNs = last.arrivalNs + Math.ceil((now + 1e6 - last.arrivalNs) / periodNs) * periodNs + 300_000;
+  while (nowNs() < dueNs);
+}
+
+function ms(ns: number): string {
+  return `${(ns / 1e6).toFixed(1)} ms`;
+}
