@@ -44,7 +44,8 @@ uint64_t Scheduler::drain_ns() const {
   for (size_t id = 0; id < jobs_.size(); ++id) {
     if (!jobs_[id].planned) continue;
     const uint64_t seen_ns = learned_[clocks_].drains[id].quantile(980, 20);
-    const uint64_t at_load_ns = config_.jobs[id].drain_ns == 0 ? kUnknownDrainNs : config_.jobs[id].drain_ns;
+    uint64_t at_load_ns = config_.jobs[id].drain_ns == 0 ? kUnknownDrainNs : config_.jobs[id].drain_ns;
+    if (isolated(static_cast<uint32_t>(id))) at_load_ns += kSwitchMarginNs;
     longest_ns = std::max(longest_ns, seen_ns == 0 ? at_load_ns : seen_ns);
   }
   return longest_ns;

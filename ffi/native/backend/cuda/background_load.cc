@@ -18,6 +18,7 @@ constexpr uint32_t kFirstPeriodSlots = 800;
 constexpr uint64_t kEntryNs = 400'000;
 // Kernels of one entry.
 constexpr uint32_t kMostNodes = 256;
+constexpr uint64_t kMostNodesUnparked = 12;
 
 }  // namespace
 
@@ -188,7 +189,10 @@ int32_t BackgroundJob::build(Gpu &gpu, uint32_t index) {
 int32_t BackgroundJob::lengthen_entries(Gpu &gpu, uint64_t unit_ns) {
   if (config_.segments.size() != 1 || config_.segments[0].whole || !gpu.has(CALYPTE_FEATURE_GRAPH_MEMOPS)) return 0;
   const uint64_t units = std::clamp<uint64_t>(kEntryNs / std::max<uint64_t>(unit_ns, 1), 1, unit_slots_ / 2);
-  const uint64_t fitting = std::max<uint64_t>(1, kMostNodes / config_.segments[0].step_count);
+  // Where entries do not wait for the gate in the stream, those that are queued run through behind a closed gate: a
+  // microsecond and more for each kernel that finds nothing to do.
+  const uint64_t most = gpu.has(CALYPTE_FEATURE_PARKED_RESUME) ? kMostNodes : kMostNodesUnparked;
+  const uint64_t fitting = std::max<uint64_t>(1, most / config_.segments[0].step_count);
   config_.units_per_entry = static_cast<uint32_t>(std::min(units, fitting));
   return config_.units_per_entry > 1 ? build(gpu, 0) : 0;
 }
