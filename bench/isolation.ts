@@ -1,0 +1,100 @@
+/**
+ * What does it cost critical work that a background job lives in a process of its own?
+ *
+ * ```sh
+ * deno run -A --cached-only bench/isolation.ts --out DIR --commit HASH
+ * ```
+ *
+ * Runs the agent on missions with the example's detector at 30 and 100 Hz: by itself, and beside vegetation maps in a process of
+ * their own, with the gate closed ahead of requests and without; all in turn, twice. Prints a table and writes isolation.json.
+ */
+import { parseArgs } from "../agent/std/mod.ts";
+
+interface Run {
+  p50Us: number;
+  p99Us: number;
+  maxUs: number;
+  requests: number;
+  misses: number;
+  idleFill: number;
+  units: number;
+}
+
+interface Row {
+  hz: number;
+  background: boolean;
+  anticipate: boolean;
+  runs: Run[];
+}
+
+const args = parseArgs(Deno.args, { string: ["out", "commit", "backend", "for"] });
+const backend = typeof args["backend"] === "string" ? args["backend"] : "cuda";
+const forS = Number(args["for"] ?? 6);
+const ROUNDS = 2;
+const root = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
+
+function missionOf({ hz, background, anticipate }: Row): string {
+  const bundles = `${root}/examples/bundles`;
+  const frames = `${root}/examples/frames`;
+  const job = background
+    ? { maps: { bundle: `${bundles}/vegetation-map`, isolation: "process", source: { frames } } }
+    : {};
+  return JSON.stringify({
+    http: false,
+    critical: {
+      detector: {
+        bundle: `${bundles}/obstacle-detector`,
+        source: { frames, rate: `${hz}Hz` },
+        deadline: `${Math.floor(900 / hz)}ms`,
+        anticipate,
+      },
+    },
+    background: job,
+  });
+}
+
+async function fly(file: string): Promise<Run> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--quiet", "--cached-only", `${root}/agent/entry.ts`, "run", file, "--json"]
+      .concat(["--backend", backend, "--for", `${forS}s`]),
+  }).output();
+  const text = new TextDecoder();
+  if (code !== 0) throw new Error(`the agent ended with ${code}:\n${text.decode(stderr)}`);
+  const { critical: { detector }, background, idleFill } = JSON.parse(text.decode(stdout));
+  const { response: { p50Us, p99Us, maxUs }, requests, misses } = detector;
+  return { p50Us, p99Us, maxUs, requests, misses, idleFill, units: background.maps?.units ?? 0 };
+}
+
+const rows: Row[] = [30, 100].flatMap((hz) => [
+  { hz, background: false, anticipate: true, runs: [] },
+  { hz, background: true, anticipate: true, runs: [] },
+  { hz, background: true, anticipate: false, runs: [] },
+]);
+const dir = Deno.makeTempDirSync();
+try {
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [index, row] of rows.entries()) {
+      const file = `${dir}/${index}.yaml`;
+      Deno.writeTextFileSync(file, missionOf(row));
+      row.runs.push(await fly(file));
+    }
+  }
+} finally {
+  Deno.removeSync(dir, { recursive: true });
+}
+
+const best = (row: Row, of: (run: Run) => number) => Math.min(...row.runs.map(of));
+for (const row of rows) {
+  const alone = rows.find((other) => other.hz === row.hz && !other.background)!;
+  const name = row.background ? `isolated, ${row.anticipate ? "anticipated" : "not anticipated"}` : "alone";
+  const each = row.runs.map(({ p50Us, p99Us, maxUs, misses, idleFill }) =>
+    `p50 ${p50Us} p99 ${p99Us} max ${maxUs} us, misses ${misses}, fill ${idleFill.toFixed(3)}`
+  );
+  const ratio = (best(row, (run) => run.p99Us) / best(alone, (run) => run.p99Us)).toFixed(3);
+  console.log(`${row.hz} Hz ${name}: p99 x ${ratio}; ${each.join(" | ")}`);
+}
+if (typeof args["out"] === "string") {
+  Deno.mkdirSync(args["out"], { recursive: true });
+  const report = { backend, commit: args["commit"] ?? "unknown", forS, rows };
+  Deno.writeTextFileSync(`${args["out"]}/isolation.json`, JSON.stringify(report) + "\n");
+}
