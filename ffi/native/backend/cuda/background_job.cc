@@ -102,6 +102,10 @@ CUresult BackgroundJob::enqueue_entry(const Gpu &gpu, uint32_t segment, uint64_t
 // Behind an entry: it is done. Behind a `whole` step the stream itself moves the step word on.
 CUresult BackgroundJob::write_tail(const Gpu &gpu, const Entry &entry, const uint64_t *step_word) {
   const CUdeviceptr word_at = control_at(offsetof(ControlBlock, step_word));
+  if (sample_wanted_.load(std::memory_order_relaxed) && sample_wanted_.exchange(false, std::memory_order_acquire)) {
+    const CUresult copied = cu_->MemcpyDtoHAsync(sample_.host, control_, sizeof(ControlBlock), gpu.background);
+    if (copied != CUDA_SUCCESS) return copied;
+  }
   if (step_word == nullptr) return copy_word(gpu, entry.done, &entry.number, 4, gpu.background);
   if (gpu.has(CALYPTE_FEATURE_STREAM_MEMOPS)) {
     CUstreamBatchMemOpParams ops[] = {write64(word_at, *step_word), write64(mirror_.device, *step_word),
@@ -139,8 +143,14 @@ CUresult BackgroundJob::write_pause(const Gpu &gpu, uint32_t value) {
 }
 
 int32_t BackgroundJob::sample(const Gpu &gpu, core::Event &out) {
-  CALYPTE_CU(cu_->MemcpyDtoHAsync(sample_.host, control_, sizeof(ControlBlock), gpu.io), "sample a control block");
-  CALYPTE_CU(cu_->StreamSynchronize(gpu.io), "sample a control block");
+  if (gpu.has(CALYPTE_FEATURE_PARKED_RESUME)) {
+    CALYPTE_CU(cu_->MemcpyDtoHAsync(sample_.host, control_, sizeof(ControlBlock), gpu.io), "sample a control block");
+    CALYPTE_CU(cu_->StreamSynchronize(gpu.io), "sample a control block");
+  } else {
+    // The next entry brings it along. In a worker a copy of its own would bring the GPU back to this context at any
+    // time, and critical work would wait for the change.
+    sample_wanted_.store(true, std::memory_order_release);
+  }
   ControlBlock control;
   memcpy(&control, sample_.host, sizeof control);
   out.step_word = control.step_word;

@@ -175,9 +175,10 @@ class BackgroundJob {
   std::vector<SegmentGraph> graphs_;
   UnitSlot slots_[kUnitSlots];
   const uint32_t unit_slots_;
-  Mapped mirror_;   // u64: step word
-  Mapped sample_;   // ControlBlock
-  Mapped staging_;  // values for copies where there are no memory operations
+  Mapped mirror_;                           // u64: step word
+  Mapped sample_;                           // ControlBlock
+  std::atomic<bool> sample_wanted_{false};  // of the next entry
+  Mapped staging_;                          // values for copies where there are no memory operations
   uint32_t staging_next_ = 0;
   CUdeviceptr control_ = 0;
   CUdeviceptr records_ = 0;
