@@ -22,7 +22,7 @@ constexpr uint64_t kWorth = 10;
 
 // With a job in another process: its context has to make way too, which an empty kernel asks for (200 us ahead the
 // critical work found the GPU as if it had been idle, 100 us ahead it did not).
-constexpr uint64_t kSwitchMarginNs = 200'000;
+constexpr uint64_t kSwitchMarginNs = 200'000, kMostSwitchMarginNs = 800'000;
 
 constexpr uint64_t minus(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
 
@@ -44,19 +44,18 @@ uint64_t Scheduler::drain_ns() const {
   for (size_t id = 0; id < jobs_.size(); ++id) {
     if (!jobs_[id].planned) continue;
     const uint64_t seen_ns = learned_[clocks_].drains[id].quantile(980, 20);
-    uint64_t at_load_ns = config_.jobs[id].drain_ns == 0 ? kUnknownDrainNs : config_.jobs[id].drain_ns;
-    if (isolated(static_cast<uint32_t>(id))) at_load_ns += kSwitchMarginNs;
+    const uint64_t at_load_ns = config_.jobs[id].drain_ns == 0 ? kUnknownDrainNs : config_.jobs[id].drain_ns;
     longest_ns = std::max(longest_ns, seen_ns == 0 ? at_load_ns : seen_ns);
   }
   return longest_ns;
 }
 
 uint64_t Scheduler::margin_ns() const {
-  uint64_t least_ns = kLeastMarginNs;
   for (uint32_t id = 0; id < jobs_.size(); ++id) {
-    if (isolated(id) && jobs_[id].planned && jobs_[id].present) least_ns = kSwitchMarginNs;
+    if (isolated(id) && jobs_[id].planned && jobs_[id].present)
+      return std::min(drain_ns() + kSwitchMarginNs, kMostSwitchMarginNs);
   }
-  return std::clamp(drain_ns() + kWriteNs, least_ns, kMostMarginNs);
+  return std::clamp(drain_ns() + kWriteNs, kLeastMarginNs, kMostMarginNs);
 }
 
 // ---- Deferring
@@ -179,7 +178,10 @@ void Scheduler::keep_gates(uint64_t now_ns, ActionList &out) {
       task.ahead_ns = now_ns;
       background_closes(now_ns);
       write_task_gate(id, true, out);
-      if (ahead && worker_at_work()) out.add(ActionKind::wake);
+      if (ahead && worker_at_work()) {
+        out.add(ActionKind::wake);
+        wake_again_ = true;
+      }
     } else if (task.gate != Gate::open && !waits && !ahead) {
       if (task.gate == Gate::ahead) {
         task.anticipation.settle(now_ns - task.ahead_ns, false);
@@ -189,6 +191,11 @@ void Scheduler::keep_gates(uint64_t now_ns, ActionList &out) {
       write_task_gate(id, false, out);
       background_begins(now_ns);
     }
+  }
+  // What was on its way when the gate closed may have brought the other context back for a moment. It is over now.
+  if (wake_again_ && outstanding_total_ == 0) {
+    wake_again_ = false;
+    if (idle && !tasks_open()) out.add(ActionKind::wake);
   }
   if (deferred_until_ns_ != kNever || long_must_wait(now_ns)) {
     write_soft_gate(true, out);

@@ -304,6 +304,7 @@ class Scheduler {
   uint32_t turn_ = kNobody;          // whose context has the GPU when background has it; see context_of
   uint64_t turn_begin_ns_ = 0;
   bool kill_asked_ = false;
+  bool wake_again_ = false;  // once the entries that were under way at closing have come back
   bool soft_closed_ = false;
   uint64_t soft_release_ns_ = kNever;  // when the soft gate may open, as the gate itself is closed by then
   uint64_t deferred_until_ns_ = kNever;
