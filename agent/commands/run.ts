@@ -77,7 +77,8 @@ export const runCommand: Command = {
       socketKey: `${backend} ${await Deno.realPath(file)}`,
     });
     if (backend === "cuda") terminal.err(`running on ${engine.device().name}\n`);
-    if (engine instanceof EngineHost && engine.adopted) {
+    const resume = engine instanceof EngineHost && engine.adopted;
+    if (resume) {
       terminal.err(`taking over the engine that runs in process ${engine.processId}\n`);
     }
     const recorder = values.record === undefined ? undefined : Recorder.open(values.record);
@@ -95,6 +96,7 @@ export const runCommand: Command = {
         missionDigest: digest,
         timers: realTimers,
         stop: stop.reason,
+        resume,
         onAdmitted: (lines) => lines.forEach((line) => terminal.err(`${line}\n`)),
         onReady: (prepared, url) => {
           stop.after(forNs);
