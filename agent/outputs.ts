@@ -10,7 +10,7 @@ import type { Counters } from "./counters.ts";
 import type { LoadedWork } from "./load.ts";
 import type { Logger } from "./log.ts";
 import { isStateful, OutputComputer, type Reference, type Turns } from "./reference.ts";
-import { openSink, type Sink, type SinkTarget } from "./sinks.ts";
+import { openSink, type Sink, type SinkOptions, type SinkTarget } from "./sinks.ts";
 import { outputFields } from "./values.ts";
 
 export interface RouteOptions {
@@ -26,6 +26,8 @@ export interface RouteOptions {
   turns: Turns;
   counters: Counters;
   log: Logger;
+  /** Of a result that the sink does not get: nobody needs the engine's copy. */
+  settled: (position: number) => void;
 }
 
 export class Route {
@@ -41,9 +43,8 @@ export class Route {
     const fields = outputFields(bundle.manifest);
     this.#stateful = isStateful(bundle);
     this.#put = (result, payload) => {
-      if (this.#wants(result)) {
-        sink.put({ work: work.name, bundle: bundle.digestHex, fields, result, payload });
-      }
+      if (!this.#wants(result)) return options.settled(result.position);
+      sink.put({ work: work.name, bundle: bundle.digestHex, fields, result, payload });
     };
     const count = this.#countSkip();
     this.#computer = new OutputComputer({
@@ -64,7 +65,7 @@ export class Route {
   }
 
   take(result: Result): void {
-    if (!this.#wants(result) && !this.#stateful) return;
+    if (!this.#wants(result) && !this.#stateful) return this.#options.settled(result.position);
     const { complete, dropped, failed, simulated } = result;
     if (simulated && this.#options.computes) this.#computer.push(result);
     else this.#put(result, complete && !dropped && !failed && !simulated ? result.payload : undefined);
@@ -110,10 +111,14 @@ function onceEach(first: (reason: string) => void, always: () => void): (reason:
 export function openCountedSink(
   target: SinkTarget,
   field: string,
-  { counters, log }: { counters: Counters; log: Logger },
+  { counters, log, ...options }:
+    & { counters: Counters; log: Logger }
+    & Pick<SinkOptions, "onSettled" | "resume" | "durable">,
 ): Promise<Sink> {
   const seen = new Set<string>();
   return openSink(target, field, {
+    ...options,
+    onNote: (text) => log.warn(text, { output: field }),
     onLost: (reason, results) => {
       counters.sinkErrors++;
       counters.resultsLost += results;

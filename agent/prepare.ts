@@ -19,6 +19,7 @@ import {
 import type { Counters } from "./counters.ts";
 import { closest, InputError } from "./errors.ts";
 import { type Frames, loadFrames } from "./frames.ts";
+import { Ledger } from "./ledger.ts";
 import { type LoadedWork, Loader, type WorkSettings } from "./load.ts";
 import type { Logger } from "./log.ts";
 import { openCountedSink, Route } from "./outputs.ts";
@@ -103,8 +104,12 @@ export interface PreparedMission {
   jobRoutes: readonly Route[];
   /** Of the CPU references. */
   turns: Turns;
+  /** Which results the engine may forget. */
+  ledger: Ledger;
   /** Opens all sinks, which sets earlier results aside. Throws `InputError`; then call `discard`. */
   open(): Promise<void>;
+  /** Waits until all that was taken is computed and durable, or reported as lost. */
+  settle(): Promise<void>;
   /** Closes all sinks; what is still to be computed is skipped once `expired` resolves. */
   close(expired?: Promise<void>): Promise<void>;
   /** Instead of `close`, for a run that did not start: closes all sinks and takes back what opening them did. */
@@ -121,6 +126,10 @@ export interface PrepareOptions {
   output: boolean;
   /** Makes the process of a job with `isolation: process`. Absent, as in virtual time: it shares the engine's. */
   seat?: ((job: string) => Promise<Seat>) | undefined;
+  /** The engine ran before: outputs go on where they ended. See `SinkOptions`. */
+  resume?: boolean | undefined;
+  /** See `SinkOptions`. */
+  durable?: boolean;
 }
 
 /** A process for one background job. */
@@ -138,6 +147,9 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
   const { preemptionBoundNs } = mission;
   const loader = new Loader({ engine, checkpoint, preemptionBoundNs });
   const turns = new Turns();
+  const ledger = new Ledger();
+  const settled = (position: number) => ledger.settle(position);
+  const { resume = false, durable = true } = options;
   const load = async (work: CriticalTask | BackgroundJob, kind: "critical" | "background") => {
     const target: MissionOutput = output ? work.output : { kind: "drop" };
     const bundle = files.bundles.get(work.name);
@@ -160,11 +172,11 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
       const sink = await openCountedSink(
         target.kind === "shm" ? { kind: "drop" } : target,
         `${kind}.${work.name}.output`,
-        { counters, log },
+        { counters, log, onSettled: settled, resume, durable },
       );
       sinks.push(sink);
       const every = "every" in target ? target.every : 1;
-      return new Route({ work: loaded, sink, every, reference, computes, turns, counters, log });
+      return new Route({ work: loaded, sink, every, reference, computes, turns, counters, log, settled });
     };
     return { loaded, open, sinks };
   };
@@ -182,6 +194,10 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
     taskRoutes,
     jobRoutes,
     turns,
+    ledger,
+    async settle() {
+      await Promise.all([...taskRoutes, ...jobRoutes].map((route) => route.settle()));
+    },
     async open() {
       for (const task of tasks) taskRoutes.push(await task.open());
       for (const job of jobs) jobRoutes.push(await job.open());

@@ -7,6 +7,7 @@
 import type { Engine } from "../ffi/engine.ts";
 import type { Counters } from "./counters.ts";
 import type { EventLog } from "./events.ts";
+import type { Ledger } from "./ledger.ts";
 import type { PreparedMission } from "./prepare.ts";
 import type { FlightTap } from "./record.ts";
 
@@ -15,7 +16,7 @@ const MAX_ROUNDS = 16;
 
 export interface PumpOptions {
   engine: Engine;
-  prepared: Pick<PreparedMission, "taskRoutes" | "jobRoutes">;
+  prepared: Pick<PreparedMission, "taskRoutes" | "jobRoutes" | "ledger">;
   counters: Counters;
   events: EventLog;
   /** Is told of everything, too. */
@@ -28,20 +29,33 @@ export function discard({ engine, counters, events }: Omit<PumpOptions, "prepare
   counters.resultsTaken += engine.dropResults();
 }
 
-/** Takes all results and events that wait. Throws `EngineError`. */
+/**
+ * Takes all results and events that wait, and lets the engine forget the results that are settled by now: until then they
+ * are there for the next agent. Throws `EngineError`.
+ */
 export function drain({ engine, prepared, counters, events, tap }: PumpOptions): void {
   const taken = engine.takeEvents();
   events.add(taken);
   if (tap !== undefined) { for (const event of taken) tap.event(event); }
+  release(engine, prepared.ledger);
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const results = engine.takeResults();
     if (results.length === 0) return;
     counters.resultsTaken += results.length;
     for (const result of results) {
       const routes = result.kind === "critical" ? prepared.taskRoutes : prepared.jobRoutes;
-      routes[result.work]?.take(result);
+      const route = routes[result.work];
+      prepared.ledger.take(result.position);
+      if (route === undefined) prepared.ledger.settle(result.position);
+      else route.take(result);
       tap?.result(result);
     }
-    engine.releaseResults(results.at(-1)!.position);
+    release(engine, prepared.ledger);
   }
+}
+
+/** Lets the engine forget what is settled. Throws `EngineError`. */
+export function release(engine: Engine, ledger: Ledger): void {
+  const position = ledger.releasable();
+  if (position !== undefined) engine.releaseResults(position);
 }

@@ -18,7 +18,7 @@ import { createPlanner } from "./planning.ts";
 import { type MissionFiles, type PreparedMission, prepareMission } from "./prepare.ts";
 import { BUILT_IN, type ProfileName } from "./profile.ts";
 import type { FlightTap } from "./record.ts";
-import { discard, drain } from "./pump.ts";
+import { discard, drain, release } from "./pump.ts";
 import { type RunSummary, summarize } from "./summary.ts";
 
 export interface SimulateOptions {
@@ -51,7 +51,8 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
   const { engine, files, log, durationNs, output, tap } = options;
   const counters = createCounters();
   try {
-    const prepared = await prepareMission({ ...options, counters });
+    // Virtual time waits for no disk.
+    const prepared = await prepareMission({ ...options, counters, durable: false });
     let started = false;
     try {
       const tasks = prepared.tasks.map(({ name }) => name);
@@ -78,9 +79,11 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
         options.onTime?.(nowNs);
         if (output || tap !== undefined) drain({ engine, prepared, counters, events, tap });
         else discard({ engine, counters, events });
-        // Virtual time waits for the references, so that no output is skipped for lack of real time.
+        // Virtual time waits for the references, so that no output is skipped for lack of real time, and the room in
+        // the engine's store does not depend on it.
         if (output) {
-          await Promise.all([...prepared.taskRoutes, ...prepared.jobRoutes].map((route) => route.settle()));
+          await prepared.settle();
+          release(engine, prepared.ledger);
         }
       }
       counters.policyFaults = planner.policyFaults;

@@ -2,13 +2,16 @@
  * Where do results go?
  *
  * To a file of JSON lines, to a folder of binaries, or nowhere. A sink takes results at once and writes them
- * later, off the path of the loops; a write that fails (such as on a full disk) is reported and counted, and the next
- * one is tried again: results never end the agent. What an earlier run left is set aside, never overwritten.
+ * later, off the path of the loops, and says of each when it is settled: durable, or reported as lost. A write that fails
+ * (such as on a full disk) is reported and counted, and the next one is tried again: results never end the agent. What an
+ * earlier run left is set aside, never overwritten; or, for an agent that goes on with an engine that runs, it is gone
+ * on with, and what is there already is not written again.
  */
 import type { Result, WorkKind } from "../ffi/engine.ts";
 import { InputError, reasonOf } from "./errors.ts";
-import { path } from "./std/mod.ts";
-import { decodeOutputs, type OutputField } from "./values.ts";
+import { openFolder } from "./sink_folder.ts";
+import { openJsonl } from "./sink_jsonl.ts";
+import type { OutputField } from "./values.ts";
 
 /** One result with all that a reader needs to know where it came from. */
 export interface ResultRecord {
@@ -27,7 +30,7 @@ export type SinkTarget = { kind: "jsonl"; file: string } | { kind: "dir"; dir: s
 export interface Sink {
   /** Takes a record at once; never throws. */
   put(record: ResultRecord): void;
-  /** Waits until all that was put is written or reported as lost. */
+  /** Waits until all that was put is durable or reported as lost. */
   flush(): Promise<void>;
   /** Flushes and closes. May be called twice. */
   close(): Promise<void>;
@@ -38,39 +41,83 @@ export interface Sink {
 export interface SinkOptions {
   /** A write failed or too much was waiting: why, and how many results were lost by it. */
   onLost: (reason: string, results: number) => void;
+  /** Once for each record that was put: it is durable, it was there already, or it is lost. `position` is the result's. */
+  onSettled?: (position: number) => void;
+  /** What opening found and did, such as a torn line that was cut off. */
+  onNote?: (text: string) => void;
   /** Bytes of payload that may wait to be written. Default 64 MiB. */
   maxWaitingBytes?: number;
+  /**
+   * Goes on with what lies there, for an agent that takes over an engine: nothing is set aside, a torn end is cut off, and
+   * a result that is there already (same number, arrival and completion) is settled without being written. Default false.
+   */
+  resume?: boolean;
+  /** False, for virtual time: what is written counts as settled, and no disk is waited for. Default true. */
+  durable?: boolean;
+}
+
+/** What a kind of sink does to the file system. One call at a time but `sync`, which may overlap `write`. */
+export interface Writer {
+  /** Whether this very result is there, durable. Asked only when resuming. */
+  holds(record: ResultRecord): Promise<boolean>;
+  /** `holds` will not be asked again. */
+  forget(): void;
+  /** Throws if none of them was written; else calls `lose` for those that were not. */
+  write(
+    records: readonly ResultRecord[],
+    lose: (record: ResultRecord, error: unknown) => void,
+  ): Promise<void>;
+  /** Makes durable what was written before the call. */
+  sync(): Promise<void>;
+  end(): void;
+  /** Takes back what opening did, after `end`. */
+  undo(): Promise<void>;
 }
 
 const MAX_WAITING_BYTES = 64 * 2 ** 20;
 /** What a record weighs besides its payload. */
 const RECORD_BYTES = 512;
+const MOST_IN_A_WRITE = 256;
+/** Disks take much longer for a sync than for a line: one serves all lines of this time. */
+const SYNC_EVERY_MS = 100;
+/** But not beyond this: the engine's store waits for it. */
+const SYNC_EVERY_BYTES = 2 * 2 ** 20;
+/** Results come again in order, but for a few: after so many new ones in a row, no old one follows. */
+const NEW_IN_A_ROW = 1000;
 
 /** Opens a target; throws `InputError` if it cannot be written. `field` names it in messages. */
 export async function openSink(target: SinkTarget, field: string, options: SinkOptions): Promise<Sink> {
   try {
     switch (target.kind) {
       case "drop":
-        return DROP;
+        return dropSink(options);
       case "jsonl":
-        return await openJsonl(target.file, options);
+        return queueTo(await openJsonl(target.file, options), options);
       case "dir":
-        return await openFolder(target.dir, options);
+        return queueTo(await openFolder(target.dir, options), options);
     }
   } catch (error) {
-    if (error instanceof InputError) throw error;
-    const rule = `must be a place for results: ${reasonOf(error).replace("be read", "be written")}`;
+    if (error instanceof InputError) {
+      throw error.field === "" ? new InputError({ ...error.problems[0]!, field }, { cause: error }) : error;
+    }
+    const rule = `must be a place for results: ${written(error)}`;
     const file = target.kind === "jsonl" ? target.file : target.kind === "dir" ? target.dir : "";
     throw new InputError({ file, field, rule }, { cause: error });
   }
 }
 
-const DROP: Sink = {
-  put() {},
-  flush: () => Promise.resolve(),
-  close: () => Promise.resolve(),
-  discard: () => Promise.resolve(),
-};
+function written(error: unknown): string {
+  return reasonOf(error).replace("be read", "be written");
+}
+
+function dropSink({ onSettled }: SinkOptions): Sink {
+  return {
+    put: ({ result }) => onSettled?.(result.position),
+    flush: () => Promise.resolve(),
+    close: () => Promise.resolve(),
+    discard: () => Promise.resolve(),
+  };
+}
 
 /** Where a result came from and how it went: the same keys in JSON lines and beside binaries. */
 export function describeRecord({ work, bundle, result, payload }: ResultRecord): Record<string, unknown> {
@@ -97,222 +144,166 @@ function numberKey(kind: WorkKind): string {
   return kind === "critical" ? "number" : "unit";
 }
 
+/** A sink over what a kind of sink does to the file system. */
+export function queueTo(writer: Writer, options: SinkOptions): Sink {
+  return new Queue(writer, options);
+}
+
 /** Keeps what was put until a write succeeds or fails; one write at a time, in order. */
 class Queue implements Sink {
+  readonly #writer: Writer;
+  readonly #options: SinkOptions;
+  readonly #durable: boolean;
   #waiting: ResultRecord[] = [];
   #waitingBytes = 0;
-  #draining: Promise<void> | undefined;
+  #writing: Promise<void> | undefined;
+  /** Positions of what is written and not durable. */
+  #unsynced: number[] = [];
+  #unsyncedBytes = 0;
+  #syncing: Promise<void> | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** New records in a row that may still be followed by one that is there; `undefined`: not resuming. */
+  #newInARow: number | undefined;
   #used = false;
   #closed = false;
 
-  constructor(
-    readonly write: (records: readonly ResultRecord[]) => Promise<void>,
-    readonly end: () => void,
-    /** Takes back what opening did, after `end`. */
-    readonly undo: () => Promise<void>,
-    readonly options: SinkOptions,
-  ) {}
+  constructor(writer: Writer, options: SinkOptions) {
+    this.#writer = writer;
+    this.#options = options;
+    this.#durable = options.durable ?? true;
+    this.#newInARow = options.resume === true ? 0 : undefined;
+  }
 
   put(record: ResultRecord): void {
-    if (this.#waitingBytes > (this.options.maxWaitingBytes ?? MAX_WAITING_BYTES)) {
-      this.options.onLost("more results wait to be written than the limit allows", 1);
+    if (this.#waitingBytes > (this.#options.maxWaitingBytes ?? MAX_WAITING_BYTES)) {
+      this.#options.onLost("more results wait to be written than the limit allows", 1);
+      this.#settle(record.result.position);
       return;
     }
     this.#used = true;
     this.#waiting.push(record);
     this.#waitingBytes += weigh(record);
-    this.#draining ??= this.#drain();
+    this.#writing ??= this.#write();
   }
 
-  async #drain(): Promise<void> {
+  async #write(): Promise<void> {
     // One turn later, so that all results of one look are one write.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
-      const records = this.#waiting.splice(0, 256);
+      const records = this.#waiting.splice(0, MOST_IN_A_WRITE);
+      const lost = new Set<ResultRecord>();
+      const lose = (record: ResultRecord, error: unknown) => {
+        if (lost.has(record)) return;
+        lost.add(record);
+        this.#options.onLost(written(error), 1);
+        this.#settle(record.result.position);
+      };
+      const fresh = await this.#fresh(records, lose);
       try {
-        await this.write(records);
+        if (fresh.length > 0) await this.#writer.write(fresh, lose);
       } catch (error) {
-        this.options.onLost(reasonOf(error).replace("be read", "be written"), records.length);
+        const all = fresh.filter((record) => !lost.has(record));
+        this.#options.onLost(written(error), all.length);
+        for (const record of all) {
+          lost.add(record);
+          this.#settle(record.result.position);
+        }
+      }
+      for (const record of fresh) {
+        if (lost.has(record)) continue;
+        if (!this.#durable) this.#settle(record.result.position);
+        else {
+          this.#unsynced.push(record.result.position);
+          this.#unsyncedBytes += weigh(record);
+        }
       }
       for (const record of records) this.#waitingBytes -= weigh(record);
+      if (this.#unsynced.length > 0) this.#syncSoon();
     }
-    this.#draining = undefined;
+    this.#writing = undefined;
+  }
+
+  /** Those that are not there yet; the others are settled. */
+  async #fresh(
+    records: readonly ResultRecord[],
+    lose: (record: ResultRecord, error: unknown) => void,
+  ): Promise<readonly ResultRecord[]> {
+    if (this.#newInARow === undefined) return records;
+    const fresh: ResultRecord[] = [];
+    for (const record of records) {
+      try {
+        if (await this.#writer.holds(record)) {
+          this.#newInARow = 0;
+          this.#settle(record.result.position);
+          continue;
+        }
+        this.#newInARow++;
+        fresh.push(record);
+      } catch (error) {
+        lose(record, error);
+      }
+    }
+    if (this.#newInARow > NEW_IN_A_ROW) {
+      this.#newInARow = undefined;
+      this.#writer.forget();
+    }
+    return fresh;
+  }
+
+  #syncSoon(): void {
+    if (this.#syncing !== undefined) return;
+    if (this.#unsyncedBytes >= SYNC_EVERY_BYTES) void this.#sync();
+    else this.#timer ??= setTimeout(() => void this.#sync(), SYNC_EVERY_MS);
+  }
+
+  /** What is written during a sync is the next one's. */
+  #sync(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    return this.#syncing ??= this.#syncOnce().finally(() => {
+      this.#syncing = undefined;
+      if (this.#unsynced.length > 0) this.#syncSoon();
+    });
+  }
+
+  async #syncOnce(): Promise<void> {
+    const positions = this.#unsynced.splice(0);
+    this.#unsyncedBytes = 0;
+    if (positions.length === 0) return;
+    try {
+      await this.#writer.sync();
+    } catch (error) {
+      // Nobody knows what of it is on the disk, and asking again would be answered with yes.
+      this.#options.onLost(`may not have reached the disk: ${written(error)}`, positions.length);
+    }
+    for (const position of positions) this.#settle(position);
+  }
+
+  #settle(position: number): void {
+    this.#options.onSettled?.(position);
   }
 
   async flush(): Promise<void> {
-    await this.#draining;
+    while (this.#writing !== undefined || this.#syncing !== undefined || this.#unsynced.length > 0) {
+      await this.#writing;
+      await this.#sync();
+    }
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     await this.flush();
-    this.end();
+    clearTimeout(this.#timer);
+    this.#writer.end();
   }
 
   async discard(): Promise<void> {
     await this.close();
-    if (!this.#used) await this.undo();
+    if (!this.#used) await this.#writer.undo();
   }
 }
 
 function weigh(record: ResultRecord): number {
   return RECORD_BYTES + (record.payload?.byteLength ?? 0);
-}
-
-async function openJsonl(file: string, options: SinkOptions): Promise<Sink> {
-  const unmake = await makeFolder(path.dirname(file));
-  const restore = await setAside(file);
-  const undo = async () => {
-    await Deno.remove(file);
-    await restore();
-    await unmake();
-  };
-  const handle = await Deno.open(file, { write: true, createNew: true });
-  const encoder = new TextEncoder();
-  let goodBytes = 0;
-  const write = async (records: readonly ResultRecord[]) => {
-    const bytes = encoder.encode(records.map(lineOf).join(""));
-    try {
-      for (let at = 0; at < bytes.length;) at += await handle.write(bytes.subarray(at));
-      goodBytes += bytes.length;
-    } catch (error) {
-      // No torn line: what follows starts where the last good line ended.
-      await handle.truncate(goodBytes).catch(() => {});
-      await handle.seek(goodBytes, Deno.SeekMode.Start);
-      throw error;
-    }
-  };
-  return new Queue(write, () => handle.close(), undo, options);
-}
-
-function lineOf(record: ResultRecord): string {
-  const values = record.payload === undefined ? null : decodeOutputs(record.fields, record.payload);
-  return JSON.stringify({ ...describeRecord(record), values }) + "\n";
-}
-
-const NOTHING_TO_UNDO = () => Promise.resolve();
-
-/** Makes a folder and those above it. Returns how to remove those that were not there, as far as they are empty. */
-async function makeFolder(dir: string): Promise<() => Promise<void>> {
-  const made: string[] = [];
-  for (let at = path.resolve(dir); !await exists(at); at = path.dirname(at)) made.push(at);
-  await Deno.mkdir(dir, { recursive: true });
-  return async () => {
-    for (const folder of made) {
-      // Another work's results may lie there: what is not empty stays, with all above it.
-      if (await isEmpty(folder)) await Deno.remove(folder);
-    }
-  };
-}
-
-async function exists(file: string): Promise<boolean> {
-  try {
-    await Deno.lstat(file);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
-async function isEmpty(dir: string): Promise<boolean> {
-  for await (const _ of Deno.readDir(dir)) return false;
-  return true;
-}
-
-/**
- * Renames `out.jsonl` of an earlier run to the first free `out.N.jsonl`; an empty one is removed. Returns how to
- * rename it back.
- */
-async function setAside(file: string): Promise<() => Promise<void>> {
-  let size: number;
-  try {
-    const found = await Deno.lstat(file);
-    if (!found.isFile) {
-      throw new InputError({ file, field: "", rule: "must be a file for results, or absent" });
-    }
-    size = found.size;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return NOTHING_TO_UNDO;
-    throw error;
-  }
-  if (size === 0) {
-    await Deno.remove(file);
-    return NOTHING_TO_UNDO;
-  }
-  const extension = path.extname(file);
-  const stem = file.slice(0, file.length - extension.length);
-  const aside = await firstFree((n) => `${stem}.${n}${extension}`);
-  await Deno.rename(file, aside);
-  return () => Deno.rename(aside, file);
-}
-
-async function openFolder(dir: string, options: SinkOptions): Promise<Sink> {
-  const unmake = await makeFolder(dir);
-  const restore = await setFolderAside(dir);
-  const undo = async () => {
-    await restore();
-    await unmake();
-  };
-  const write = async (records: readonly ResultRecord[]) => {
-    for (const record of records) await writeFiles(dir, record);
-  };
-  return new Queue(write, () => {}, undo, options);
-}
-
-/** The binary first: a sidecar is there only if its binary is whole. */
-async function writeFiles(dir: string, record: ResultRecord): Promise<void> {
-  if (record.payload === undefined) return;
-  const stem = String(record.result.number).padStart(8, "0");
-  await writeWhole(dir, `${stem}.bin`, record.payload);
-  const sidecar = {
-    ...describeRecord(record),
-    file: `${stem}.bin`,
-    buffers: record.fields.map(({ name, offset, sizeBytes, dtype, shape }) => ({
-      name,
-      offset,
-      bytes: sizeBytes,
-      ...(dtype === undefined ? {} : { dtype, shape }),
-    })),
-  };
-  await writeWhole(dir, `${stem}.json`, new TextEncoder().encode(JSON.stringify(sidecar, null, 2) + "\n"));
-}
-
-/** By way of a temporary name, so that nobody reads half a file. */
-async function writeWhole(dir: string, name: string, bytes: Uint8Array): Promise<void> {
-  const temporary = path.join(dir, `.${name}.part`);
-  try {
-    await Deno.writeFile(temporary, bytes);
-    await Deno.rename(temporary, path.join(dir, name));
-  } catch (error) {
-    await Deno.remove(temporary).catch(() => {});
-    throw error;
-  }
-}
-
-/**
- * Moves the results of an earlier run, and nothing else, to the first free subfolder `earlier-N`. Returns how to move
- * them back.
- */
-async function setFolderAside(dir: string): Promise<() => Promise<void>> {
-  const earlier: string[] = [];
-  for await (const { name, isFile } of Deno.readDir(dir)) {
-    if (isFile && /^\d{8,}\.(bin|json)$/.test(name)) earlier.push(name);
-  }
-  if (earlier.length === 0) return NOTHING_TO_UNDO;
-  const target = await firstFree((n) => path.join(dir, `earlier-${n}`));
-  await Deno.mkdir(target);
-  for (const name of earlier) await Deno.rename(path.join(dir, name), path.join(target, name));
-  return async () => {
-    for (const name of earlier) await Deno.rename(path.join(target, name), path.join(dir, name));
-    await Deno.remove(target);
-  };
-}
-
-async function firstFree(nameOf: (n: number) => string): Promise<string> {
-  for (let n = 1;; n++) {
-    const name = nameOf(n);
-    if (!await exists(name)) return name;
-  }
 }

@@ -49,6 +49,8 @@ export interface SuperviseOptions {
   recorder?: Recorder | undefined;
   /** SHA-256 of the mission file, for the record. */
   missionDigest?: string;
+  /** The engine ran before this agent: outputs go on where they ended, instead of being set aside. */
+  resume?: boolean;
   /** Opens the status server. Default: a real socket. */
   serve?: typeof serveStatus;
 }
@@ -63,6 +65,8 @@ export interface Outcome {
 const DRAIN_MS = 10;
 /** Critical work in flight at the end gets this long to deliver. */
 const LAST_RESULTS_MS = 50;
+/** How long the engine is kept for results that are not yet durable: until then it could give them to another agent. */
+const SETTLE_MS = 400;
 /** How long the CPU references may go on computing outputs after the run (simulator only). */
 const REFERENCE_GRACE_MS = 1000;
 /** The same if nobody waits at the keyboard: the run ended as planned. */
@@ -234,6 +238,8 @@ class Run {
     this.#guard(() => engine.hold("caller", true));
     this.#drain();
     await timers.pause(LAST_RESULTS_MS);
+    this.#drain();
+    await Promise.race([this.#prepared.settle(), timers.pause(SETTLE_MS)]);
     this.#drain();
     if (this.#last === undefined) throw new EngineError(-11, "snapshot", "the engine never answered");
     return this.#last;

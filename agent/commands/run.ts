@@ -123,7 +123,8 @@ export const runCommand: Command = {
       });
     }
     if (backend === "cuda") terminal.err(`running on ${engine.device().name}\n`);
-    if (engine instanceof EngineHost && engine.adopted) {
+    const resume = engine instanceof EngineHost && engine.adopted;
+    if (resume) {
       terminal.err(`taking over the engine that runs in process ${engine.processId}\n`);
     }
     const recorder = values.record === undefined ? undefined : Recorder.open(values.record);
@@ -141,6 +142,7 @@ export const runCommand: Command = {
         missionDigest: digest,
         timers: realTimers,
         stop: stop.reason,
+        resume,
         onAdmitted: (lines) => lines.forEach((line) => terminal.err(`${line}\n`)),
         onReady: (prepared, url) => {
           stop.after(forNs);

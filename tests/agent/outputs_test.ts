@@ -37,6 +37,7 @@ async function sevenResults(
     let runs = 0;
     const counting: Reference = { run: () => new Uint8Array(FRAME_BYTES).fill(++runs) };
     const records: ResultRecord[] = [];
+    const settled: number[] = [];
     const counters = createCounters();
     const route = new Route({
       work: {
@@ -61,14 +62,15 @@ async function sevenResults(
       turns: new Turns(() => Promise.resolve()),
       counters,
       log: SILENT,
+      settled: (position) => void settled.push(position),
     });
     for (let number = 0; number < UNITS; number++) {
       const payload = new Uint8Array(FRAME_BYTES).fill(100 + number);
-      route.take(resultOf({ number, frameIndex: number, simulated, payload }));
+      route.take(resultOf({ number, frameIndex: number, simulated, payload, position: number }));
     }
     await route.close();
     const written = records.map(({ result, payload }) => [result.number, payload?.[0]]);
-    return { written, runs, skipped: counters.outputsSkipped };
+    return { written, runs, skipped: counters.outputsSkipped, settled };
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
@@ -80,12 +82,17 @@ Deno.test("every: 1 writes all results", async () => {
 });
 
 Deno.test("every: 3 writes results 0, 3 and 6 and computes no other of a stateless bundle", async () => {
-  assertEquals(await sevenResults({ every: 3 }), { written: [[0, 1], [3, 2], [6, 3]], runs: 3, skipped: 0 });
+  assertEquals(await sevenResults({ every: 3 }), {
+    written: [[0, 1], [3, 2], [6, 3]],
+    runs: 3,
+    skipped: 0,
+    settled: [1, 2, 4, 5],
+  });
 });
 
 Deno.test("every: 3 computes all results of a stateful bundle, in order, and writes 0, 3 and 6", async () => {
-  const { written, runs } = await sevenResults({ every: 3, stateful: true });
-  assertEquals([written, runs], [[[0, 1], [3, 4], [6, 7]], UNITS]);
+  const { written, runs, settled } = await sevenResults({ every: 3, stateful: true });
+  assertEquals([written, runs, settled], [[[0, 1], [3, 4], [6, 7]], UNITS, [1, 2, 4, 5]]);
 });
 
 for (const stateful of [false, true]) {

@@ -213,7 +213,7 @@ TEST_CASE("a process that was not admitted does not join") {
   Scene scene;
   CHECK(calypte_admit(scene.engine->id(), scene.job, -1) == CALYPTE_E_NOT_FOUND);
   CHECK(calypte_admit(scene.engine->id(), 7, getpid()) == CALYPTE_E_NOT_FOUND);
-  // It waits five seconds for the engine to hear of it, and gives up.
+  // It waits half a second for the engine to hear of it, and gives up.
   CHECK(scene.worker->end() == 4);
   CHECK(scene.stats().worker_state == 1);
 }

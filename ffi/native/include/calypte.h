@@ -762,7 +762,7 @@ int32_t calypte_isolated_of(int32_t engine, calypte_isolated *out);
 int32_t calypte_add_isolated(int32_t engine, const calypte_isolated *job, const char *page);
 /* Process `process` may join as the worker of this job; one that has joined before has ended, or is killed. Any time. */
 int32_t calypte_admit(int32_t engine, int32_t job, int32_t process);
-/* Worker, instead of `ready`: serves the engine that made `page`. E_BUSY: that was not told of this process within 5 s. */
+/* Worker, instead of `ready`: serves the engine that made `page`. E_BUSY: that was not told of this process within 500 ms. */
 int32_t calypte_join(int32_t engine, const char *page);
 
 /* ---- Engine: run ---- */

@@ -25,7 +25,7 @@ constexpr uint64_t kMs = 1'000'000;
 constexpr uint64_t kBusyPollNs = 30'000, kIdlePollNs = 5 * kMs;
 constexpr uint64_t kLookNs = 10 * kMs;
 // The engine has been told of this process before it joins, and takes it up in its own time.
-constexpr uint64_t kAdmittedWithinNs = 5'000 * kMs;
+constexpr uint64_t kAdmittedWithinNs = 500 * kMs;
 constexpr timespec kPause{0, 200'000};
 
 }  // namespace

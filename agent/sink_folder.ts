@@ -1,0 +1,150 @@
+/**
+ * How do results become files?
+ *
+ * A binary and a sidecar for each that has an output. The sidecar is there only if its binary is whole, on the disk too:
+ * contents are synced before they get their names, and the folder between the binaries' names and the sidecars'.
+ */
+import { exists, makeAside, makeFolder, moveTo, setFolderAside, syncFolder } from "./earlier.ts";
+import { describeRecord, type ResultRecord, type SinkOptions, type Writer } from "./sinks.ts";
+import { path } from "./std/mod.ts";
+
+/** Files that are written at the same time: a disk takes their syncs together. */
+const AT_A_TIME = 16;
+const ENCODER = new TextEncoder();
+const PART = /^\.\d{8,}\.(bin|json)\.part$/;
+
+export async function openFolder(dir: string, options: SinkOptions): Promise<Writer> {
+  const { resume = false, durable = true } = options;
+  const unmake = await makeFolder(dir);
+  const restore = resume ? () => Promise.resolve() : await setFolderAside(dir);
+  await removeParts(dir);
+  // What is skipped as there must be there for good.
+  if (resume) await syncFolder(dir);
+  let aside: Promise<string> | undefined;
+  const move = async (stem: string) => {
+    aside ??= makeAside(dir);
+    const target = await aside;
+    await moveTo(dir, target, [`${stem}.bin`, `${stem}.json`]);
+    options.onNote?.(`${path.join(dir, stem)} is of another result with the same number: moved to ${target}`);
+  };
+  return {
+    holds: (record) => holds(dir, record, move),
+    forget() {},
+    write: (records, lose) => writeAll(dir, records, lose, durable),
+    // Writing has done it.
+    sync: () => Promise.resolve(),
+    end() {},
+    async undo() {
+      await restore();
+      await unmake();
+    },
+  };
+}
+
+/** What a crash left half-written. */
+async function removeParts(dir: string): Promise<void> {
+  const parts: string[] = [];
+  for await (const { name, isFile } of Deno.readDir(dir)) if (isFile && PART.test(name)) parts.push(name);
+  for (const name of parts) await Deno.remove(path.join(dir, name));
+}
+
+/** Another result with the same number is set aside: neither is lost. */
+async function holds(
+  dir: string,
+  record: ResultRecord,
+  move: (stem: string) => Promise<void>,
+): Promise<boolean> {
+  if (record.payload === undefined) return false;
+  const sidecar = path.join(dir, `${stemOf(record)}.json`);
+  if (!await exists(sidecar)) return false;
+  if (await isOf(sidecar, record)) return true;
+  await move(stemOf(record));
+  return false;
+}
+
+async function isOf(sidecar: string, { result }: ResultRecord): Promise<boolean> {
+  try {
+    const { arrivalNs, doneNs } = JSON.parse(await Deno.readTextFile(sidecar));
+    return arrivalNs === result.arrivalNs && doneNs === result.doneNs;
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError) return false;
+    throw error;
+  }
+}
+
+function stemOf({ result }: ResultRecord): string {
+  return String(result.number).padStart(8, "0");
+}
+
+async function writeAll(
+  dir: string,
+  records: readonly ResultRecord[],
+  lose: (record: ResultRecord, error: unknown) => void,
+  durable: boolean,
+): Promise<void> {
+  let going = records.filter(({ payload }) => payload !== undefined);
+  const each = async (step: (record: ResultRecord) => Promise<void>) => {
+    const done: ResultRecord[] = [];
+    for (let from = 0; from < going.length; from += AT_A_TIME) {
+      await Promise.all(
+        going.slice(from, from + AT_A_TIME).map(async (record) => {
+          try {
+            await step(record);
+            done.push(record);
+          } catch (error) {
+            lose(record, error);
+            for (const name of ["bin", "json"]) await remove(partOf(dir, record, name));
+          }
+        }),
+      );
+    }
+    going = done;
+  };
+  const syncNames = async () => {
+    if (!durable || going.length === 0) return;
+    try {
+      await syncFolder(dir);
+    } catch (error) {
+      for (const record of going.splice(0)) lose(record, error);
+    }
+  };
+  await each(async (record) => {
+    await writePart(partOf(dir, record, "bin"), record.payload!, durable);
+    await writePart(partOf(dir, record, "json"), sidecarOf(record), durable);
+  });
+  for (const name of ["bin", "json"]) {
+    await each((record) =>
+      Deno.rename(partOf(dir, record, name), path.join(dir, `${stemOf(record)}.${name}`))
+    );
+    await syncNames();
+  }
+}
+
+/** Under this name nobody takes it for a whole file. */
+function partOf(dir: string, record: ResultRecord, extension: string): string {
+  return path.join(dir, `.${stemOf(record)}.${extension}.part`);
+}
+
+async function writePart(file: string, bytes: Uint8Array, durable: boolean): Promise<void> {
+  using handle = await Deno.open(file, { write: true, create: true, truncate: true });
+  for (let at = 0; at < bytes.length;) at += await handle.write(bytes.subarray(at));
+  if (durable) await handle.syncData();
+}
+
+async function remove(file: string): Promise<void> {
+  await Deno.remove(file).catch(() => {});
+}
+
+function sidecarOf(record: ResultRecord): Uint8Array {
+  const sidecar = {
+    ...describeRecord(record),
+    file: `${stemOf(record)}.bin`,
+    buffers: record.fields.map(({ name, offset, sizeBytes, dtype, shape }) => ({
+      name,
+      offset,
+      bytes: sizeBytes,
+      ...(dtype === undefined ? {} : { dtype, shape }),
+    })),
+  };
+  return ENCODER.encode(JSON.stringify(sidecar, null, 2) + "\n");
+}
