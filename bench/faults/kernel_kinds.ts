@@ -3,11 +3,13 @@ import type { Feeder } from "./feeder.ts";
 import type { Fault } from "./judge.ts";
 import { readLines } from "./ledger.ts";
 import { inputOf } from "./missions.ts";
-import { hit, lives } from "./processes.ts";
+import { hit, lives, strike } from "./processes.ts";
 import { nowNs, pause, until } from "./scene.ts";
 import { type Stage, unitsOf } from "./stage.ts";
 
 const HAPPENS_WITHIN_MS = 20_000;
+/** Of the frames of a job that has no queue. */
+const BAD_PERIOD_NS = 250e6;
 
 /** A request of the task `victim` makes its graph fault (1) or hang (2) midway. */
 export async function breakCritical(stage: Stage, count: number, trigger: 1 | 2): Promise<Fault[]> {
@@ -55,32 +57,34 @@ export async function breakShared(stage: Stage, count: number, bad: Feeder | und
   return faults;
 }
 
-/** A unit of the isolated job `bad` misbehaves; `dies`: whether its worker is expected to end over it. */
+/**
+ * A unit of the isolated job `bad` misbehaves; `dies`: whether its worker is expected to end over it. Without a queue the unit is
+ * one of its frames, which comes again and again until the job is quarantined: then the others have to go on, and that is all.
+ */
 export async function breakIsolated(
   stage: Stage,
   count: number,
-  bad: Feeder,
+  bad: Feeder | undefined,
   dies: boolean,
 ): Promise<Fault[]> {
   const faults: Fault[] = [];
   const { scene } = stage;
-  for (let i = 0; i < count && !stage.timeIsUp(); i++) {
+  for (let i = 0; i < (bad === undefined ? 1 : count) && !stage.timeIsUp(); i++) {
     const engine = stage.enginePid();
-    const worker = scene.pids("worker")[0];
-    if (worker === undefined) {
-      stage.notes.push("there is no worker to harm any more");
-      break;
-    }
+    const worker = workerOf(stage, "bad");
+    if (worker === undefined) throw new Error("the job has no worker");
     const droppedNs = nowNs();
-    const file = bad.drop(1);
+    const file = bad?.drop(1);
     const ended = await until(() => !lives(worker), dies ? HAPPENS_WITHIN_MS : 4000, 1);
     const endedNs = nowNs();
-    bad.takeAway(file);
+    if (file !== undefined) bad!.takeAway(file);
     if (!ended && !dies) hit(worker, "SIGKILL");
-    const back = await stage.answers(["steady", "bad"], 30_000);
+    const back = await stage.answers(bad === undefined ? ["steady"] : ["steady", "bad"], 30_000);
     // It began where the unit before it had ended, which is known once that is written.
     const before = readLines(scene.path("out"), "bad").lines.findLast(({ doneNs }) => doneNs < endedNs);
-    const atNs = Math.max(droppedNs, before?.doneNs ?? 0);
+    // Without a queue the next unit may have waited for its frame.
+    const waitedNs = bad === undefined ? BAD_PERIOD_NS : 0;
+    const atNs = Math.max(droppedNs, (before?.doneNs ?? 0) + waitedNs);
     if (ended) stage.notes.push(`worker dead after ${ms(endedNs - atNs)}`);
     else stage.notes.push(dies ? "the worker lived on" : "the worker lived on and was ended by hand");
     const engineLost = stage.enginePid() !== engine;
@@ -121,7 +125,7 @@ export async function hitWorkers(
       else waitForRequest(stage, periodNs);
       const signal = signals[faults.length % signals.length]!;
       const atNs = nowNs();
-      hit(worker, signal);
+      strike(worker, signal);
       const before = unitsOf(await scene.status(), job);
       const gone = await until(() => !lives(worker), 10_000, 1);
       if (!gone) {
@@ -147,7 +151,7 @@ export async function hitWorkers(
 
 function workerOf(stage: Stage, job: string): number | undefined {
   return stage.scene.processes().find(({ role, args }) =>
-    role === "worker" && args.some((arg) => arg.includes(job))
+    role === "worker" && args.some((arg) => arg.endsWith(`-${job}.sock`))
   )
     ?.pid;
 }

@@ -8,7 +8,7 @@ import { type Disk, limitFiles, mountSmall } from "./disk.ts";
 import { Feeder } from "./feeder.ts";
 import type { Fault } from "./judge.ts";
 import { breakCritical, breakIsolated, breakShared, hitWorkers } from "./kernel_kinds.ts";
-import { bundleDir, type Features, mission, PERIOD_NS, writeFrames } from "./missions.ts";
+import { aloneJob, bundleDir, type Features, mission, PERIOD_NS, writeFrames } from "./missions.ts";
 import {
   corruptStore,
   fillDisk,
@@ -55,7 +55,7 @@ export function scenesOf({ backend, quick, has, mount }: Campaign): SceneKind[] 
   const agents = many(50, 6);
   const noGpu = backend === "sim" ? NO_GPU : undefined;
   const noStore = has.state ? undefined : "missions have no `state` yet";
-  const noIsolation = has.isolation && has.queue ? undefined : "missions have no `isolation: process` yet";
+  const noIsolation = has.isolation ? undefined : "missions have no `isolation: process` yet";
   const processes: Kind[] = [
     { name: "engine: SIGKILL, SIGABRT, SIGSEGV", inject: (stage) => hitEngines(stage, many(6, 2), DEATHS) },
     { name: "agent: SIGKILL", inject: (stage) => killAgents(stage, agents, ["SIGKILL"]) },
@@ -84,7 +84,7 @@ export function scenesOf({ backend, quick, has, mount }: Campaign): SceneKind[] 
     ...([["fault", "fault-address"], ["hang", "fault-spin"]] as const).map(([what, bundle]) =>
       sharedScene(what, bundle, has, backend, noGpu)
     ),
-    { name: "processes", kinds: processes, mission: plain },
+    { name: "processes", kinds: processes, mission: mission(has, backend, { background: aloneJob(has) }) },
     {
       name: "store",
       kinds: [{ name: "store: corrupted", inject: (stage) => corruptStore(stage, many(15, 3)) }],
@@ -179,20 +179,34 @@ function isolatedScene(
   const job = {
     bundle: bundleDir(bundle),
     isolation: "process",
-    source: { queue: "bad-queue" },
+    source: badSource(has),
     output: { jsonl: "out/bad.jsonl" },
   };
   return {
     name: `isolated-${bundle}`,
-    kinds: [{ name: `worker: ${name}`, inject: (stage) => breakIsolated(stage, count, bad!, dies) }],
+    kinds: [{ name: `worker: ${name}`, inject: (stage) => breakIsolated(stage, count, bad, dies) }],
     mission: mission(has, backend, { background: { bad: job } }),
     skip,
-    prepare: (stage) => {
-      bad = new Feeder(stage.scene.path("bad-queue"));
-      bad.start();
-      return Promise.resolve(() => bad?.stop());
+    prepare: async (stage) => {
+      bad = await feedBad(stage);
+      return () => bad?.stop();
     },
   };
+}
+
+/** Where units come from that misbehave: single files of a queue; else the last of some frames, 2 s after each start. */
+function badSource(has: Features): Record<string, unknown> {
+  return has.queue ? { queue: "bad-queue" } : { frames: "bad-frames", rate: "4Hz" };
+}
+
+async function feedBad(stage: Stage): Promise<Feeder | undefined> {
+  if (!stage.options.has.queue) {
+    await writeFrames(stage.scene, "bad-frames", 9, 1);
+    return undefined;
+  }
+  const bad = new Feeder(stage.scene.path("bad-queue"));
+  bad.start();
+  return bad;
 }
 
 /** More workers than one, as each job is quarantined after five failures in ten minutes. */
@@ -249,7 +263,7 @@ function sharedScene(
   skip: string | undefined,
 ): SceneKind {
   let bad: Feeder | undefined;
-  const source = has.queue ? { queue: "bad-queue" } : { frames: "bad-frames", rate: "4Hz" };
+  const job = { isolation: "shared", source: badSource(has), output: { jsonl: "out/bad.jsonl" } };
   return {
     name: `shared-${what}`,
     kinds: [{
@@ -258,14 +272,11 @@ function sharedScene(
       inject: (stage) => breakShared(stage, 1, bad),
     }],
     mission: mission(has, backend, {
-      background: { bad: { bundle: bundleDir(bundle), source, output: { jsonl: "out/bad.jsonl" } } },
+      background: { bad: { bundle: bundleDir(bundle), ...job } },
     }),
     skip,
     prepare: async (stage) => {
-      await writeFrames(stage.scene, "bad-frames", 9, 1);
-      if (!has.queue) return;
-      bad = new Feeder(stage.scene.path("bad-queue"));
-      bad.start();
+      bad = await feedBad(stage);
       return () => bad?.stop();
     },
   };
