@@ -100,53 +100,64 @@ export async function breakIsolated(
 }
 
 /**
- * Workers are hit by signals, every second time while a request is under way. Each job is hit less often than its quarantine
- * takes. `jobs`: of the mission's isolated jobs, whose workers are told by their arguments.
+ * Workers are hit by signals, every second time while a request is under way: one of each job, one after the other, and then all
+ * are waited for. Each job is hit less often than its quarantine takes.
  */
 export async function hitWorkers(
   stage: Stage,
   jobs: readonly string[],
-  perJob: number,
+  rounds: number,
   signals: readonly Deno.Signal[],
   periodNs: number,
 ): Promise<Fault[]> {
   const faults: Fault[] = [];
-  const { scene } = stage;
-  for (let round = 0; round < perJob; round++) {
+  for (let round = 0; round < rounds && !stage.timeIsUp(); round++) {
+    const comingBack: Promise<Fault | undefined>[] = [];
     for (const [at, job] of jobs.entries()) {
-      if (stage.timeIsUp()) return faults;
-      const worker = workerOf(stage, job);
-      if (worker === undefined) {
-        stage.notes.push(`${job} has no worker in round ${round}`);
-        continue;
-      }
-      const engine = stage.enginePid();
-      if ((round + at) % 2 === 0) await pause(stage.random(0, 30));
-      else waitForRequest(stage, periodNs);
-      const signal = signals[faults.length % signals.length]!;
-      const atNs = nowNs();
-      strike(worker, signal);
-      const before = unitsOf(await scene.status(), job);
-      const gone = await until(() => !lives(worker), 10_000, 1);
-      if (!gone) {
-        stage.notes.push(`${job}: the worker was not dead 10 s after ${signal}`);
-        hit(worker, "SIGKILL");
-      }
-      const back = await until(
-        async () => {
-          const status = await scene.status();
-          return status?.state === "ready" && unitsOf(status, job) > before;
-        },
-        30_000,
-        10,
-      );
-      const engineLost = stage.enginePid() !== engine;
-      if (engineLost) stage.outages.push({ beginNs: atNs, endNs: nowNs() });
-      faults.push({ atNs, recoveredNs: back ? nowNs() : undefined, engineLost, what: signal });
-      if (!back) stage.notes.push(`${job} not back after ${signal}: ${scene.lastWords().slice(0, 200)}`);
+      const aim = (round + at) % 2 === 0 ? undefined : () => waitForRequest(stage, periodNs);
+      comingBack.push(hitWorker(stage, job, signals[(round * jobs.length + at) % signals.length]!, aim));
+      // Not all within one request.
+      await pause(stage.random(20, 60));
     }
+    for (const fault of await Promise.all(comingBack)) if (fault !== undefined) faults.push(fault);
   }
   return faults;
+}
+
+/** `aim`: waits for the right moment, when all else is ready. */
+async function hitWorker(
+  stage: Stage,
+  job: string,
+  signal: Deno.Signal,
+  aim: (() => void) | undefined,
+): Promise<Fault | undefined> {
+  const { scene } = stage;
+  const worker = workerOf(stage, job);
+  if (worker === undefined) {
+    stage.notes.push(`${job} has no worker`);
+    return undefined;
+  }
+  const engine = stage.enginePid();
+  aim?.();
+  const atNs = nowNs();
+  strike(worker, signal);
+  if (!await until(() => !lives(worker), 10_000, 2)) {
+    stage.notes.push(`${job}: the worker was not dead 10 s after ${signal}`);
+    hit(worker, "SIGKILL");
+  }
+  const before = unitsOf(await scene.status(), job);
+  const back = await until(
+    async () => {
+      const status = await scene.status();
+      return status?.state === "ready" && unitsOf(status, job) > before;
+    },
+    30_000,
+    20,
+  );
+  const engineLost = stage.enginePid() !== engine;
+  if (engineLost) stage.outages.push({ beginNs: atNs, endNs: nowNs() });
+  if (!back) stage.notes.push(`${job} not back after ${signal}: ${scene.lastWords().slice(0, 200)}`);
+  return { atNs, recoveredNs: back ? nowNs() : undefined, engineLost, what: signal };
 }
 
 function workerOf(stage: Stage, job: string): number | undefined {

@@ -52,7 +52,7 @@ const NO_GPU = "not on the simulator: its kernels cannot fault";
 export function scenesOf({ backend, quick, has, mount }: Campaign): SceneKind[] {
   const plain = mission(has, backend);
   const many = (full: number, few: number) => quick ? few : full;
-  const agents = many(50, 6);
+  const agents = many(60, 6);
   const noGpu = backend === "sim" ? NO_GPU : undefined;
   const noStore = has.state ? undefined : "missions have no `state` yet";
   const noIsolation = has.isolation ? undefined : "missions have no `isolation: process` yet";
@@ -60,7 +60,7 @@ export function scenesOf({ backend, quick, has, mount }: Campaign): SceneKind[] 
     { name: "engine: SIGKILL, SIGABRT, SIGSEGV", inject: (stage) => hitEngines(stage, many(6, 2), DEATHS) },
     { name: "agent: SIGKILL", inject: (stage) => killAgents(stage, agents, ["SIGKILL"]) },
     { name: "engine: SIGSTOP", inject: (stage) => hitEngines(stage, many(4, 1), ["SIGSTOP"]) },
-    { name: "agent: SIGABRT", inject: (stage) => killAgents(stage, many(50, 3), ABORTS.slice(1)) },
+    { name: "agent: SIGABRT", inject: (stage) => killAgents(stage, many(60, 3), ABORTS.slice(1)) },
     { name: "agent: stalled for 2 s", inject: (stage) => stallAgents(stage, many(4, 1)) },
   ];
   // What takes longest comes last, and makes do with the time that is left.
@@ -68,8 +68,8 @@ export function scenesOf({ backend, quick, has, mount }: Campaign): SceneKind[] 
     diskScene(plain, many(3, 1), mount),
     policyScene("policy-hoards", "policy: keeps more with each plan", HOARDS, has, backend),
     policyScene("policy-bursts", "policy: allocates without end", BURSTS, has, backend),
-    workerScene(has, backend, many(3, 1), noIsolation),
-    ...ISOLATED.map((kind) => isolatedScene(kind, has, backend, many(2, 1), noIsolation ?? noGpu)),
+    workerScene(has, backend, many(4, 1), noIsolation),
+    ...ISOLATED.map((kind) => isolatedScene(kind, has, backend, many(3, 1), noIsolation ?? noGpu)),
     refusedScene("launch failure", "fault-launch", has, backend, noGpu),
     refusedScene("out of memory", "fault-memory", has, backend, noGpu),
     ...([["fault", 1], ["hang", 2]] as const).map(([what, trigger]): SceneKind => ({
@@ -87,7 +87,7 @@ export function scenesOf({ backend, quick, has, mount }: Campaign): SceneKind[] 
     { name: "processes", kinds: processes, mission: mission(has, backend, { background: aloneJob(has) }) },
     {
       name: "store",
-      kinds: [{ name: "store: corrupted", inject: (stage) => corruptStore(stage, many(15, 3)) }],
+      kinds: [{ name: "store: corrupted", inject: (stage) => corruptStore(stage, many(25, 3)) }],
       mission: plain,
       skip: noStore,
     },
@@ -215,7 +215,7 @@ const WORKERS = 4;
 function workerScene(
   has: Features,
   backend: "cuda" | "sim",
-  perJob: number,
+  rounds: number,
   skip: string | undefined,
 ): SceneKind {
   const jobs = Array.from({ length: WORKERS }, (_, i) => `alone-${i}`);
@@ -229,7 +229,7 @@ function workerScene(
     name: "workers",
     kinds: [{
       name: "worker: SIGKILL, SIGSTOP, SIGSEGV, SIGABRT",
-      inject: (stage) => hitWorkers(stage, jobs, perJob, signals, PERIOD_NS),
+      inject: (stage) => hitWorkers(stage, jobs, rounds, signals, PERIOD_NS),
     }],
     mission: mission(has, backend, { background: Object.fromEntries(jobs.map((name) => [name, job])) }),
     skip,

@@ -93,6 +93,8 @@ export function mission(
       ...more.background,
     },
     policy: { name: "weighted-fair", lease: LEASE },
+    // Sooner than a flight would have it: a campaign has minutes.
+    ...(has.safeMode ? { safeMode: { clearAfter: "1s" } } : {}),
     ...(has.state ? { state: { dir: "state" } } : {}),
     ...more.top,
   };
