@@ -14,7 +14,7 @@
  */
 import { parseArgs } from "../agent/std/mod.ts";
 import { growthsOf, growthTable, type Sample } from "./faults/growth.ts";
-import { bundleDir, features, mission } from "./faults/missions.ts";
+import { aloneJob, features, mission } from "./faults/missions.ts";
 import { usageOf } from "./faults/processes.ts";
 import { pause, ROOT } from "./faults/scene.ts";
 import { Stage } from "./faults/stage.ts";
@@ -37,12 +37,9 @@ interface Run {
 
 async function real(): Promise<Run> {
   const has = features();
-  const alone = { isolation: "process", bundle: bundleDir("fault-none") };
   const stage = await Stage.open({
     ...{ name: "endurance", backend, seed, has, quick: false, random: randomOf(seed) },
-    mission: mission(has, backend, {
-      background: has.isolation ? { alone: { ...alone, source: { frames: "frames", rate: "50Hz" } } } : {},
-    }),
+    mission: mission(has, backend, { background: aloneJob(has) }),
   });
   const samples: Sample[] = [], notes: string[] = [], wrong: string[] = [];
   for (const [name, is] of Object.entries(has)) if (!is) notes.push(`missions cannot ask for ${name} yet`);

@@ -145,6 +145,8 @@ export interface Row {
   /** Until everything that was hit was seen to be back, as the harness sees it. */
   backMs: { p50: number; max: number; never: number };
   notes: string[];
+  /** Each fault, as it was injected. */
+  injected: readonly Fault[];
   failed?: string;
   /** It was not injected: why. */
   skipped?: string;
@@ -191,6 +193,7 @@ export function judge(
       faults.map(({ atNs, recoveredNs }) => recoveredNs === undefined ? null : (recoveredNs - atNs) / 1e6),
     ),
     notes,
+    injected: faults,
   };
 }
 

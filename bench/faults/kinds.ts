@@ -8,7 +8,7 @@ import { type Disk, limitFiles, mountSmall } from "./disk.ts";
 import { Feeder } from "./feeder.ts";
 import type { Fault } from "./judge.ts";
 import { breakCritical, breakIsolated, breakShared, hitWorkers } from "./kernel_kinds.ts";
-import { bundleDir, type Features, mission, PERIOD_NS, writeFrames } from "./missions.ts";
+import { aloneJob, bundleDir, type Features, mission, PERIOD_NS, writeFrames } from "./missions.ts";
 import {
   corruptStore,
   fillDisk,
@@ -52,15 +52,15 @@ const NO_GPU = "not on the simulator: its kernels cannot fault";
 export function scenesOf({ backend, quick, has, mount }: Campaign): SceneKind[] {
   const plain = mission(has, backend);
   const many = (full: number, few: number) => quick ? few : full;
-  const agents = many(50, 6);
+  const agents = many(60, 6);
   const noGpu = backend === "sim" ? NO_GPU : undefined;
   const noStore = has.state ? undefined : "missions have no `state` yet";
-  const noIsolation = has.isolation && has.queue ? undefined : "missions have no `isolation: process` yet";
+  const noIsolation = has.isolation ? undefined : "missions have no `isolation: process` yet";
   const processes: Kind[] = [
     { name: "engine: SIGKILL, SIGABRT, SIGSEGV", inject: (stage) => hitEngines(stage, many(6, 2), DEATHS) },
     { name: "agent: SIGKILL", inject: (stage) => killAgents(stage, agents, ["SIGKILL"]) },
     { name: "engine: SIGSTOP", inject: (stage) => hitEngines(stage, many(4, 1), ["SIGSTOP"]) },
-    { name: "agent: SIGABRT", inject: (stage) => killAgents(stage, many(50, 3), ABORTS.slice(1)) },
+    { name: "agent: SIGABRT", inject: (stage) => killAgents(stage, many(60, 3), ABORTS.slice(1)) },
     { name: "agent: stalled for 2 s", inject: (stage) => stallAgents(stage, many(4, 1)) },
   ];
   // What takes longest comes last, and makes do with the time that is left.
@@ -68,8 +68,8 @@ export function scenesOf({ backend, quick, has, mount }: Campaign): SceneKind[] 
     diskScene(plain, many(3, 1), mount),
     policyScene("policy-hoards", "policy: keeps more with each plan", HOARDS, has, backend),
     policyScene("policy-bursts", "policy: allocates without end", BURSTS, has, backend),
-    workerScene(has, backend, many(3, 1), noIsolation),
-    ...ISOLATED.map((kind) => isolatedScene(kind, has, backend, many(2, 1), noIsolation ?? noGpu)),
+    workerScene(has, backend, many(4, 1), noIsolation),
+    ...ISOLATED.map((kind) => isolatedScene(kind, has, backend, many(3, 1), noIsolation ?? noGpu)),
     refusedScene("launch failure", "fault-launch", has, backend, noGpu),
     refusedScene("out of memory", "fault-memory", has, backend, noGpu),
     ...([["fault", 1], ["hang", 2]] as const).map(([what, trigger]): SceneKind => ({
@@ -84,10 +84,10 @@ export function scenesOf({ backend, quick, has, mount }: Campaign): SceneKind[] 
     ...([["fault", "fault-address"], ["hang", "fault-spin"]] as const).map(([what, bundle]) =>
       sharedScene(what, bundle, has, backend, noGpu)
     ),
-    { name: "processes", kinds: processes, mission: plain },
+    { name: "processes", kinds: processes, mission: mission(has, backend, { background: aloneJob(has) }) },
     {
       name: "store",
-      kinds: [{ name: "store: corrupted", inject: (stage) => corruptStore(stage, many(15, 3)) }],
+      kinds: [{ name: "store: corrupted", inject: (stage) => corruptStore(stage, many(25, 3)) }],
       mission: plain,
       skip: noStore,
     },
@@ -179,20 +179,34 @@ function isolatedScene(
   const job = {
     bundle: bundleDir(bundle),
     isolation: "process",
-    source: { queue: "bad-queue" },
+    source: badSource(has),
     output: { jsonl: "out/bad.jsonl" },
   };
   return {
     name: `isolated-${bundle}`,
-    kinds: [{ name: `worker: ${name}`, inject: (stage) => breakIsolated(stage, count, bad!, dies) }],
+    kinds: [{ name: `worker: ${name}`, inject: (stage) => breakIsolated(stage, count, bad, dies) }],
     mission: mission(has, backend, { background: { bad: job } }),
     skip,
-    prepare: (stage) => {
-      bad = new Feeder(stage.scene.path("bad-queue"));
-      bad.start();
-      return Promise.resolve(() => bad?.stop());
+    prepare: async (stage) => {
+      bad = await feedBad(stage);
+      return () => bad?.stop();
     },
   };
+}
+
+/** Where units come from that misbehave: single files of a queue; else the last of some frames, 2 s after each start. */
+function badSource(has: Features): Record<string, unknown> {
+  return has.queue ? { queue: "bad-queue" } : { frames: "bad-frames", rate: "4Hz" };
+}
+
+async function feedBad(stage: Stage): Promise<Feeder | undefined> {
+  if (!stage.options.has.queue) {
+    await writeFrames(stage.scene, "bad-frames", 9, 1);
+    return undefined;
+  }
+  const bad = new Feeder(stage.scene.path("bad-queue"));
+  bad.start();
+  return bad;
 }
 
 /** More workers than one, as each job is quarantined after five failures in ten minutes. */
@@ -201,7 +215,7 @@ const WORKERS = 4;
 function workerScene(
   has: Features,
   backend: "cuda" | "sim",
-  perJob: number,
+  rounds: number,
   skip: string | undefined,
 ): SceneKind {
   const jobs = Array.from({ length: WORKERS }, (_, i) => `alone-${i}`);
@@ -215,7 +229,7 @@ function workerScene(
     name: "workers",
     kinds: [{
       name: "worker: SIGKILL, SIGSTOP, SIGSEGV, SIGABRT",
-      inject: (stage) => hitWorkers(stage, jobs, perJob, signals, PERIOD_NS),
+      inject: (stage) => hitWorkers(stage, jobs, rounds, signals, PERIOD_NS),
     }],
     mission: mission(has, backend, { background: Object.fromEntries(jobs.map((name) => [name, job])) }),
     skip,
@@ -249,7 +263,7 @@ function sharedScene(
   skip: string | undefined,
 ): SceneKind {
   let bad: Feeder | undefined;
-  const source = has.queue ? { queue: "bad-queue" } : { frames: "bad-frames", rate: "4Hz" };
+  const job = { isolation: "shared", source: badSource(has), output: { jsonl: "out/bad.jsonl" } };
   return {
     name: `shared-${what}`,
     kinds: [{
@@ -258,14 +272,11 @@ function sharedScene(
       inject: (stage) => breakShared(stage, 1, bad),
     }],
     mission: mission(has, backend, {
-      background: { bad: { bundle: bundleDir(bundle), source, output: { jsonl: "out/bad.jsonl" } } },
+      background: { bad: { bundle: bundleDir(bundle), ...job } },
     }),
     skip,
     prepare: async (stage) => {
-      await writeFrames(stage.scene, "bad-frames", 9, 1);
-      if (!has.queue) return;
-      bad = new Feeder(stage.scene.path("bad-queue"));
-      bad.start();
+      bad = await feedBad(stage);
       return () => bad?.stop();
     },
   };

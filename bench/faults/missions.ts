@@ -39,6 +39,19 @@ export function bundleDir(name: string): string {
   return `${ROOT}/bench/bundles/faults/${name}`;
 }
 
+/** A job that behaves, in a process of its own; none where that cannot be. */
+export function aloneJob(has: Features): Record<string, unknown> {
+  if (!has.isolation) return {};
+  return {
+    alone: {
+      bundle: bundleDir("fault-none"),
+      isolation: "process",
+      source: { frames: "frames", rate: "50Hz" },
+      output: { jsonl: "out/alone.jsonl" },
+    },
+  };
+}
+
 /** A critical chain at 100 Hz; a job that answers files of a queue, where there are queues; one that writes a folder. */
 export function mission(
   has: Features,
@@ -49,6 +62,8 @@ export function mission(
     top?: Record<string, unknown>;
   } = {},
 ): Record<string, unknown> {
+  // Said, or each bundle would be verified in an engine of its own first.
+  const shared = { isolation: "shared" };
   return {
     device: { backend },
     http: { listen: "127.0.0.1:0" },
@@ -66,16 +81,20 @@ export function mission(
       steady: {
         bundle: bundleDir("fault-none"),
         source: has.queue ? { queue: "queue" } : { frames: "frames", rate: "50Hz" },
+        ...shared,
         output: { jsonl: "out/steady.jsonl" },
       },
       kept: {
         bundle: bundleDir("fault-none"),
         source: { frames: "frames", rate: "20Hz" },
+        ...shared,
         output: { dir: "out/kept" },
       },
       ...more.background,
     },
     policy: { name: "weighted-fair", lease: LEASE },
+    // Sooner than a flight would have it: a campaign has minutes.
+    ...(has.safeMode ? { safeMode: { clearAfter: "1s" } } : {}),
     ...(has.state ? { state: { dir: "state" } } : {}),
     ...more.top,
   };

@@ -67,7 +67,7 @@ export async function playScene(kind: SceneKind, options: PlayOptions): Promise<
   });
   current = stage;
   let undo: (() => void) | void = undefined;
-  const ledgers = new Ledgers(stage);
+  const ledgers = new Ledgers(stage, kind.mission);
   const played: Played[] = [];
   try {
     undo = await kind.prepare?.(stage);
@@ -114,7 +114,7 @@ export async function playScene(kind: SceneKind, options: PlayOptions): Promise<
         beginNs,
         endNs,
         critical: ledgers.chain,
-        jobs: { steady: ledgers.steady, kept: ledgers.kept },
+        jobs: ledgers.jobs,
         periodNs: PERIOD_NS,
         notes: failed === undefined ? notes : stage.notes,
       }),
@@ -131,18 +131,21 @@ export async function playScene(kind: SceneKind, options: PlayOptions): Promise<
   return report;
 }
 
+/** The files of all works of a mission that write some. */
 class Ledgers {
   chain: Ledger = EMPTY;
-  steady: Ledger = EMPTY;
-  kept: Ledger = EMPTY;
+  jobs: Record<string, Ledger> = {};
 
-  constructor(readonly stage: Stage) {}
+  constructor(readonly stage: Stage, readonly mission: Record<string, unknown>) {}
 
   read(): void {
     const out = this.stage.scene.path("out");
     this.chain = readLines(out, "chain");
-    this.steady = readLines(out, "steady");
-    this.kept = readFolder(`${out}/kept`, OUTPUT_BYTES);
+    type Jobs = Record<string, { output?: { jsonl?: string; dir?: string } }>;
+    for (const [name, { output }] of Object.entries(this.mission.background as Jobs)) {
+      if (output?.jsonl !== undefined) this.jobs[name] = readLines(out, name);
+      else if (output?.dir !== undefined) this.jobs[name] = readFolder(`${out}/${name}`, OUTPUT_BYTES);
+    }
   }
 }
 
@@ -163,7 +166,6 @@ function account(
   const rest = givenUp - missing;
   const chain = summary?.critical?.chain;
   const counted = chain === undefined ? undefined : chain.requests - chain.misses;
-  const units = (job: string) => summary?.background?.[job]?.units as number | undefined;
   report.results = {
     chain: resultsOf(
       ledgers.chain,
@@ -171,16 +173,14 @@ function account(
       outages,
       missing,
     ),
-    steady: resultsOf(
-      ledgers.steady,
-      units("steady") ?? (status === undefined ? undefined : unitsOf(status, "steady")),
-      outages,
-      rest,
-    ),
-    kept: resultsOf(ledgers.kept, units("kept"), outages, rest),
   };
+  for (const [job, ledger] of Object.entries(ledgers.jobs)) {
+    const units = summary?.background?.[job]?.units ??
+      (status === undefined ? undefined : unitsOf(status, job));
+    report.results[job] = resultsOf(ledger, units, outages, rest);
+  }
   if (stage.feeder !== undefined) {
-    const inputs = new Set(ledgers.steady.lines.flatMap(({ input }) => input ?? []));
+    const inputs = new Set(ledgers.jobs.steady!.lines.flatMap(({ input }) => input ?? []));
     report.queue = stage.feeder.account(inputs);
   }
 }

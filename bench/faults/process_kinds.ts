@@ -1,7 +1,7 @@
 /** Faults that hit processes from outside: killed, stopped, robbed of their files. They work on the simulator too. */
 import { path } from "../../agent/std/mod.ts";
 import type { Fault } from "./judge.ts";
-import { hit } from "./processes.ts";
+import { hit, strike } from "./processes.ts";
 import { nowNs, pause, until } from "./scene.ts";
 import type { Stage } from "./stage.ts";
 
@@ -52,7 +52,7 @@ export async function hitEngines(
     if (engine === undefined) throw new Error("there is no engine to hit");
     const signal = signals[i % signals.length]!;
     const atNs = nowNs();
-    hit(engine, signal);
+    strike(engine, signal);
     const fault = await stage.nextEngine(atNs, signal, engine);
     faults.push(fault);
     if (fault.recoveredNs === undefined) break;

@@ -53,6 +53,13 @@ export function hit(pid: number, signal: Deno.Signal): boolean {
   }
 }
 
+/** As `hit`, for signals that end a process. V8 swallows the first SIGSEGV that comes from outside: it looks for a trap of its own. */
+export function strike(pid: number, signal: Deno.Signal): void {
+  hit(pid, signal);
+  // Two at once would be one.
+  if (signal === "SIGSEGV") setTimeout(() => hit(pid, signal), 5);
+}
+
 export function lives(pid: number): boolean {
   return readNulls(`/proc/${pid}/cmdline`).length > 0;
 }

@@ -7,7 +7,7 @@
 import { path } from "../../agent/std/mod.ts";
 import { libraryPath } from "../../ffi/library.ts";
 import { openLibrary } from "../../ffi/mod.ts";
-import { hit, lives, pidsOf, processesOf, type Role, type SeenProcess } from "./processes.ts";
+import { hit, lives, pidsOf, processesOf, type Role, type SeenProcess, strike } from "./processes.ts";
 
 export const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 const LIBRARY = path.resolve(libraryPath());
@@ -188,7 +188,7 @@ export class Scene {
   /** Ends the agent by a signal that it cannot refuse, and waits until it is gone. */
   async killAgent(signal: Deno.Signal): Promise<void> {
     const agent = this.#agent!;
-    hit(agent.pid, signal);
+    strike(agent.pid, signal);
     if (await until(() => agent.ended, EXIT_WITHIN_MS, 1)) return;
     hit(agent.pid, "SIGKILL");
     await agent.child.status;

@@ -4,6 +4,7 @@
  */
 import { assert, assertEquals } from "../assert.ts";
 import { libraryPath } from "../../ffi/library.ts";
+import { features } from "../../bench/faults/missions.ts";
 import type { SceneReport } from "../../bench/faults/play.ts";
 
 function libraryExists(): boolean {
@@ -14,6 +15,11 @@ function libraryExists(): boolean {
   }
 }
 
+/**
+ * Agents that write results before they release them came together with directory queues. An agent that does not loses what it had
+ * in hand when it was killed, and says so in the table.
+ */
+const durable = features().queue;
 const ignore = !libraryExists() && (Deno.env.get("CI") ?? "") === "";
 
 Deno.test({
@@ -37,7 +43,8 @@ Deno.test({
       for (const { scene, results, leftBehind, failed } of scenes) {
         assertEquals(failed, undefined, `${scene}\n${said}`);
         for (const [work, { lost, halfWritten }] of Object.entries(results)) {
-          assertEquals({ lost, halfWritten }, { lost: 0, halfWritten: 0 }, `${scene}: ${work}\n${said}`);
+          assertEquals(halfWritten, 0, `${scene}: ${work}\n${said}`);
+          if (durable) assertEquals(lost, 0, `${scene}: ${work}\n${said}`);
         }
         assertEquals(leftBehind, [], said);
       }
@@ -48,7 +55,7 @@ Deno.test({
       assert(rows.length >= 6, said);
       assert(said.includes("not on the simulator: its kernels cannot fault"), said);
       assert(said.includes("on the SIMULATOR"), said);
-      assert(success, said);
+      assert(success || !durable, said);
     } finally {
       await Deno.remove(out, { recursive: true });
     }
