@@ -234,7 +234,8 @@ export class EngineHost implements Engine {
   }
 
   submit(kind: WorkKind, work: number, input: Uint8Array, sensorNs: number): number | undefined {
-    return this.#try(() => this.#native.submit(kind, work, input, sensorNs));
+    const number = this.#try(() => this.#native.submit(kind, work, input, sensorNs));
+    return number === undefined ? undefined : this.#totals.numberOf(kind, work, number);
   }
 
   takeResults(maxBytes?: number): Result[] {
