@@ -107,6 +107,11 @@ export class DirectoryQueue {
     this.#lost = true;
   }
 
+  /** Whether this agent gave the engine a unit of this number. */
+  has(number: number): boolean {
+    return this.#inFlight.has(number);
+  }
+
   /** Input of a unit that is with the engine. */
   input(number: number): Uint8Array | undefined {
     return this.#inFlight.get(number)?.input;

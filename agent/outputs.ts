@@ -107,6 +107,9 @@ export class Route {
     if (!this.#wants(result) && !this.#stateful && this.#options.queue === undefined) {
       return this.#options.settled(result.position);
     }
+    const { queue, settled } = this.#options;
+    // An earlier agent's: its file is still there and is run again.
+    if (queue !== undefined && !queue.has(result.number)) return settled(result.position);
     const { complete, dropped, failed, simulated } = result;
     if (simulated && this.#options.computes) this.#computer.push(result);
     else this.#put(result, complete && !dropped && !failed && !simulated ? result.payload : undefined);

@@ -161,15 +161,15 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
       const submit = (input: Uint8Array) => engine.submit("background", loaded.id, input, 0);
       const { inputBytes } = loaded;
       const holds = (unit: InputMark) => sink.holdsInput(unit);
-      const nowNs = () => performance.now() * 1e6;
+      const nowNs = () => engine.snapshot().nowNs;
       const queue = new DirectoryQueue({ ...source, inputBytes, submit, holds, log, nowNs });
       queues.push(queue);
       return queue;
     };
     const open = async () => {
-      let route: Route | undefined;
+      const opened: { route?: Route } = {};
       const onSettled = (position: number, durable: boolean) => {
-        route?.ended(position, durable);
+        opened.route?.ended(position, durable);
         settled(position);
       };
       const sink = await openCountedSink(
@@ -181,8 +181,15 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
       const every = "every" in target ? target.every : 1;
       const queue = makeQueue(sink);
       const shared = { turns, counters, log, settled, queue };
-      route = new Route({ work: loaded, sink, every, reference, keepsOutput: kept, computes, ...shared });
-      return route;
+      return opened.route = new Route({
+        work: loaded,
+        sink,
+        every,
+        reference,
+        keepsOutput: kept,
+        computes,
+        ...shared,
+      });
     };
     return { loaded, open, sinks };
   };

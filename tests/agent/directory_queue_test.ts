@@ -10,6 +10,7 @@ import { loadMission } from "../../agent/config.ts";
 import { SILENT } from "../../agent/log.ts";
 import { readMissionFiles } from "../../agent/prepare.ts";
 import { supervise } from "../../agent/supervisor.ts";
+import { realTimers } from "../../agent/timers.ts";
 import { FakeEngine, resultOf } from "./fake_engine.ts";
 
 const BYTES = 4;
@@ -51,7 +52,7 @@ class Scene {
   }
 
   async drop(name: string, text: string): Promise<void> {
-    await Deno.writeTextFile(path.join(this.dir, `.${"part"}`), text);
+    await Deno.writeTextFile(path.join(this.dir, ".part"), text);
     await Deno.rename(path.join(this.dir, ".part"), path.join(this.dir, name));
   }
 
@@ -167,7 +168,7 @@ sceneTest("odd names are taken, put away and reported whole", async (scene) => {
 });
 
 sceneTest("a file that cannot be read stays, is named once, and is taken when it can be", async (scene) => {
-  // Permissions do not keep root from reading: a file that is a folder by the time it is read stands for it.
+  // Permissions do not keep root from reading.
   await scene.drop("b", "bbbb");
   const locked = path.join(scene.dir, "a");
   await Deno.writeTextFile(locked, "aaaa");
@@ -301,7 +302,7 @@ Deno.test("a run takes files from its queue to a durable result, and the next ru
     const stop = Promise.withResolvers<string>();
     const timers = {
       every: (_: number, tick: () => void) => (ticks.push(tick), () => {}),
-      pause: (ms: number) => new Promise<void>((done) => setTimeout(done, Math.min(ms, 300))),
+      pause: realTimers.pause,
     };
     await supervise({
       engine,
@@ -315,7 +316,7 @@ Deno.test("a run takes files from its queue to a durable result, and the next ru
       onReady: async () => {
         for (let i = 0; i < 400; i++) {
           for (const tick of ticks) tick();
-          await new Promise((done) => setTimeout(done, 5));
+          await realTimers.pause(5);
           try {
             await until(engine);
             break;
