@@ -32,6 +32,8 @@ export type MissionSource =
   | { kind: "api"; periodNs?: number }
   /** Datagrams to a Unix socket, or records of a producer's ring, come when they come: `periodNs` is a hint, 0: none. */
   | { kind: "socket" | "ring"; path: string; periodNs: number }
+  /** Files that are renamed into a folder; `keep`: what becomes of those that are done. Background only. */
+  | { kind: "queue"; dir: string; keep: "done" | "none" }
   /** No input. Background only. */
   | { kind: "none" };
 
@@ -47,7 +49,7 @@ export interface CriticalTask {
   /** Kebab-case, unique among all work of the mission. */
   name: string;
   bundleDir: string;
-  source: Exclude<MissionSource, { kind: "none" }>;
+  source: Exclude<MissionSource, { kind: "none" | "queue" }>;
   deadlineNs: number;
   /** What the deadline counts from. */
   from: "arrival" | "sensor";
@@ -176,6 +178,8 @@ function missionOf(raw: RawMission, file: string): Mission {
     bundleDir: resolve(job.bundle),
     source: "none" in job.source
       ? { kind: "none" }
+      : "queue" in job.source
+      ? { kind: "queue", dir: resolve(job.source.queue), keep: job.source.keep }
       : { kind: "frames", dir: resolve(job.source.frames), periodNs: job.source.rate ?? 0 },
     weight: job.weight,
     isolation: job.isolation ?? "auto",
@@ -276,15 +280,23 @@ function checkOutputs(mission: Mission): Problem[] {
   );
   const inputs = new Set<string>();
   for (const { field, work: { source } } of works) {
-    if (source.kind !== "socket" && source.kind !== "ring") continue;
-    if (inputs.has(key(source.path))) {
+    if (source.kind !== "socket" && source.kind !== "ring" && source.kind !== "queue") continue;
+    const from = key(source.kind === "queue" ? source.dir : source.path);
+    if (frameDirs.has(from)) {
       problems.push({
         file: mission.file,
         field: `${field}.source`,
-        rule: "must not be another task's source",
+        rule: "must not be a folder that frames come from",
       });
     }
-    inputs.add(key(source.path));
+    if (inputs.has(from)) {
+      problems.push({
+        file: mission.file,
+        field: `${field}.source`,
+        rule: `must not be another ${source.kind === "queue" ? "job" : "task"}'s source`,
+      });
+    }
+    inputs.add(from);
   }
   for (const { field, work } of works) {
     if (work.output.kind === "drop") continue;
@@ -354,10 +366,16 @@ function checkSource(
   const { name } = bundle.manifest;
   if (wantsInput && work.source.kind === "none") {
     const rule = `must be given: bundle ${name} has inputs`;
-    return [{ file, field: `${field}.source`, rule, remedy: "give it {frames: <folder>}" }];
+    return [{
+      file,
+      field: `${field}.source`,
+      rule,
+      remedy: "give it {frames: <folder>} or {queue: <folder>}",
+    }];
   }
-  if (!wantsInput && work.source.kind === "frames") {
-    return [{ file, field: `${field}.source`, rule: `must not have frames: bundle ${name} has no inputs` }];
+  if (!wantsInput && (work.source.kind === "frames" || work.source.kind === "queue")) {
+    const what = work.source.kind === "queue" ? "a queue" : "frames";
+    return [{ file, field: `${field}.source`, rule: `must not have ${what}: bundle ${name} has no inputs` }];
   }
   return [];
 }

@@ -44,7 +44,13 @@ const criticalSource = z.union([framesSource, apiSource, socketSource, shmSource
 
 const backgroundFrames = strictObject({ frames: filePath, rate: frequencySchema().optional() });
 const noSource = strictObject({ none: z.literal(true) });
-const backgroundSource = z.union([backgroundFrames, noSource], { error: "must be {frames} or {none: true}" });
+const queueSource = strictObject({
+  queue: filePath,
+  keep: z.enum(["done", "none"], { error: "must be done or none" }).default("done"),
+});
+const backgroundSource = z.union([backgroundFrames, queueSource, noSource], {
+  error: "must be {frames}, {queue} or {none: true}",
+});
 
 const every = z.int().min(1).max(1_000_000).default(1);
 const output = z.union([

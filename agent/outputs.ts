@@ -9,6 +9,7 @@ import type { Result } from "../ffi/engine.ts";
 import type { Counters } from "./counters.ts";
 import type { LoadedWork } from "./load.ts";
 import type { Logger } from "./log.ts";
+import type { DirectoryQueue, QueueUnit } from "./directory_queue.ts";
 import { isStateful, OutputComputer, type Reference, type Turns } from "./reference.ts";
 import { openSink, type Sink, type SinkOptions, type SinkTarget } from "./sinks.ts";
 import { outputFields } from "./values.ts";
@@ -20,6 +21,8 @@ export interface RouteOptions {
   every: number;
   /** Only for the simulator; `undefined`: the bundle has none. */
   reference: Reference | undefined;
+  /** The mission wants outputs in a file or folder. */
+  keepsOutput?: boolean;
   /** Simulated outputs are wanted: computed, or counted as skipped. False: results go nowhere anyway. */
   computes: boolean;
   /** Shared by all routes. */
@@ -28,12 +31,16 @@ export interface RouteOptions {
   log: Logger;
   /** Of a result that the sink does not get: nobody needs the engine's copy. */
   settled: (position: number) => void;
+  /** Where its inputs come from, if that is a folder. */
+  queue?: DirectoryQueue | undefined;
 }
 
 export class Route {
   readonly #options: RouteOptions;
   readonly #computer: OutputComputer;
   readonly #stateful: boolean;
+  /** Of a queue's results that the sink has, by position. */
+  readonly #units = new Map<number, QueueUnit>();
   readonly #put: (result: Result, payload: Uint8Array | undefined) => void;
 
   constructor(options: RouteOptions) {
@@ -43,6 +50,7 @@ export class Route {
     const fields = outputFields(bundle.manifest);
     this.#stateful = isStateful(bundle);
     this.#put = (result, payload) => {
+      if (options.queue !== undefined) return this.#putQueued(options.queue, result, payload);
       if (!this.#wants(result)) return options.settled(result.position);
       sink.put({ work: work.name, bundle: bundle.digestHex, fields, result, payload });
     };
@@ -52,7 +60,10 @@ export class Route {
       turns,
       stateful: this.#stateful,
       outputBytes: work.outputBytes,
-      frame: (index) => {
+      // An index says nothing of a queue's inputs.
+      ...(options.queue === undefined ? {} : { maxMemoBytes: 0 }),
+      frame: (index, number) => {
+        if (options.queue !== undefined) return options.queue.input(number);
         // What came over HTTP is gone by now.
         if (frames === undefined) return work.inputBytes === 0 ? new Uint8Array() : undefined;
         return frames.data.subarray(index * frames.frameBytes, (index + 1) * frames.frameBytes);
@@ -64,8 +75,41 @@ export class Route {
     });
   }
 
+  /** A file stays in its folder unless its result is whole and durable. */
+  #putQueued(queue: DirectoryQueue, result: Result, payload: Uint8Array | undefined): void {
+    const { work, sink, settled, keepsOutput } = this.#options;
+    const unit = queue.claim(result.number);
+    const failed = result.failed || !result.complete;
+    if (unit === undefined || failed || (keepsOutput && payload === undefined)) {
+      const why = failed ? "the unit was not completed" : "its output is not known: see the warnings before";
+      if (unit !== undefined) queue.end(unit, "failed", why);
+      return settled(result.position);
+    }
+    if (!this.#wants(result)) {
+      queue.end(unit, "durable");
+      return settled(result.position);
+    }
+    this.#units.set(result.position, unit);
+    const { bundle } = work;
+    const input = { name: unit.name, id: unit.id };
+    const fields = outputFields(bundle.manifest);
+    sink.put({ work: work.name, bundle: bundle.digestHex, fields, result, payload, input });
+  }
+
+  /** What the sink says of a result that it got. */
+  ended(position: number, durable: boolean): void {
+    const unit = this.#units.get(position);
+    this.#units.delete(position);
+    if (unit !== undefined) this.#options.queue?.end(unit, durable ? "durable" : "lost");
+  }
+
   take(result: Result): void {
-    if (!this.#wants(result) && !this.#stateful) return this.#options.settled(result.position);
+    if (!this.#wants(result) && !this.#stateful && this.#options.queue === undefined) {
+      return this.#options.settled(result.position);
+    }
+    const { queue, settled } = this.#options;
+    // An earlier agent's: its file is still there and is run again.
+    if (queue !== undefined && !queue.has(result.number)) return settled(result.position);
     const { complete, dropped, failed, simulated } = result;
     if (simulated && this.#options.computes) this.#computer.push(result);
     else this.#put(result, complete && !dropped && !failed && !simulated ? result.payload : undefined);
@@ -113,7 +157,7 @@ export function openCountedSink(
   field: string,
   { counters, log, ...options }:
     & { counters: Counters; log: Logger }
-    & Pick<SinkOptions, "onSettled" | "resume" | "durable">,
+    & Pick<SinkOptions, "onSettled" | "resume" | "durable" | "queue">,
 ): Promise<Sink> {
   const seen = new Set<string>();
   return openSink(target, field, {

@@ -17,6 +17,7 @@ import {
   type MissionOutput,
 } from "./config.ts";
 import type { Counters } from "./counters.ts";
+import { DirectoryQueue } from "./directory_queue.ts";
 import { closest, InputError } from "./errors.ts";
 import { type Frames, loadFrames } from "./frames.ts";
 import { Ledger } from "./ledger.ts";
@@ -26,7 +27,7 @@ import { openCountedSink, Route } from "./outputs.ts";
 import { type PolicyFile, readPolicyFile } from "./policy_sandbox.ts";
 import type { PlannedJob } from "./policy_snapshot.ts";
 import { loadReference, Turns } from "./reference.ts";
-import type { Sink } from "./sinks.ts";
+import type { InputMark, Sink } from "./sinks.ts";
 import { path } from "./std/mod.ts";
 
 /** What the mission's files hold. Knows no engine, so that a mission can be checked without one. */
@@ -106,6 +107,8 @@ export interface PreparedMission {
   turns: Turns;
   /** Which results the engine may forget. */
   ledger: Ledger;
+  /** Of the jobs that are fed from folders; empty before `open`. */
+  queues: readonly DirectoryQueue[];
   /** Opens all sinks, which sets earlier results aside. Throws `InputError`; then call `discard`. */
   open(): Promise<void>;
   /** Waits until all that was taken is computed and durable, or reported as lost. */
@@ -149,6 +152,7 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
   const turns = new Turns();
   const ledger = new Ledger();
   const settled = (position: number) => ledger.settle(position);
+  const queues: DirectoryQueue[] = [];
   const { resume = false, durable = true } = options;
   const load = async (work: CriticalTask | BackgroundJob, kind: "critical" | "background") => {
     const target: MissionOutput = output ? work.output : { kind: "drop" };
@@ -168,15 +172,41 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
     const computes = engine.backend === "sim" && kept;
     const reference = computes ? await loadReference(bundle) : undefined;
     const sinks: Sink[] = [];
+    const { source } = work;
+    const makeQueue = (sink: Sink) => {
+      if (source.kind !== "queue") return undefined;
+      const submit = (input: Uint8Array) => engine.submit("background", loaded.id, input, 0);
+      const { inputBytes } = loaded;
+      const holds = (unit: InputMark) => sink.holdsInput(unit);
+      const nowNs = () => engine.snapshot().nowNs;
+      const queue = new DirectoryQueue({ ...source, inputBytes, submit, holds, log, nowNs });
+      queues.push(queue);
+      return queue;
+    };
     const open = async () => {
+      const opened: { route?: Route } = {};
+      const onSettled = (position: number, durable: boolean) => {
+        opened.route?.ended(position, durable);
+        settled(position);
+      };
       const sink = await openCountedSink(
         target.kind === "shm" ? { kind: "drop" } : target,
         `${kind}.${work.name}.output`,
-        { counters, log, onSettled: settled, resume, durable },
+        { counters, log, onSettled, resume, durable, queue: source.kind === "queue" },
       );
       sinks.push(sink);
       const every = "every" in target ? target.every : 1;
-      return new Route({ work: loaded, sink, every, reference, computes, turns, counters, log, settled });
+      const queue = makeQueue(sink);
+      const shared = { turns, counters, log, settled, queue };
+      return opened.route = new Route({
+        work: loaded,
+        sink,
+        every,
+        reference,
+        keepsOutput: kept,
+        computes,
+        ...shared,
+      });
     };
     return { loaded, open, sinks };
   };
@@ -195,6 +225,7 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
     jobRoutes,
     turns,
     ledger,
+    queues,
     async settle() {
       await Promise.all([...taskRoutes, ...jobRoutes].map((route) => route.settle()));
     },
@@ -213,9 +244,12 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
 }
 
 function settingsOf(work: CriticalTask | BackgroundJob, keepOutput: boolean): WorkSettings {
-  const { name, source } = work;
-  if (!("onMiss" in work)) return { kind: "background", name, source, keepOutput };
-  const { deadlineNs, from, queue, queueDepth, onMiss, maxBlockingNs, anticipate } = work;
+  const { name } = work;
+  if (!("onMiss" in work)) {
+    const from = work.source.kind === "queue" ? { kind: "api" as const } : work.source;
+    return { kind: "background", name, source: from, keepOutput };
+  }
+  const { source, deadlineNs, from, queue, queueDepth, onMiss, maxBlockingNs, anticipate } = work;
   return {
     kind: "critical",
     name,
@@ -234,7 +268,7 @@ function settingsOf(work: CriticalTask | BackgroundJob, keepOutput: boolean): Wo
 
 function plannedJob({ id, name, steps }: LoadedWork, job: BackgroundJob | undefined): PlannedJob {
   const { source = { kind: "none" }, weight = 1, deadlineNs = 0, when = [] } = job ?? {};
-  const endless = source.kind === "none" || source.periodNs === 0;
+  const endless = source.kind === "none" || (source.kind === "frames" && source.periodNs === 0);
   const launches = steps.reduce((sum, step) => sum + step.launches, 0);
   return { id, name, weight, endless, deadlineNs, when, steps: launches };
 }

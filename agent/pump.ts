@@ -16,7 +16,7 @@ const MAX_ROUNDS = 16;
 
 export interface PumpOptions {
   engine: Engine;
-  prepared: Pick<PreparedMission, "taskRoutes" | "jobRoutes" | "ledger">;
+  prepared: Pick<PreparedMission, "taskRoutes" | "jobRoutes" | "ledger" | "queues">;
   counters: Counters;
   events: EventLog;
   /** Is told of everything, too. */
@@ -36,6 +36,10 @@ export function discard({ engine, counters, events }: Omit<PumpOptions, "prepare
 export function drain({ engine, prepared, counters, events, tap }: PumpOptions): void {
   const taken = engine.takeEvents();
   events.add(taken);
+  // Started anew: what the lost one had done is among the results that follow.
+  if (taken.some(({ kind, a }) => kind === "engine" && a === 2)) {
+    for (const queue of prepared.queues) queue.engineLost();
+  }
   if (tap !== undefined) { for (const event of taken) tap.event(event); }
   release(engine, prepared.ledger);
   for (let round = 0; round < MAX_ROUNDS; round++) {

@@ -77,7 +77,7 @@ export interface OutputComputerOptions {
   /** Bytes of one output blob. */
   outputBytes: number;
   /** The input blob of a frame; empty for work without input; `undefined`: it is not known any more. */
-  frame: (index: number) => Uint8Array | undefined;
+  frame: (index: number, number: number) => Uint8Array | undefined;
   /** Hands a result on, with its output or without. Called in the order of `push`. */
   emit: (result: Result, payload: Uint8Array | undefined) => void;
   /** An output was skipped: why. */
@@ -152,7 +152,8 @@ export class OutputComputer {
     const { outputBytes, turns, onSkip } = this.#options;
     if (!result.complete || result.dropped || result.failed) return undefined;
     if (outputBytes === 0) return new Uint8Array();
-    const known = this.#memo.get(result.frameIndex);
+    const { maxMemoBytes } = this.#options;
+    const known = maxMemoBytes === 0 ? undefined : this.#memo.get(result.frameIndex);
     if (known !== undefined) return known;
     if (this.#ended === undefined) return await turns.take(() => this.#compute(result));
     onSkip(this.#ended, result);
@@ -167,7 +168,7 @@ export class OutputComputer {
       return undefined;
     }
     try {
-      const input = frame(result.frameIndex);
+      const input = frame(result.frameIndex, result.number);
       if (input === undefined) throw new Error("the input is not kept");
       const output = await this.#orUndefined(reference.run(input));
       if (output === undefined && this.#ended === TOO_LATE) {
@@ -198,6 +199,7 @@ export class OutputComputer {
   }
 
   #remember(frameIndex: number, output: Uint8Array): void {
+    if (this.#options.maxMemoBytes === 0) return;
     if (this.#memoBytes + output.byteLength > this.#options.maxMemoBytes) return;
     this.#memo.set(frameIndex, output);
     this.#memoBytes += output.byteLength;

@@ -5,16 +5,17 @@
  * contents are synced before they get their names, and the folder between the binaries' names and the sidecars'.
  */
 import { exists, makeAside, makeFolder, moveTo, setFolderAside, syncFolder } from "./earlier.ts";
-import { describeRecord, type ResultRecord, type SinkOptions, type Writer } from "./sinks.ts";
+import { describeRecord, type InputMark, type ResultRecord, type SinkOptions, type Writer } from "./sinks.ts";
 import { path } from "./std/mod.ts";
 
 /** Files that are written at the same time: a disk takes their syncs together. */
 const AT_A_TIME = 16;
 const ENCODER = new TextEncoder();
-const PART = /^\.\d{8,}\.(bin|json)\.part$/;
+const PART = /^\.(\d{8,}|[\w.-]{1,64}-[0-9a-f]{32})\.(bin|json)\.part$/;
 
 export async function openFolder(dir: string, options: SinkOptions): Promise<Writer> {
-  const { resume = false, durable = true } = options;
+  const { durable = true } = options;
+  const resume = options.resume === true || options.queue === true;
   const unmake = await makeFolder(dir);
   const restore = resume ? () => Promise.resolve() : await setFolderAside(dir);
   await removeParts(dir);
@@ -30,6 +31,7 @@ export async function openFolder(dir: string, options: SinkOptions): Promise<Wri
   return {
     holds: (record) => holds(dir, record, move),
     forget() {},
+    holdsInput: (input) => exists(path.join(dir, `${stemOfInput(input)}.json`)),
     write: (records, lose) => writeAll(dir, records, lose, durable),
     // Writing has done it.
     sync: () => Promise.resolve(),
@@ -72,8 +74,14 @@ async function isOf(sidecar: string, { result }: ResultRecord): Promise<boolean>
   }
 }
 
-function stemOf({ result }: ResultRecord): string {
+/** One that is made from an input is named after it, whichever number it has. */
+function stemOf({ result, input }: ResultRecord): string {
+  if (input !== undefined) return stemOfInput(input);
   return String(result.number).padStart(8, "0");
+}
+
+function stemOfInput({ name, id }: InputMark): string {
+  return `${name.replace(/[^\w.-]/g, "_").replace(/^\./, "_").slice(0, 64)}-${id}`;
 }
 
 async function writeAll(

@@ -4,7 +4,7 @@
  * Whole lines at the end of one file. What a crash left half-written is cut off before anything follows it.
  */
 import { makeFolder, setAside, sizeOf, syncFolder } from "./earlier.ts";
-import { describeRecord, type ResultRecord, type SinkOptions, type Writer } from "./sinks.ts";
+import { describeRecord, type InputMark, type ResultRecord, type SinkOptions, type Writer } from "./sinks.ts";
 import { path } from "./std/mod.ts";
 import { decodeOutputs } from "./values.ts";
 
@@ -22,11 +22,12 @@ const HEAD_BYTES = 512;
 export async function openJsonl(file: string, options: SinkOptions): Promise<Writer> {
   const folder = path.dirname(file);
   const unmake = await makeFolder(folder);
-  if (options.resume === true && await sizeOf(file) !== undefined) return await resume(file, options);
-  const restore = options.resume === true ? () => Promise.resolve() : await setAside(file);
+  const goesOn = options.resume === true || options.queue === true;
+  if (goesOn && await sizeOf(file) !== undefined) return await resume(file, options);
+  const restore = goesOn ? () => Promise.resolve() : await setAside(file);
   const handle = await Deno.open(file, { write: true, createNew: true });
   await syncFolder(folder);
-  return lineWriter(handle, 0, new Map(), async () => {
+  return lineWriter(handle, 0, new Map(), new Set(), async () => {
     await Deno.remove(file);
     await restore();
     await unmake();
@@ -36,7 +37,7 @@ export async function openJsonl(file: string, options: SinkOptions): Promise<Wri
 async function resume(file: string, { onNote }: SinkOptions): Promise<Writer> {
   const handle = await Deno.open(file, { read: true, write: true });
   try {
-    const { goodBytes, sizeBytes, held } = await readTail(handle);
+    const { goodBytes, sizeBytes, held, inputs } = await readTail(handle);
     if (goodBytes < sizeBytes) {
       await handle.truncate(goodBytes);
       onNote?.(`the last line of ${file} was torn: ${sizeBytes - goodBytes} bytes are cut off`);
@@ -44,7 +45,7 @@ async function resume(file: string, { onNote }: SinkOptions): Promise<Writer> {
     await handle.seek(goodBytes, Deno.SeekMode.Start);
     // What is skipped as there must be there for good.
     await handle.sync();
-    return lineWriter(handle, goodBytes, held, () => Promise.resolve());
+    return lineWriter(handle, goodBytes, held, inputs, () => Promise.resolve());
   } catch (error) {
     handle.close();
     throw error;
@@ -58,6 +59,7 @@ function lineWriter(
   handle: Deno.FsFile,
   beginBytes: number,
   held: Held,
+  inputs: Set<string>,
   undo: () => Promise<void>,
 ): Writer {
   const encoder = new TextEncoder();
@@ -66,11 +68,13 @@ function lineWriter(
     holds: ({ result: { number, arrivalNs, doneNs } }) =>
       Promise.resolve(held.get(number) === `${arrivalNs} ${doneNs}`),
     forget: () => held.clear(),
+    holdsInput: ({ id }: InputMark) => Promise.resolve(inputs.has(id)),
     async write(records) {
       const bytes = encoder.encode(records.map(lineOf).join(""));
       try {
         for (let at = 0; at < bytes.length;) at += await handle.write(bytes.subarray(at));
         goodBytes += bytes.length;
+        for (const { input } of records) if (input !== undefined) remember(inputs, input.id);
       } catch (error) {
         // No torn line: what follows starts where the last good line ended.
         await handle.truncate(goodBytes).catch(() => {});
@@ -94,6 +98,13 @@ interface Tail {
   /** Where the last whole line ends. */
   goodBytes: number;
   held: Held;
+  /** Ids of inputs. */
+  inputs: Set<string>;
+}
+
+function remember(inputs: Set<string>, id: string): void {
+  inputs.add(id);
+  if (inputs.size > TAIL_LINES) inputs.delete(inputs.values().next().value!);
 }
 
 /** Reads the last lines of a file, as far back as a result may lie that comes again. */
@@ -103,6 +114,7 @@ async function readTail(handle: Deno.FsFile): Promise<Tail> {
   await handle.seek(begin, Deno.SeekMode.Start);
   const chunk = new Uint8Array(CHUNK_BYTES);
   const held = new Map<number, string>();
+  const inputs = new Set<string>();
   let head = new Uint8Array();
   let goodBytes = begin;
   // A line that began before `begin`, or that holds zeros in place of what never reached the disk, is none.
@@ -117,7 +129,8 @@ async function readTail(handle: Deno.FsFile): Promise<Tail> {
       if (head.length < HEAD_BYTES) head = joined(head, part.subarray(0, HEAD_BYTES - head.length));
       if (end < 0) break;
       if (sound) {
-        const [number, times] = heldOf(head) ?? [];
+        const [number, times, input] = heldOf(head) ?? [];
+        if (input !== undefined) remember(inputs, input);
         if (number !== undefined && times !== undefined) {
           held.delete(number);
           held.set(number, times);
@@ -129,7 +142,7 @@ async function readTail(handle: Deno.FsFile): Promise<Tail> {
     }
     at += count;
   }
-  return { sizeBytes, goodBytes, held };
+  return { sizeBytes, goodBytes, held, inputs };
 }
 
 function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
@@ -141,10 +154,10 @@ function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
 
 const DECODER = new TextDecoder();
 const HEAD =
-  /^\{"work":"[^"]*","kind":"(?:background|critical)","(?:unit|number)":(\d+),.{0,120}?"arrivalNs":(\d+),"doneNs":(\d+),/;
+  /^\{"work":"[^"]*","kind":"(?:background|critical)","(?:unit|number)":(\d+),.{0,120}?"arrivalNs":(\d+),"doneNs":(\d+),(?:"inputId":"([0-9a-f]{32})",)?/;
 
-/** Number, and arrival and completion, of a line; `undefined`: not one of ours. */
-function heldOf(head: Uint8Array): [number, string] | undefined {
+/** Number, arrival and completion, and id of the input, of a line; `undefined`: not one of ours. */
+function heldOf(head: Uint8Array): [number, string, string | undefined] | undefined {
   const found = HEAD.exec(DECODER.decode(head));
-  return found === null ? undefined : [Number(found[1]), `${found[2]} ${found[3]}`];
+  return found === null ? undefined : [Number(found[1]), `${found[2]} ${found[3]}`, found[4]];
 }

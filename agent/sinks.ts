@@ -23,6 +23,14 @@ export interface ResultRecord {
   result: Result;
   /** The output blob; `undefined`: there is none (dropped, failed, or a simulated one that was not computed). */
   payload: Uint8Array | undefined;
+  /** The file that a queue took it from. */
+  input?: InputMark;
+}
+
+export interface InputMark {
+  name: string;
+  /** See `QueueUnit`. */
+  id: string;
 }
 
 export type SinkTarget = { kind: "jsonl"; file: string } | { kind: "dir"; dir: string } | { kind: "drop" };
@@ -30,6 +38,8 @@ export type SinkTarget = { kind: "jsonl"; file: string } | { kind: "dir"; dir: s
 export interface Sink {
   /** Takes a record at once; never throws. */
   put(record: ResultRecord): void;
+  /** Whether a result of this input is there already, durable. */
+  holdsInput(input: InputMark): Promise<boolean>;
   /** Waits until all that was put is durable or reported as lost. */
   flush(): Promise<void>;
   /** Flushes and closes. May be called twice. */
@@ -41,8 +51,8 @@ export interface Sink {
 export interface SinkOptions {
   /** A write failed or too much was waiting: why, and how many results were lost by it. */
   onLost: (reason: string, results: number) => void;
-  /** Once for each record that was put: it is durable, it was there already, or it is lost. `position` is the result's. */
-  onSettled?: (position: number) => void;
+  /** Once for each record that was put: it is durable or was there already, or it is lost. `position` is the result's. */
+  onSettled?: (position: number, durable: boolean) => void;
   /** What opening found and did, such as a torn line that was cut off. */
   onNote?: (text: string) => void;
   /** Bytes of payload that may wait to be written. Default 64 MiB. */
@@ -52,6 +62,8 @@ export interface SinkOptions {
    * a result that is there already (same number, arrival and completion) is settled without being written. Default false.
    */
   resume?: boolean;
+  /** Results of a queue's files: found again by their inputs, and files in a folder named after those. */
+  queue?: boolean;
   /** False, for virtual time: what is written counts as settled, and no disk is waited for. Default true. */
   durable?: boolean;
 }
@@ -60,6 +72,7 @@ export interface SinkOptions {
 export interface Writer {
   /** Whether this very result is there, durable. Asked only when resuming. */
   holds(record: ResultRecord): Promise<boolean>;
+  holdsInput(input: InputMark): Promise<boolean>;
   /** `holds` will not be asked again. */
   forget(): void;
   /** Throws if none of them was written; else calls `lose` for those that were not. */
@@ -112,7 +125,8 @@ function written(error: unknown): string {
 
 function dropSink({ onSettled }: SinkOptions): Sink {
   return {
-    put: ({ result }) => onSettled?.(result.position),
+    put: ({ result }) => onSettled?.(result.position, true),
+    holdsInput: () => Promise.resolve(false),
     flush: () => Promise.resolve(),
     close: () => Promise.resolve(),
     discard: () => Promise.resolve(),
@@ -120,7 +134,9 @@ function dropSink({ onSettled }: SinkOptions): Sink {
 }
 
 /** Where a result came from and how it went: the same keys in JSON lines and beside binaries. */
-export function describeRecord({ work, bundle, result, payload }: ResultRecord): Record<string, unknown> {
+export function describeRecord(
+  { work, bundle, result, payload, input }: ResultRecord,
+): Record<string, unknown> {
   const critical = result.kind === "critical";
   return {
     work,
@@ -130,6 +146,7 @@ export function describeRecord({ work, bundle, result, payload }: ResultRecord):
     sensorNs: result.sensorNs,
     arrivalNs: result.arrivalNs,
     doneNs: result.doneNs,
+    ...(input === undefined ? {} : { inputId: input.id, input: input.name }),
     ...(critical
       ? { deadlineNs: result.deadlineNs, late: result.late, dropped: result.dropped, failed: result.failed }
       : {}),
@@ -177,7 +194,7 @@ class Queue implements Sink {
   put(record: ResultRecord): void {
     if (this.#waitingBytes > (this.#options.maxWaitingBytes ?? MAX_WAITING_BYTES)) {
       this.#options.onLost("more results wait to be written than the limit allows", 1);
-      this.#settle(record.result.position);
+      this.#settle(record.result.position, false);
       return;
     }
     this.#used = true;
@@ -196,7 +213,7 @@ class Queue implements Sink {
         if (lost.has(record)) return;
         lost.add(record);
         this.#options.onLost(written(error), 1);
-        this.#settle(record.result.position);
+        this.#settle(record.result.position, false);
       };
       const fresh = await this.#fresh(records, lose);
       try {
@@ -206,12 +223,12 @@ class Queue implements Sink {
         this.#options.onLost(written(error), all.length);
         for (const record of all) {
           lost.add(record);
-          this.#settle(record.result.position);
+          this.#settle(record.result.position, false);
         }
       }
       for (const record of fresh) {
         if (lost.has(record)) continue;
-        if (!this.#durable) this.#settle(record.result.position);
+        if (!this.#durable) this.#settle(record.result.position, true);
         else {
           this.#unsynced.push(record.result.position);
           this.#unsyncedBytes += weigh(record);
@@ -234,7 +251,7 @@ class Queue implements Sink {
       try {
         if (await this.#writer.holds(record)) {
           this.#newInARow = 0;
-          this.#settle(record.result.position);
+          this.#settle(record.result.position, true);
           continue;
         }
         this.#newInARow++;
@@ -270,17 +287,23 @@ class Queue implements Sink {
     const positions = this.#unsynced.splice(0);
     this.#unsyncedBytes = 0;
     if (positions.length === 0) return;
+    let durable = true;
     try {
       await this.#writer.sync();
     } catch (error) {
       // Nobody knows what of it is on the disk, and asking again would be answered with yes.
+      durable = false;
       this.#options.onLost(`may not have reached the disk: ${written(error)}`, positions.length);
     }
-    for (const position of positions) this.#settle(position);
+    for (const position of positions) this.#settle(position, durable);
   }
 
-  #settle(position: number): void {
-    this.#options.onSettled?.(position);
+  #settle(position: number, durable: boolean): void {
+    this.#options.onSettled?.(position, durable);
+  }
+
+  holdsInput(input: InputMark): Promise<boolean> {
+    return this.#writer.holdsInput(input);
   }
 
   async flush(): Promise<void> {

@@ -236,11 +236,13 @@ class Run {
       this.#options.recorder?.snapshot(this.#last);
     });
     this.#guard(() => engine.hold("caller", true));
+    for (const queue of this.#prepared.queues) queue.stop();
     this.#drain();
     await timers.pause(LAST_RESULTS_MS);
     this.#drain();
     await Promise.race([this.#prepared.settle(), timers.pause(SETTLE_MS)]);
     this.#drain();
+    await Promise.all(this.#prepared.queues.map((queue) => queue.settle()));
     if (this.#last === undefined) throw new EngineError(-11, "snapshot", "the engine never answered");
     return this.#last;
   }
@@ -277,6 +279,7 @@ class Run {
       const { engine } = this.#options;
       const { recorder: tap } = this.#options;
       drain({ engine, prepared: this.#prepared, counters: this.#counters, events: this.#events, tap });
+      for (const queue of this.#prepared.queues) void queue.feed();
     });
   }
 

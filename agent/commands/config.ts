@@ -46,7 +46,11 @@ export const configCheckCommand: Command = {
       const rows = mission.background.map(({ name, weight, source: from }) => [
         name,
         `${weight}`,
-        from.kind === "none" ? "none" : source(name, from.periodNs),
+        from.kind === "none"
+          ? "none"
+          : from.kind === "queue"
+          ? `files of ${from.dir}`
+          : source(name, from.periodNs),
       ]);
       terminal.out(lines(table(["background", "weight", "source"], rows)) + "\n");
     }

@@ -258,8 +258,10 @@ export class EngineHost extends LoadedEngine implements Engine {
 
   submit(kind: WorkKind, work: number, input: Uint8Array, sensorNs: number): number | undefined {
     const worker = kind === "background" ? this.#workers.get(work) : undefined;
-    if (worker !== undefined) return worker.submit(kind, 0, input, sensorNs);
-    return this.#try(() => this.#native.submit(kind, work, input, sensorNs));
+    const number = worker === undefined
+      ? this.#try(() => this.#native.submit(kind, work, input, sensorNs))
+      : worker.submit(kind, 0, input, sensorNs);
+    return number === undefined ? undefined : this.#totals.numberOf(kind, work, number);
   }
 
   takeResults(maxBytes?: number): Result[] {

@@ -5,7 +5,7 @@
  * that counts, request numbers and unit ids go on over a restart. Pure: time comes with the snapshots.
  */
 import { emptyHistogram, type EngineSnapshot, mergeHistograms } from "../../ffi/mod.ts";
-import type { Histogram, JobStats, Result, TaskStats } from "../../ffi/engine.ts";
+import type { Histogram, JobStats, Result, TaskStats, WorkKind } from "../../ffi/engine.ts";
 
 const SUMMED_TASK = [
   "requests",
@@ -90,6 +90,11 @@ export class Totals {
     const number = result.number + base;
     if (kind === "background") this.#highestUnit[work] = Math.max(this.#highestUnit[work] ?? 0, number + 1);
     return base === 0 ? result : { ...result, number };
+  }
+
+  /** As results have it, of a number that the present engine gave. */
+  numberOf(kind: WorkKind, work: number, number: number): number {
+    return number + ((kind === "critical" ? this.#requestNumbers : this.#unitIds)[work] ?? 0);
   }
 
   /** For whoever attaches to the present engine next. */

@@ -5,6 +5,7 @@
 import { assert, assertEquals } from "../assert.ts";
 import { libraryPath } from "../../ffi/mod.ts";
 import { path } from "../../agent/std/mod.ts";
+import { realTimers } from "../../agent/timers.ts";
 import { writeMission } from "./mission_fixture.ts";
 
 const CALYPTE = path.fromFileUrl(import.meta.resolve("../../calypte"));
@@ -27,7 +28,8 @@ async function agent(file: string, env: Record<string, string>, killAfterMs: num
     stderr: "piped",
   }).spawn();
   let text = "";
-  let kill: ReturnType<typeof setTimeout> | undefined;
+  let ready = false;
+  let ended = false;
   // Not to its end: the engine has it too, and goes on.
   const reader = child.stderr.getReader();
   const status = child.status;
@@ -35,13 +37,14 @@ async function agent(file: string, env: Record<string, string>, killAfterMs: num
     const decoder = new TextDecoder();
     for (let got = await reader.read(); !got.done; got = await reader.read()) {
       text += decoder.decode(got.value, { stream: true });
-      if (killAfterMs !== undefined && kill === undefined && text.includes("Ctrl-C ends it")) {
-        kill = setTimeout(() => child.kill("SIGKILL"), killAfterMs);
+      if (killAfterMs !== undefined && !ready && text.includes("Ctrl-C ends it")) {
+        ready = true;
+        realTimers.pause(killAfterMs).then(() => ended || child.kill("SIGKILL"));
       }
     }
   })().catch(() => {});
   const { signal, code } = await status;
-  clearTimeout(kill);
+  ended = true;
   await reader.cancel();
   await listening;
   return { text, signal, code };

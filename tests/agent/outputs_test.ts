@@ -52,6 +52,7 @@ async function sevenResults(
       },
       sink: {
         put: (record) => void records.push(record),
+        holdsInput: () => Promise.resolve(false),
         flush: () => Promise.resolve(),
         close: () => Promise.resolve(),
         discard: () => Promise.resolve(),

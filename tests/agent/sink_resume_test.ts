@@ -181,6 +181,7 @@ Deno.test("a line that is written is settled only when the disk has it, and one 
   const syncs: PromiseWithResolvers<void>[] = [];
   const sink = queueTo({
     holds: () => Promise.resolve(false),
+    holdsInput: () => Promise.resolve(false),
     forget() {},
     write: () => Promise.resolve(),
     sync() {
