@@ -61,13 +61,10 @@ export class BlackBox {
     try {
       let lastRun = 0;
       for (const { number, bytes } of await readSegments(this.#files, this.#warn)) {
-        const { records, goodBytes, badBytes } = decodeRecords(bytes, this.#nextN - 1);
-        const name = nameOf(number);
-        if (badBytes > 0) {
-          this.#warn(`state: ${badBytes} bytes inside ${name} are no records and are left out`);
-        }
-        if (goodBytes < bytes.length) await this.#cut(name, bytes, goodBytes);
-        this.#segments.push({ number, bytes: goodBytes, spanNs: flightNs(records) });
+        const { records, badBytes, tornBytes } = decodeRecords(bytes, this.#nextN - 1);
+        const lost = { badBytes, tornBytes };
+        const left = badBytes + tornBytes === 0 ? bytes : await this.#mend(nameOf(number), records, lost);
+        this.#segments.push({ number, bytes: left.length, spanNs: flightNs(records) });
         this.#nextN = (records.at(-1)?.n ?? this.#nextN - 1) + 1;
         lastRun = Math.max(lastRun, records.at(-1)?.run ?? 0);
       }
@@ -107,14 +104,24 @@ export class BlackBox {
     await this.#drop();
   }
 
-  async #cut(name: string, bytes: Uint8Array, goodBytes: number): Promise<void> {
-    const rest = bytes.length - goodBytes;
+  /** Leaves nothing in the file but its records, so that this is said once and not at every start. */
+  async #mend(
+    name: string,
+    records: readonly BoxRecord[],
+    { badBytes, tornBytes }: { badBytes: number; tornBytes: number },
+  ): Promise<Uint8Array> {
+    const what = [
+      ...(tornBytes > 0 ? [`ended in the middle of a record: its last ${tornBytes} bytes are cut off`] : []),
+      ...(badBytes > 0 ? [`has ${badBytes} bytes that are no records: they are left out`] : []),
+    ].join(", and it ");
+    const good = join(records.map(encodeRecord));
     try {
-      await replaceFile(this.#files, name, bytes.subarray(0, goodBytes));
-      this.#warn(`state: ${name} ended in the middle of a record; its last ${rest} bytes are cut off`);
+      await replaceFile(this.#files, name, good);
+      this.#warn(`state: ${name} ${what}`);
     } catch (error) {
-      this.#warn(`state: the last ${rest} bytes of ${name} are no record, and stay: ${messageOf(error)}`);
+      this.#warn(`state: ${name} ${what}; the file stays as it is: ${messageOf(error)}`);
     }
+    return good;
   }
 
   #begin(): Segment {
@@ -135,6 +142,8 @@ export class BlackBox {
         sum(({ spanNs }) => spanNs, 1) > this.#limits.maxAgeNs)
     ) {
       await this.#files.remove(nameOf(this.#segments[0]!.number));
+      // Or else the next one's removal may stay and this one's not: a hole.
+      await this.#files.syncFolder();
       this.#segments.shift();
     }
   }
@@ -149,7 +158,7 @@ export async function readBlackBox(
   for (const { bytes } of await readSegments(files)) {
     const found = decodeRecords(bytes, records.at(-1)?.n ?? 0);
     for (const record of found.records) records.push(record);
-    lostBytes += bytes.length - found.goodBytes + found.badBytes;
+    lostBytes += found.badBytes + found.tornBytes;
   }
   return { records, lostBytes };
 }

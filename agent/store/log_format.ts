@@ -33,32 +33,25 @@ export function encodeRecord(record: BoxRecord): Uint8Array {
 
 export interface Decoded {
   records: BoxRecord[];
-  /** Behind the last good line. */
-  goodBytes: number;
-  /** In lines before that which are no records. */
+  /** In lines that are no records. */
   badBytes: number;
+  /** Behind the last end of a line. */
+  tornBytes: number;
 }
 
 /** Never throws. `afterN`: records up to this number are known already and left out. */
 export function decodeRecords(bytes: Uint8Array, afterN = 0): Decoded {
   const records: BoxRecord[] = [];
-  let [goodBytes, badBytes, bad, lastN] = [0, 0, 0, afterN];
-  for (let at = 0; at < bytes.length;) {
-    const end = bytes.indexOf(NEWLINE, at);
-    if (end < 0) break;
+  let [badBytes, lastN, at] = [0, afterN, 0];
+  for (let end; (end = bytes.indexOf(NEWLINE, at)) >= 0; at = end + 1) {
     const record = decodeLine(bytes.subarray(at, end));
-    if (record !== undefined) {
-      if (record.n > lastN) {
-        records.push(record);
-        lastN = record.n;
-      }
-      goodBytes = end + 1;
-      badBytes += bad;
-      bad = 0;
-    } else bad += end + 1 - at;
-    at = end + 1;
+    if (record === undefined) badBytes += end - at;
+    else if (record.n > lastN) {
+      records.push(record);
+      lastN = record.n;
+    }
   }
-  return { records, goodBytes, badBytes };
+  return { records, badBytes, tornBytes: bytes.length - at };
 }
 
 function decodeLine(line: Uint8Array): BoxRecord | undefined {
