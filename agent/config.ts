@@ -101,6 +101,8 @@ export interface Mission {
   conditions: MissionConditions | undefined;
   /** Empty: never. */
   stopBackgroundAbove: StopLimits;
+  /** What is kept over restarts, and where. */
+  state: { kind: "off" } | { kind: "default" } | { kind: "dir"; dir: string };
 }
 
 const MAX_MISSION_BYTES = 2 ** 20;
@@ -191,7 +193,13 @@ function missionOf(raw: RawMission, file: string): Mission {
     policy: policyOf(raw.policy, resolve),
     conditions: raw.conditions && { file: resolve(raw.conditions.file), maxAgeNs: raw.conditions.maxAge },
     stopBackgroundAbove: stopLimitsOf(raw.stopBackgroundAbove),
+    state: stateOf(raw.state, resolve),
   };
+}
+
+function stateOf(state: RawMission["state"], resolve: (text: string) => string): Mission["state"] {
+  if (state === "off" || state === false) return { kind: "off" };
+  return state.dir === undefined ? { kind: "default" } : { kind: "dir", dir: resolve(state.dir) };
 }
 
 function sourceOf(

@@ -2,11 +2,13 @@
 import { checkpointCompiler } from "../checkpoint.ts";
 import { loadMission } from "../config.ts";
 import { stderrLogger, wallClock } from "../log.ts";
+import { FlightStore } from "../flight_store.ts";
 import { EngineHost } from "../containment/engine_host.ts";
 import { type MissionFiles, type PreparedMission, readMissionFiles } from "../prepare.ts";
 import { parseDurationNs } from "../quantity.ts";
 import { missionDigest, Recorder } from "../record.ts";
 import { cachedCompiler, cacheFolder } from "../rewrite_cache.ts";
+import { stateFolder } from "../state_folder.ts";
 import { summaryText } from "../summary.ts";
 import { supervise, TIME_IS_OVER } from "../supervisor.ts";
 import { realTimers } from "../timers.ts";
@@ -41,9 +43,13 @@ Options:
 Rewritten kernels are kept for the next run: in $CALYPTE_CACHE, else in calypte below $XDG_CACHE_HOME or
 ~/.cache; CALYPTE_CACHE=off keeps none.
 
+What the next run needs, and a black box of the last hour, is kept where the mission's state says; by default
+below $CALYPTE_STATE, else in calypte below $XDG_STATE_HOME or ~/.local/state. CALYPTE_STATE=off keeps none
+there. See calypte blackbox.
+
 Exit status: 0 if it was stopped or --for is over; 1 if it failed while running; 2 if it could not start for
-want of a good mission or bundle, deadlines that can be met, a free port, the library, a GPU or its memory. No
-file is written then.
+want of a good mission or bundle, deadlines that can be met, a free port or state folder, the library, a GPU
+or its memory. No result is written then.
 
 Example:
   calypte run examples/missions/survey.yaml --for 20s
@@ -68,13 +74,22 @@ export const runCommand: Command = {
       ? chooseBackend(mission.backend, { file, field: "device.backend" })
       : chooseBackend(wanted);
     if (backend === "sim") terminal.err(simulatedLine(reason));
-    const files = await readMissionFiles(mission);
+    const all = await readMissionFiles(mission);
     const log = stderrLogger(wallClock);
     const digest = await missionDigest(file);
+    const realFile = await Deno.realPath(file);
+    const state = stateFolder(mission, realFile, backend, (name) => Deno.env.get(name));
+    await using store = state === undefined ? undefined : await FlightStore.open(all, {
+      dir: state,
+      log,
+      stamp: () => wallClock("json"),
+      nowNs: theLibrary().nowNs(),
+    });
+    const files = store === undefined ? all : store.without(all);
     const engine = await openRunEngine(place, { backend, seed, reserveSms: mission.reserveSms }, {
       log,
       key: engineKey(files, digest, backend),
-      socketKey: `${backend} ${await Deno.realPath(file)}`,
+      socketKey: `${backend} ${realFile}`,
     });
     if (backend === "cuda") terminal.err(`running on ${engine.device().name}\n`);
     if (engine instanceof EngineHost && engine.adopted) {
@@ -92,6 +107,7 @@ export const runCommand: Command = {
         version: VERSION,
         seed: backend === "sim" ? seed : undefined,
         recorder,
+        store,
         missionDigest: digest,
         timers: realTimers,
         stop: stop.reason,

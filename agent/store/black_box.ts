@@ -46,9 +46,12 @@ export class BlackBox {
   /** Oldest first; the last is written. */
   #segments: Segment[] = [];
   #nextN = 1;
+  /** Of this run, in the present file. */
   #firstNs: number | undefined;
+  #lastNs: number | undefined;
   #torn = false;
-  #named = true;
+  /** The folder was synced since the last file was made, as far as is known. */
+  #named = false;
 
   constructor(files: StoreFiles, warn: Warn, limits: BoxLimits = BOX_LIMITS) {
     this.#files = files;
@@ -56,19 +59,27 @@ export class BlackBox {
     this.#limits = limits;
   }
 
-  /** Cuts what a power cut left half-written, and begins a new file. Never rejects. */
+  /** Cuts off what a power cut left half-written, and goes on behind it. Never rejects. */
   async open(): Promise<void> {
     try {
       let lastRun = 0;
+      let isWhole = false;
       for (const { number, bytes } of await readSegments(this.#files, this.#warn)) {
         const { records, badBytes, tornBytes } = decodeRecords(bytes, this.#nextN - 1);
         const lost = { badBytes, tornBytes };
-        const left = badBytes + tornBytes === 0 ? bytes : await this.#mend(nameOf(number), records, lost);
-        this.#segments.push({ number, bytes: left.length, spanNs: flightNs(records) });
+        isWhole = bytes.length > 0 && badBytes + tornBytes === 0 ||
+          (badBytes + tornBytes > 0 && await this.#mend(nameOf(number), records, lost));
+        this.#segments.push({
+          number,
+          bytes: bytes.length - badBytes - tornBytes,
+          spanNs: flightNs(records),
+        });
         this.#nextN = (records.at(-1)?.n ?? this.#nextN - 1) + 1;
         lastRun = Math.max(lastRun, records.at(-1)?.run ?? 0);
       }
       this.run = lastRun + 1;
+      // An agent that is started every second must not make a file every second.
+      if (isWhole) return;
     } catch (error) {
       this.#warn(`state: the black box cannot be read: ${messageOf(error)}`);
     }
@@ -100,28 +111,30 @@ export class BlackBox {
     this.#named = true;
     segment.bytes += bytes.length;
     this.#firstNs ??= firstNs;
-    segment.spanNs = Math.max(0, records.at(-1)!.timeNs - this.#firstNs);
+    const lastNs = records.at(-1)!.timeNs;
+    segment.spanNs += Math.max(0, lastNs - (this.#lastNs ?? firstNs));
+    this.#lastNs = lastNs;
     await this.#drop();
   }
 
-  /** Leaves nothing in the file but its records, so that this is said once and not at every start. */
+  /** Leaves nothing in the file but its records, so that this is said once and not at every start. False: it could not. */
   async #mend(
     name: string,
     records: readonly BoxRecord[],
     { badBytes, tornBytes }: { badBytes: number; tornBytes: number },
-  ): Promise<Uint8Array> {
+  ): Promise<boolean> {
     const what = [
       ...(tornBytes > 0 ? [`ended in the middle of a record: its last ${tornBytes} bytes are cut off`] : []),
       ...(badBytes > 0 ? [`has ${badBytes} bytes that are no records: they are left out`] : []),
     ].join(", and it ");
-    const good = join(records.map(encodeRecord));
     try {
-      await replaceFile(this.#files, name, good);
+      await replaceFile(this.#files, name, join(records.map(encodeRecord)));
       this.#warn(`state: ${name} ${what}`);
+      return true;
     } catch (error) {
       this.#warn(`state: ${name} ${what}; the file stays as it is: ${messageOf(error)}`);
+      return false;
     }
-    return good;
   }
 
   #begin(): Segment {

@@ -30,6 +30,7 @@ Deno.test("a mission with every key is read as written, in the units of the fiel
     policy: { name: "deadline", file: undefined, leaseNs: 250_000_000, options: { floor: 0.1 } },
     conditions: { file: path.join(MISSIONS, "../conditions.json"), maxAgeNs: 3_000_000_000 },
     stopBackgroundAbove: { temperatureC: 85, powerW: 25, batteryPercent: 20 },
+    state: { kind: "dir", dir: path.join(MISSIONS, "../state") },
   });
   assertEquals(critical[0], {
     name: "obstacle-detector",
@@ -85,6 +86,7 @@ Deno.test("what a mission leaves out has the documented default", async () => {
     policy: { name: "weighted-fair", file: undefined, leaseNs: 500_000_000, options: {} },
     conditions: undefined,
     stopBackgroundAbove: {},
+    state: { kind: "default" },
   });
 });
 
@@ -259,7 +261,7 @@ Deno.test("the messages read as agreed", () => {
   assertEquals(
     messageOf(mission({ top: "qqqq: 1" })),
     "m.yaml: qqqq: is not a known key; known here: device, http, preemptionBound, overcommit, critical, background, " +
-      "policy, conditions, stopBackgroundAbove",
+      "policy, conditions, stopBackgroundAbove, state",
   );
   assertEquals(
     messageOf(mission({ job: "weight: many, source: { frames: 3 }" })),
@@ -314,6 +316,7 @@ Deno.test("the JSON Schema of a mission lists its keys", () => {
     "policy",
     "conditions",
     "stopBackgroundAbove",
+    "state",
   ]);
   assertEquals(schema.additionalProperties, false);
 });

@@ -19,7 +19,7 @@ function libraryExists(): boolean {
 const ignore = !libraryExists() && (Deno.env.get("CI") ?? "") === "";
 
 function start(program: string, ...args: string[]): Deno.ChildProcess {
-  const env = { NO_COLOR: "1", CALYPTE_CACHE: "off" };
+  const env = { NO_COLOR: "1", CALYPTE_CACHE: "off", CALYPTE_STATE: "off" };
   return new Deno.Command(program, { args, env, stdin: "null", stdout: "piped", stderr: "piped" }).spawn();
 }
 
