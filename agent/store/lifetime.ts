@@ -49,7 +49,9 @@ export class Lifetime {
     const total = names.length <= MAX_NAMES
       ? { ...this.#total }
       : Object.fromEntries(Object.entries(this.#total).filter(([name]) => name in this.#last));
-    return { epoch: this.#epoch ?? this.#before?.epoch ?? "", last: { ...this.#last }, total };
+    const known = this.#epoch !== undefined;
+    const { epoch = "", last = {} } = known ? { epoch: this.#epoch, last: this.#last } : this.#before ?? {};
+    return { epoch, last: { ...last }, total };
   }
 }
 
