@@ -71,6 +71,8 @@ const PLANNED_END_GRACE_MS = 5000;
 /** The reason of a stop that was planned from the start. */
 export const TIME_IS_OVER = "its time is over";
 const SERVER_GRACE_MS = 500;
+/** The last write of state may take this long before the engine is closed; it goes on afterwards. */
+const STORE_GRACE_MS = 1000;
 /** CALYPTE_E_TIMEOUT and CALYPTE_E_BUSY: the next try may succeed. */
 const PASSING: readonly number[] = [-9, -10];
 
@@ -113,7 +115,11 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
     const reason = await Promise.race([options.stop, run.faulted]);
     log.info(`stopping: ${reason}`);
     const snapshot = await run.finish();
-    await options.store?.finish(snapshot, counters, reason);
+    if (options.store !== undefined) {
+      // A disk that hangs must not keep the engine from being closed.
+      const kept = options.store.finish(snapshot, counters, reason);
+      await Promise.race([kept, timers.pause(STORE_GRACE_MS)]);
+    }
     run.closeEngine();
     const graceMs = reason === TIME_IS_OVER ? PLANNED_END_GRACE_MS : REFERENCE_GRACE_MS;
     await prepared.close(timers.pause(graceMs));
