@@ -108,6 +108,8 @@ export interface Mission {
   stopBackgroundAbove: StopLimits;
   /** When misses keep background away; `undefined`: never. */
   safeMode: SafeModeRule | undefined;
+  /** What is kept over restarts, and where. */
+  state: { kind: "off" } | { kind: "default" } | { kind: "dir"; dir: string };
 }
 
 const MAX_MISSION_BYTES = 2 ** 20;
@@ -201,7 +203,13 @@ function missionOf(raw: RawMission, file: string): Mission {
     conditions: raw.conditions && { file: resolve(raw.conditions.file), maxAgeNs: raw.conditions.maxAge },
     stopBackgroundAbove: stopLimitsOf(raw.stopBackgroundAbove),
     safeMode: safeModeOf(raw.safeMode),
+    state: stateOf(raw.state, resolve),
   };
+}
+
+function stateOf(state: RawMission["state"], resolve: (text: string) => string): Mission["state"] {
+  if (state === "off" || state === false) return { kind: "off" };
+  return state.dir === undefined ? { kind: "default" } : { kind: "dir", dir: resolve(state.dir) };
 }
 
 function sourceOf(

@@ -109,6 +109,11 @@ const backgroundJob = strictObject({
   deadline: durationSchema().optional(),
 }, ["memory", "plugin"]);
 
+const STATE_RULE = "must be {dir} or off";
+const state = z.union([z.literal("off"), off, strictObject({ dir: filePath.optional() })], {
+  error: STATE_RULE,
+});
+
 export const missionSchema = strictObject({
   device: strictObject({
     backend: z.enum(["auto", "cuda", "sim"], { error: "must be auto, cuda or sim" }).default("auto"),
@@ -123,6 +128,9 @@ export const missionSchema = strictObject({
   conditions: conditionsSchema.optional(),
   stopBackgroundAbove: stopSchema.default({}),
   safeMode: safeModeSchema,
+  state: state.prefault({}).describe(
+    "Where a run keeps what the next one needs, and the black box; default: a folder for this mission below the user's state folder. off: nowhere.",
+  ),
 });
 
 /** A mission whose shape is right: durations in nanoseconds, rates as periods in nanoseconds, defaults applied. */

@@ -5,6 +5,7 @@
  * what, where, which rule and what to do; the stack is shown only with CALYPTE_DEBUG=1. What commands do is in commands/.
  */
 import { EngineError } from "../ffi/errors.ts";
+import { blackboxCommand } from "./commands/blackbox.ts";
 import { bundleInspectCommand, bundleVerifyCommand } from "./commands/bundle.ts";
 import { type Command, lines, type Terminal, wantsHelp } from "./commands/command.ts";
 import { configCheckCommand, configSchemaCommand } from "./commands/config.ts";
@@ -32,6 +33,7 @@ export const COMMANDS: readonly Command[] = [
   policyBenchCommand,
   statusCommand,
   safeModeCommand,
+  blackboxCommand,
   versionCommand,
 ];
 

@@ -8,6 +8,7 @@
 import { type EngineSnapshot, type Histogram, type JobStats, LEVELS, type TaskStats } from "../ffi/engine.ts";
 import { quantileNs } from "../ffi/histogram.ts";
 import type { Counters } from "./counters.ts";
+import type { Quarantined } from "./store/quarantine.ts";
 
 export type MetricKind = "counter" | "gauge" | "histogram";
 
@@ -27,6 +28,22 @@ export interface Metric<T> {
   scale?: number;
 }
 
+/** What the store (flight_store.ts) shows. */
+export interface StoreView {
+  dir: string;
+  /** Of the agent, this one included. */
+  starts: number;
+  /** Writes that failed, in this run. */
+  errors: number;
+  /** Of the black box, in this run. */
+  recordsLost: number;
+  quarantine: readonly Quarantined[];
+  /** Since the first start; names as in metric_counts.ts. */
+  total: Readonly<Record<string, number>>;
+  /** Units of each job since the first start with the bundle that it has now. */
+  progress: Readonly<Record<string, number>>;
+}
+
 /** What all metrics are read from. */
 export interface MetricsView {
   snapshot: EngineSnapshot;
@@ -34,6 +51,8 @@ export interface MetricsView {
   /** Names by id. */
   tasks: readonly string[];
   jobs: readonly string[];
+  /** Absent: nothing is kept over restarts. */
+  store?: StoreView | undefined;
 }
 
 const NS = 1e9;
@@ -232,7 +251,8 @@ export const BACKGROUND_METRICS: readonly Metric<JobStats>[] = [
   },
 ];
 
-export const AGENT_METRICS: readonly Metric<MetricsView>[] = [
+/** Of the engine as a whole. */
+export const ENGINE_METRICS: readonly Metric<Pick<MetricsView, "snapshot">>[] = [
   {
     name: "ready",
     key: "ready",
@@ -335,6 +355,10 @@ export const AGENT_METRICS: readonly Metric<MetricsView>[] = [
     scale: NS,
     read: ({ snapshot }) => snapshot.dispatcherWorstNs,
   },
+];
+
+/** What the agent counts itself. */
+export const AGENT_COUNTERS: readonly Metric<Pick<MetricsView, "counters">>[] = [
   {
     name: "events_total",
     key: "events",
@@ -400,6 +424,49 @@ export const AGENT_METRICS: readonly Metric<MetricsView>[] = [
     help: "Calls of the engine that failed while it ran.",
     read: ({ counters }) => counters.engineErrors,
   },
+];
+
+/** All 0 where nothing is kept over restarts. */
+const STORE_METRICS: readonly Metric<Pick<MetricsView, "store">>[] = [
+  {
+    name: "starts_total",
+    key: "starts",
+    unit: "1",
+    kind: "counter",
+    help: "Starts of the agent on this state folder.",
+    read: ({ store }) => store?.starts ?? 0,
+  },
+  {
+    name: "background_quarantined",
+    key: "quarantined",
+    unit: "1",
+    kind: "gauge",
+    label: "job",
+    help: "1: the job is in quarantine and does not run.",
+    read: ({ store }) => Object.fromEntries((store?.quarantine ?? []).map(({ job }) => [job, 1])),
+  },
+  {
+    name: "state_errors_total",
+    key: "stateErrors",
+    unit: "1",
+    kind: "counter",
+    help: "Writes of state that failed.",
+    read: ({ store }) => store?.errors ?? 0,
+  },
+  {
+    name: "black_box_lost_total",
+    key: "blackBoxLost",
+    unit: "1",
+    kind: "counter",
+    help: "Records of the black box that were dropped because they could not be written.",
+    read: ({ store }) => store?.recordsLost ?? 0,
+  },
+];
+
+export const AGENT_METRICS: readonly Metric<MetricsView>[] = [
+  ...ENGINE_METRICS,
+  ...AGENT_COUNTERS,
+  ...STORE_METRICS,
 ];
 
 /** The numbers of one table as plain data, keyed for JSON; a histogram becomes its quantiles in microseconds. */

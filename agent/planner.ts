@@ -38,6 +38,8 @@ export interface PlannerOptions {
   conditions?: ConditionsSource;
   /** Default: none. */
   limits?: StopLimits;
+  /** Whether a job, by name, gets nothing for now. Default: none is. */
+  barred?: ((job: string) => boolean) | undefined;
 }
 
 /** A faster planner would not be more accurate: timers fire up to 85 ms late (shared FACTS on timers). */
@@ -54,6 +56,8 @@ const NOTHING: PolicyPlan = { entries: [] };
 
 export class Planner {
   plansSet = 0;
+  /** As the engine has it; `undefined`: none was set. */
+  lastPlan: Plan | undefined;
   readonly #options: PlannerOptions;
   readonly #snapshots: PolicySnapshots;
   readonly #conditions: ConditionsSource;
@@ -83,7 +87,10 @@ export class Planner {
     const given = this.#snapshots.next(snapshot, shownToPolicies(conditions, limits));
     const plan = this.#stop.stopped(conditions) ? NOTHING : this.#decide(given, snapshot.leaseEndNs);
     if (plan !== undefined) {
-      engine.setPlan({ id: snapshot.planId + 1, leaseNs, ...forEngine(plan) });
+      const entries = plan.entries.filter(({ job }) => !this.#isBarred(job));
+      const next = { id: snapshot.planId + 1, leaseNs, ...forEngine({ ...plan, entries }) };
+      engine.setPlan(next);
+      this.lastPlan = next;
       this.plansSet++;
     }
     return snapshot;
@@ -100,6 +107,13 @@ export class Planner {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** A policy may have answered before a job was barred. */
+  #isBarred(id: number): boolean {
+    const { barred, jobs } = this.#options;
+    const job = jobs[id];
+    return barred !== undefined && job !== undefined && barred(job.name);
   }
 
   #passClocks({ clockKey }: Conditions): void {

@@ -12,10 +12,12 @@ export interface PlanningOptions {
   prepared: PreparedMission;
   conditions: ConditionsSource;
   log: Logger;
+  /** Whether a job, by name, gets nothing for now. */
+  barred?: ((job: string) => boolean) | undefined;
 }
 
 /** Close it: a user's policy has a thread of its own. */
-export function createPlanner({ engine, prepared, conditions, log }: PlanningOptions): Planner {
+export function createPlanner({ engine, prepared, conditions, log, barred }: PlanningOptions): Planner {
   const { mission, policy, userPolicy } = prepared.files;
   const { leaseNs, options } = mission.policy;
   const user = userPolicy === undefined
@@ -32,5 +34,6 @@ export function createPlanner({ engine, prepared, conditions, log }: PlanningOpt
     options,
     conditions,
     limits: mission.stopBackgroundAbove,
+    barred,
   });
 }

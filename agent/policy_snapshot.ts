@@ -34,6 +34,8 @@ export interface SnapshotsOptions {
   tasks: readonly PlannedTask[];
   jobs: readonly PlannedJob[];
   options: PolicyOptions;
+  /** Default: none is. */
+  barred?: ((job: string) => boolean) | undefined;
 }
 
 /** How far a policy's `recentGpuNs` looks back. */
@@ -62,9 +64,9 @@ export class PolicySnapshots {
     this.#options = options;
   }
 
-  /** The next one. Jobs that the present phase excludes are not in it. */
+  /** The next one. Jobs that are barred, or that the present phase excludes, are not in it. */
   next(snapshot: EngineSnapshot, conditions: PolicyConditions): PolicySnapshot {
-    const { tasks, jobs, options } = this.#options;
+    const { tasks, jobs, options, barred = () => false } = this.#options;
     const { nowNs, criticalBusyNs } = snapshot;
     const gpuNs = snapshot.jobs.map(totalGpuNs);
     const oldest = this.#remember({ atNs: nowNs, gpuNs, criticalBusyNs });
@@ -90,7 +92,9 @@ export class PolicySnapshots {
         executionP99Ns: task.executionP99Ns,
         marginNs: task.marginNs,
       })),
-      jobs: seen.filter(({ when }) => when.length === 0 || when.includes(conditions.phase)),
+      jobs: seen.filter(({ name, when }) =>
+        !barred(name) && (when.length === 0 || when.includes(conditions.phase))
+      ),
     };
   }
 

@@ -32,7 +32,31 @@ export function prometheusText(view: MetricsView): string {
       snapshot.jobs.map((from, id) => ({ labels: { job: view.jobs[id] ?? `${id}` }, from })),
     );
   }
+  if (view.store !== undefined) writeTotals(lines, view.store.total);
   return lines.join("\n") + "\n";
+}
+
+/** Every counter once more, over all starts: `calypte_lifetime_...`. The counters themselves begin with the process, as is the custom. */
+function writeTotals(lines: string[], total: Readonly<Record<string, number>>): void {
+  const parts = Object.entries(total).map(([name, value]) => ({ path: name.split("/"), value }));
+  const of = <T>(group: string, labelled: string | undefined, metrics: readonly Metric<T>[]) => {
+    for (const { name, key, help, kind, label, scale = 1 } of metrics) {
+      const at = labelled === undefined ? 1 : 2;
+      const series = parts.filter(({ path }) => path[0] === group && path[at] === key);
+      if (kind !== "counter" || series.length === 0) continue;
+      const full = `calypte_lifetime_${name}`;
+      lines.push(`# HELP ${full} Since the first start: ${help}`, `# TYPE ${full} counter`);
+      for (const { path, value } of series) {
+        const labels: Record<string, string> = {};
+        if (labelled !== undefined) labels[labelled] = path[1] ?? "";
+        if (path[at + 1] !== undefined) labels[label ?? "key"] = path[at + 1]!;
+        lines.push(`${full}${formatLabels(labels)} ${value / scale}`);
+      }
+    }
+  };
+  of("agent", undefined, AGENT_METRICS);
+  of("critical", "task", CRITICAL_METRICS);
+  of("background", "job", BACKGROUND_METRICS);
 }
 
 /** A Markdown table of all metrics, for the docs. */

@@ -6,7 +6,15 @@
  */
 import { Hono } from "hono";
 import type { DeviceInfo, EngineSnapshot, Feature } from "../ffi/engine.ts";
-import { AGENT_METRICS, BACKGROUND_METRICS, CRITICAL_METRICS, type MetricsView, readAll } from "./metrics.ts";
+import { nested } from "./metric_counts.ts";
+import {
+  AGENT_METRICS,
+  BACKGROUND_METRICS,
+  CRITICAL_METRICS,
+  type MetricsView,
+  readAll,
+  type StoreView,
+} from "./metrics.ts";
 import type { StepReport } from "./load.ts";
 import { InputError } from "./errors.ts";
 import { addSafeModePages, type SafeModeControl, safeModeStatus } from "./safe_mode.ts";
@@ -134,7 +142,12 @@ function statusOf(view: MetricsView): Record<string, unknown> {
     planId: snapshot.planId,
     holds: snapshot.holds,
     agent: readAll(AGENT_METRICS, view),
+    ...(view.store === undefined ? {} : { store: describeStore(view.store) }),
   };
+}
+
+function describeStore({ total, ...store }: StoreView): Record<string, unknown> {
+  return { ...store, sinceFirstStart: nested(total) };
 }
 
 function describe(

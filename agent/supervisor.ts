@@ -13,6 +13,7 @@ import type { CheckpointCompiler } from "./checkpoint.ts";
 import { FileConditions, NO_CONDITIONS } from "./conditions.ts";
 import { type Counters, createCounters } from "./counters.ts";
 import { EventLog } from "./events.ts";
+import { type FlightStore, STORE_MS } from "./flight_store.ts";
 import { settleLevels } from "./levels.ts";
 import type { Logger } from "./log.ts";
 import { needsMemory } from "./memory.ts";
@@ -22,7 +23,7 @@ import { createPlanner } from "./planning.ts";
 import { type MissionFiles, type PreparedMission, prepareMission, type Seat } from "./prepare.ts";
 import { BUILT_IN, type ProfileName } from "./profile.ts";
 import { drain } from "./pump.ts";
-import { describeFlight, type Recorder } from "./record.ts";
+import { describeFlight, type FlightTap, type Recorder } from "./record.ts";
 import { createStatusApp, serveStatus, type SubmitOutcome } from "./status.ts";
 import { type RunSummary, summarize } from "./summary.ts";
 import type { Timers } from "./timers.ts";
@@ -47,6 +48,8 @@ export interface SuperviseOptions {
   seat?: (job: string) => Promise<Seat>;
   /** Records the flight; closed by whoever made it. */
   recorder?: Recorder | undefined;
+  /** Keeps what the next run needs; closed by whoever made it. */
+  store?: FlightStore | undefined;
   /** SHA-256 of the mission file, for the record. */
   missionDigest?: string;
   /** The engine ran before this agent: outputs go on where they ended, instead of being set aside. */
@@ -74,6 +77,8 @@ const PLANNED_END_GRACE_MS = 5000;
 /** The reason of a stop that was planned from the start. */
 export const TIME_IS_OVER = "its time is over";
 const SERVER_GRACE_MS = 500;
+/** The last write of state may take this long before the engine is closed; it goes on afterwards. */
+const STORE_GRACE_MS = 1000;
 /** CALYPTE_E_TIMEOUT and CALYPTE_E_BUSY: the next try may succeed. */
 const PASSING: readonly number[] = [-9, -10];
 
@@ -84,6 +89,7 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
   const undo: (() => Promise<void> | void)[] = [() => engine.close()];
   try {
     const prepared = await prepareMission({ ...options, counters, output: true });
+    await options.store?.give(engine);
     const run = new Run(options, prepared, counters);
     undo.push(() => run.close());
     const { http, file } = files.mission;
@@ -108,6 +114,7 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
       }),
       engine.snapshot().readyNs,
     );
+    options.store?.ready(engine.snapshot(), prepared);
     settle = () => prepared.close(Promise.resolve());
     undo.push(() => run.stop());
     run.start();
@@ -116,6 +123,11 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
     const reason = await Promise.race([options.stop, run.faulted]);
     log.info(`stopping: ${reason}`);
     const snapshot = await run.finish();
+    if (options.store !== undefined) {
+      // A disk that hangs must not keep the engine from being closed.
+      const kept = options.store.finish(snapshot, counters, reason);
+      await Promise.race([kept, timers.pause(STORE_GRACE_MS)]);
+    }
     run.closeEngine();
     const graceMs = reason === TIME_IS_OVER ? PLANNED_END_GRACE_MS : REFERENCE_GRACE_MS;
     await prepared.close(timers.pause(graceMs));
@@ -148,6 +160,15 @@ async function undoAll(undo: (() => Promise<void> | void)[], log: Logger): Promi
   }
 }
 
+function both(first: FlightTap, second: FlightTap | undefined): FlightTap {
+  if (second === undefined) return first;
+  return {
+    result: (result) => (first.result(result), second.result(result)),
+    event: (event) => (first.event(event), second.event(event)),
+    snapshot: (snapshot) => (first.snapshot(snapshot), second.snapshot(snapshot)),
+  };
+}
+
 function namesOf(prepared: PreparedMission): { tasks: string[]; jobs: string[] } {
   return { tasks: prepared.tasks.map(({ name }) => name), jobs: prepared.jobs.map(({ name }) => name) };
 }
@@ -178,6 +199,7 @@ class Run {
     this.#names = namesOf(prepared);
     this.faulted = new Promise((resolve) => {
       this.#fail = (reason) => {
+        if (this.fault === undefined) options.store?.fault(reason);
         this.fault ??= reason;
         resolve(reason);
       };
@@ -189,6 +211,7 @@ class Run {
       prepared,
       conditions: conditions === undefined ? NO_CONDITIONS : new FileConditions({ ...conditions, log }),
       log,
+      barred: options.store && ((job) => options.store!.barred(job)),
     });
     this.#events = new EventLog({ log, counters, leaseNs, ...this.#names });
     const app = createStatusApp({
@@ -207,12 +230,15 @@ class Run {
   }
 
   start(): void {
-    const { timers, files } = this.#options;
+    const { timers, files, store } = this.#options;
     this.#plan();
     this.#timers = [
       timers.every(tickNs(files.mission.policy.leaseNs) / 1e6, () => this.#plan()),
       timers.every(DRAIN_MS, () => this.#drain()),
     ];
+    if (store !== undefined) {
+      this.#timers.push(timers.every(STORE_MS, () => store.tick(this.#last, this.#counters)));
+    }
     this.#prepared.turns.before = () => this.#renew();
   }
 
@@ -268,6 +294,7 @@ class Run {
     this.#guard(() => {
       this.#last = this.#planner.tick();
       this.#options.recorder?.snapshot(this.#last);
+      this.#options.store?.snapshot(this.#last, this.#planner.lastPlan);
       this.#counters.policyFaults = this.#planner.policyFaults;
       this.#counters.plansSet = this.#planner.plansSet;
       if (this.#last.state === "fault") this.#fail("the engine reports a fault; see the events before");
@@ -276,8 +303,8 @@ class Run {
 
   #drain(): void {
     this.#guard(() => {
-      const { engine } = this.#options;
-      const { recorder: tap } = this.#options;
+      const { engine, recorder, store } = this.#options;
+      const tap = store === undefined ? recorder : both(store, recorder);
       drain({ engine, prepared: this.#prepared, counters: this.#counters, events: this.#events, tap });
       for (const queue of this.#prepared.queues) void queue.feed();
     });
@@ -300,7 +327,8 @@ class Run {
   }
 
   #view(): MetricsView {
-    return { snapshot: this.#options.engine.snapshot(), counters: this.#counters, ...this.#names };
+    const { engine, store } = this.#options;
+    return { snapshot: engine.snapshot(), counters: this.#counters, ...this.#names, store: store?.view() };
   }
 
   /** The port is known once it is bound. */

@@ -135,7 +135,7 @@ async function run(suite: Suite, root: string): Promise<Tally> {
   const child = new Deno.Command(program, {
     args,
     cwd: suite.cwd ?? root,
-    env: { NO_COLOR: "1", ...suite.env },
+    env: { NO_COLOR: "1", CALYPTE_STATE: "off", ...suite.env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

@@ -2,17 +2,20 @@
 import { checkpointCompiler } from "../checkpoint.ts";
 import { loadMission } from "../config.ts";
 import { stderrLogger, wallClock } from "../log.ts";
+import { FlightStore } from "../flight_store.ts";
 import { EngineHost } from "../containment/engine_host.ts";
 import { resolveIsolation } from "../containment/isolation.ts";
-import { Quarantine } from "../containment/quarantine.ts";
+import { Probation } from "../containment/probation.ts";
 import { makeSeat } from "../containment/seats.ts";
-import { openVerified, stateFolder } from "../containment/verified.ts";
+import { openVerified } from "../containment/verified.ts";
+import { Quarantine } from "../store/quarantine.ts";
 import { InputError } from "../errors.ts";
 import { probe } from "../../ffi/mod.ts";
 import { type MissionFiles, type PreparedMission, readMissionFiles } from "../prepare.ts";
-import { parseDurationNs } from "../quantity.ts";
+import { formatDurationNs, parseDurationNs } from "../quantity.ts";
 import { missionDigest, Recorder } from "../record.ts";
 import { cachedCompiler, cacheFolder } from "../rewrite_cache.ts";
+import { stateFolder, stateHome } from "../state_folder.ts";
 import { summaryText } from "../summary.ts";
 import { supervise, TIME_IS_OVER } from "../supervisor.ts";
 import { realTimers } from "../timers.ts";
@@ -49,9 +52,13 @@ Options:
 Rewritten kernels are kept for the next run: in $CALYPTE_CACHE, else in calypte below $XDG_CACHE_HOME or
 ~/.cache; CALYPTE_CACHE=off keeps none.
 
+What the next run needs, and a black box of the last hour, is kept where the mission's state says; by default
+below $CALYPTE_STATE, else in calypte below $XDG_STATE_HOME or ~/.local/state. CALYPTE_STATE=off keeps none
+there. See calypte blackbox.
+
 Exit status: 0 if it was stopped or --for is over; 1 if it failed while running; 2 if it could not start for
-want of a good mission or bundle, deadlines that can be met, a free port, the library, a GPU or its memory. No
-file is written then.
+want of a good mission or bundle, deadlines that can be met, a free port or state folder, the library, a GPU
+or its memory. No result is written then.
 
 Example:
   calypte run examples/missions/survey.yaml --for 20s
@@ -76,18 +83,26 @@ export const runCommand: Command = {
       ? chooseBackend(mission.backend, { file, field: "device.backend" })
       : chooseBackend(wanted);
     if (backend === "sim") terminal.err(simulatedLine(reason));
+    const all = await readMissionFiles(mission);
     const log = stderrLogger(wallClock);
     const folder = cacheFolder((name) => Deno.env.get(name));
     const checkpoint = cachedCompiler(checkpointCompiler, { folder, note: (text) => log.info(text) });
     const digest = await missionDigest(file);
     const open = { backend, seed, reserveSms: mission.reserveSms };
-    const places = await runPlaces(`${backend} ${await Deno.realPath(file)}`);
-    const read = await readMissionFiles(mission);
+    const realFile = await Deno.realPath(file);
+    const state = stateFolder(mission, realFile, backend, (name) => Deno.env.get(name));
+    await using store = state === undefined ? undefined : await FlightStore.open(all, {
+      dir: state,
+      log,
+      stamp: () => wallClock("json"),
+      nowNs: theLibrary().nowNs(),
+    });
+    const places = await runPlaces(`${backend} ${realFile}`);
     const files = await resolveIsolation(
-      read,
+      store === undefined ? all : store.without(all),
       backend === "sim" || place === "in-process" ? undefined : {
         checkpoint,
-        verified: await openVerified(stateFolder((name) => Deno.env.get(name)), log),
+        verified: await openVerified(stateHome((name) => Deno.env.get(name)), log),
         device: probe(theLibrary(), backend),
         open: () =>
           EngineHost.start({ world: places.world("verify"), open: { backend }, log, key: "verify" }),
@@ -95,25 +110,27 @@ export const runCommand: Command = {
       },
     );
     const key = engineKey(files, digest, backend);
-    const quarantine = new Quarantine();
+    const world = places.world();
+    const digests = new Map([...files.bundles].map(([name, { digestHex }]) => [name, digestHex]));
+    const probation = new Probation(store ?? new Quarantine(digests, undefined, world.nowNs()));
     const nameOf = (job: number) => files.mission.background[job]?.name ?? `${job}`;
     const isApart = (job: number) => files.mission.background[job]?.isolation === "process";
-    const world = places.world();
     const engine = place === "in-process" ? openEngine(open) : await openRunEngine({
       ...{ world, open, log, key },
-      suspended: (job) => quarantine.standing(nameOf(job), world.nowNs()).kind !== "free",
+      suspended: (job) => probation.suspended(nameOf(job), world.nowNs()),
       onSuspects(jobs, reason) {
         for (const job of jobs.filter((id) => !isApart(id))) {
-          const { kind } = quarantine.failed(nameOf(job), reason, world.nowNs());
-          log.warn(
-            `${nameOf(job)} was at work when the engine was lost: ${kind === "waiting" ? "it waits" : kind}`,
-          );
+          const pauseNs = probation.failed(nameOf(job), reason, world.nowNs());
+          const then = pauseNs === undefined
+            ? "it is in quarantine now"
+            : `it waits ${formatDurationNs(pauseNs)}`;
+          log.warn(`${nameOf(job)} was at work when the engine was lost: ${then}`);
         }
       },
     });
     const seat = !(engine instanceof EngineHost)
       ? undefined
-      : (job: string) => makeSeat(job, { engine, ...places, open: { backend, seed }, log, key, quarantine });
+      : (job: string) => makeSeat(job, { engine, ...places, open: { backend, seed }, log, key, probation });
     if (seat === undefined && files.mission.background.some(({ isolation }) => isolation === "process")) {
       engine.close();
       throw new InputError({
@@ -139,6 +156,7 @@ export const runCommand: Command = {
         version: VERSION,
         seed: backend === "sim" ? seed : undefined,
         recorder,
+        store,
         missionDigest: digest,
         timers: realTimers,
         stop: stop.reason,

@@ -82,6 +82,8 @@ export class EngineHost extends LoadedEngine implements Engine {
   #holds = new Set<"caller" | "safe-mode">();
   #safeMode: SafeModeRule | undefined;
   #clockKey = 0;
+  /** As last taken or given: the next engine begins with it. */
+  #learned: Uint8Array | undefined;
   #answeredNs = 0;
   #readyNs = 0;
   #restartsInARow = 0;
@@ -244,10 +246,13 @@ export class EngineHost extends LoadedEngine implements Engine {
   }
 
   takeLearned(): Uint8Array {
-    return this.#try(() => this.#native.takeLearned()) ?? new Uint8Array();
+    const learned = this.#try(() => this.#native.takeLearned());
+    if (learned !== undefined) this.#learned = learned;
+    return learned ?? new Uint8Array();
   }
 
   giveLearned(bytes: Uint8Array): number {
+    this.#learned = bytes;
     return this.loading ? this.#native.giveLearned(bytes) : 0;
   }
 
@@ -362,6 +367,16 @@ export class EngineHost extends LoadedEngine implements Engine {
     else begin(native);
   }
 
+  #teach(native: NativeEngine): void {
+    if (this.#learned === undefined || this.#learned.length === 0) return;
+    try {
+      native.giveLearned(this.#learned);
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      this.#options.log.warn(`what was learned is of no use to the next engine: ${error.message}`);
+    }
+  }
+
   #take(maxBytes?: number): Result[] {
     const native = this.#native;
     const results = native.takeResults(maxBytes).map((result) => this.#totals.renumber(result));
@@ -474,6 +489,7 @@ export class EngineHost extends LoadedEngine implements Engine {
       try {
         const native = await connect(world, open, process);
         await this.journal.replay(native);
+        this.#teach(native);
         this.#start(native);
         this.#changeOver(native, process);
         return;

@@ -9,7 +9,7 @@ import type { Logger } from "../log.ts";
 import type { Seat } from "../prepare.ts";
 import type { HostWorld } from "./connect.ts";
 import { EngineHost } from "./engine_host.ts";
-import type { Quarantine } from "./quarantine.ts";
+import type { Probation } from "./probation.ts";
 
 export interface SeatOptions {
   /** The engine that schedules the jobs. */
@@ -21,12 +21,12 @@ export interface SeatOptions {
   open: OpenOptions;
   log: Logger;
   key: string;
-  quarantine: Quarantine;
+  probation: Probation;
 }
 
 /** Makes a process for a job, or takes over the one that an agent before this one left. Throws `EngineError`, `InputError`. */
 export async function makeSeat(job: string, options: SeatOptions): Promise<Seat> {
-  const { engine, world, page, open, log, key, quarantine } = options;
+  const { engine, world, page, open, log, key, probation } = options;
   const surroundings = world(job);
   let id = -1;
   const worker = {
@@ -45,9 +45,8 @@ export async function makeSeat(job: string, options: SeatOptions): Promise<Seat>
       const nowNs = surroundings.nowNs();
       // An engine that was lost takes its workers with it, which is not their fault.
       if (engine.lostNs !== undefined && nowNs < engine.lostNs + BLAMELESS_NS) return 0;
-      const standing = quarantine.failed(job, reason, nowNs);
-      if (standing.kind === "quarantined") return undefined;
-      return standing.kind === "waiting" ? (standing.untilNs - nowNs) / 1e6 : 0;
+      const pauseNs = probation.failed(job, reason, nowNs);
+      return pauseNs === undefined ? undefined : pauseNs / 1e6;
     },
   };
   const host = await EngineHost.adopt(worker) ?? await EngineHost.start(worker);

@@ -3,23 +3,11 @@
  * which costs a second each.
  */
 import type { Logger } from "../log.ts";
-import { path } from "../std/mod.ts";
 import type { VerifiedBundles } from "./isolation.ts";
 
-/** Names the folder of what the agent keeps; else `calypte` below $XDG_STATE_HOME or ~/.local/state. */
-export const STATE_VARIABLE = "CALYPTE_STATE_DIR";
 const MOST_KEYS = 1000;
 
-/** `undefined`: this user has no place for it. */
-export function stateFolder(variable: (name: string) => string | undefined): string | undefined {
-  const named = variable(STATE_VARIABLE);
-  if (named !== undefined && named !== "") return path.resolve(named);
-  const state = variable("XDG_STATE_HOME");
-  if (state !== undefined && state !== "") return `${state}/calypte`;
-  const home = variable("HOME");
-  return home === undefined || home === "" ? undefined : `${home}/.local/state/calypte`;
-}
-
+/** `folder` undefined: nothing is kept. */
 export async function openVerified(folder: string | undefined, log: Logger): Promise<VerifiedBundles> {
   const file = `${folder}/verified.json`;
   const keys = folder === undefined ? new Set<string>() : await readKeys(file);

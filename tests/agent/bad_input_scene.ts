@@ -83,7 +83,7 @@ export class Scene {
 export function start(args: readonly string[], env: Record<string, string> = {}): Deno.ChildProcess {
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--quiet", "--no-prompt", MAIN, ...args],
-    env: { NO_COLOR: "1", ...env },
+    env: { NO_COLOR: "1", CALYPTE_STATE: "off", ...env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

@@ -31,6 +31,7 @@ Deno.test("a mission with every key is read as written, in the units of the fiel
     conditions: { file: path.join(MISSIONS, "../conditions.json"), maxAgeNs: 3_000_000_000 },
     stopBackgroundAbove: { temperatureC: 85, powerW: 25, batteryPercent: 20 },
     safeMode: { misses: 5, windowNs: 2_000_000_000, clearAfterNs: 500_000_000, staleLeases: 2 },
+    state: { kind: "dir", dir: path.join(MISSIONS, "../state") },
   });
   assertEquals(critical[0], {
     name: "obstacle-detector",
@@ -87,6 +88,7 @@ Deno.test("what a mission leaves out has the documented default", async () => {
     conditions: undefined,
     stopBackgroundAbove: {},
     safeMode: { misses: 3, windowNs: 10_000_000_000, clearAfterNs: 10_000_000_000, staleLeases: 0 },
+    state: { kind: "default" },
   });
 });
 
@@ -279,7 +281,7 @@ Deno.test("the messages read as agreed", () => {
   assertEquals(
     messageOf(mission({ top: "qqqq: 1" })),
     "m.yaml: qqqq: is not a known key; known here: device, http, preemptionBound, overcommit, critical, background, " +
-      "policy, conditions, stopBackgroundAbove, safeMode",
+      "policy, conditions, stopBackgroundAbove, safeMode, state",
   );
   assertEquals(
     messageOf(mission({ job: "weight: many, source: { frames: 3 }" })),
@@ -335,6 +337,7 @@ Deno.test("the JSON Schema of a mission lists its keys", () => {
     "conditions",
     "stopBackgroundAbove",
     "safeMode",
+    "state",
   ]);
   assertEquals(schema.additionalProperties, false);
 });

@@ -22,7 +22,7 @@ const MAIN = new URL("../../agent/main.ts", import.meta.url).pathname;
 function command(args: string[], cache = "off"): Deno.Command {
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--quiet", "--no-prompt", MAIN, ...args],
-    env: { NO_COLOR: "1", CALYPTE_CACHE: cache },
+    env: { NO_COLOR: "1", CALYPTE_CACHE: cache, CALYPTE_STATE: "off" },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

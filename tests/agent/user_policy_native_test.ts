@@ -19,7 +19,7 @@ async function calypte(cwd: string, ...args: string[]): Promise<{ code: number; 
   const { code, stdout, stderr } = await new Deno.Command(path.join(ROOT, "calypte"), {
     args,
     cwd,
-    env: { NO_COLOR: "1", CALYPTE_CACHE: "off", CALYPTE_LIBRARY: libraryPath() },
+    env: { NO_COLOR: "1", CALYPTE_CACHE: "off", CALYPTE_STATE: "off", CALYPTE_LIBRARY: libraryPath() },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

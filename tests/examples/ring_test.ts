@@ -19,7 +19,7 @@ function libraryExists(): boolean {
 const ignore = !libraryExists() && (Deno.env.get("CI") ?? "") === "";
 
 function start(program: string, ...args: string[]): Deno.ChildProcess {
-  const env = { NO_COLOR: "1", CALYPTE_CACHE: "off" };
+  const env = { NO_COLOR: "1", CALYPTE_CACHE: "off", CALYPTE_STATE: "off" };
   return new Deno.Command(program, { args, env, stdin: "null", stdout: "piped", stderr: "piped" }).spawn();
 }
 
@@ -89,7 +89,8 @@ Deno.test({
         assertEquals(success, true, decoder.decode(stderr));
       }
       const consumer = start(`${folder}/consumer`, detections, "20");
-      const engine = deno("agent/main.ts", "run", mission, "--backend", "sim");
+      // In one process with the agent, so that to kill the one is to kill the other.
+      const engine = deno("agent/main.ts", "run", mission, "--backend", "sim", "--engine", "in-process");
       const producer = start(`${folder}/producer`, camera, "0", "200");
       const { code, stdout, stderr } = await consumer.output();
       assertEquals(code, 0, decoder.decode(stderr));
