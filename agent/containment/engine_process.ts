@@ -43,7 +43,9 @@ export function spawnEngine({ socket, library, keepNs }: SpawnOptions): EnginePr
       file: "",
       field: "--engine",
       rule: "needs leave to start a process for the engine, and Deno was started without it",
-      remedy: `add --allow-run=${Deno.execPath()}, or take --engine in-process`,
+      remedy:
+        `add --allow-run=${Deno.execPath()} (or --allow-run, if LD_LIBRARY_PATH or the like is set), or take ` +
+        "--engine in-process",
     }, { cause: error });
   }
   // The agent may end, and leave it running.

@@ -248,7 +248,13 @@ function refusedScene(
     name: `refused-${bundle}`,
     kinds: [{ name: `load: ${name}`, inject: () => Promise.resolve([]) }],
     mission: mission(has, backend, {
-      background: { bad: { bundle: bundleDir(bundle), ...(has.isolation ? { isolation: "process" } : {}) } },
+      background: {
+        bad: {
+          bundle: bundleDir(bundle),
+          source: has.queue ? { queue: "bad-queue" } : { frames: "bad-frames", rate: "4Hz" },
+          ...(has.isolation ? { isolation: "process" } : {}),
+        },
+      },
     }),
     skip,
     refused: true,
