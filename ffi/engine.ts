@@ -9,12 +9,15 @@
  * of uptime. Every method throws `EngineError`; after `close()` every method throws `EngineError` with code -2.
  */
 
+import type { SimFaults, SimProfile } from "./sim_options.ts";
 import type { SafeModeRule, SafeModeState } from "./safe_mode.ts";
 
 export type Backend = "cuda" | "sim";
 export type WorkKind = "critical" | "background";
 export type Level = "whole" | "slice" | "block" | "loop";
 export const LEVELS: readonly Level[] = ["whole", "slice", "block", "loop"];
+
+export type { SimFaults, SimProfile } from "./sim_options.ts";
 
 export interface OpenOptions {
   backend: Backend;
@@ -39,46 +42,6 @@ export interface OpenOptions {
   simProfile?: SimProfile;
   /** `sim`: what goes wrong; default: nothing. */
   simFaults?: Partial<SimFaults>;
-}
-
-/** See calypte_sim_profile in calypte.h. */
-export interface SimProfile {
-  name: string;
-  /** Guessed, not measured. */
-  estimate: boolean;
-  /** 0: `simSms`. */
-  sms: number;
-  launchNs: number;
-  launchJitterNs: number;
-  gateWriteNs: number;
-  blockDrainNs: number;
-  loopDrainNs: number;
-  resumeNs: number;
-  resumeJitterNs: number;
-  followNs: number;
-  skipEntryNs: number;
-  skipStepNs: number;
-  copyBaseNs: number;
-  copyBytesPerUs: number;
-  timerP50Ns: number;
-  timerP99Ns: number;
-  criticalDeviationPpm: number;
-  stepDeviationPpm: number;
-  clockPermille: number;
-}
-
-/** See calypte_sim_faults in calypte.h. */
-export interface SimFaults {
-  lateTimerNs: number;
-  lateTimerPpm: number;
-  slowPpm: number;
-  slowPermille: number;
-  lostPpm: number;
-  lateEntryNs: number;
-  lateEntryPpm: number;
-  throttlePermille: number;
-  throttleBeginNs: number;
-  throttleEndNs: number;
 }
 
 export interface DeviceInfo {

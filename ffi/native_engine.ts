@@ -1,4 +1,6 @@
 /**
+ * house-rule: length, because each method is one call of calypte.h, and they share the buffers of those calls.
+ *
  * How does an engine live in this process? `Engine` over the native library.
  *
  * Every method is one synchronous call (of microseconds, except `open`, `loadModule`, `runOnce`, `ready`,

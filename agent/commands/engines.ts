@@ -13,7 +13,8 @@ import {
   probe,
 } from "../../ffi/mod.ts";
 import type { HostWorld } from "../containment/connect.ts";
-import { EngineHost, type HostOptions } from "../containment/engine_host.ts";
+import { EngineHost } from "../containment/engine_host.ts";
+import type { HostOptions } from "../containment/host_options.ts";
 import { engineSocket, spawnEngine } from "../containment/engine_process.ts";
 import { InputError, showValue, type Where } from "../errors.ts";
 import { needsMemory } from "../memory.ts";

@@ -1,5 +1,11 @@
 /** How does the agent come to an engine in another process, and how does it get rid of one that is not its own? */
-import { CONSTANTS, EngineError, type NativeEngine, type OpenOptions } from "../../ffi/mod.ts";
+import {
+  CONSTANTS,
+  EngineError,
+  type EngineSnapshot,
+  type NativeEngine,
+  type OpenOptions,
+} from "../../ffi/mod.ts";
 import type { EngineProcess } from "./engine_process.ts";
 import { Totals } from "./totals.ts";
 
@@ -59,6 +65,16 @@ export async function endForeign(native: NativeEngine, world: HostWorld): Promis
       if (error instanceof EngineError && error.code === CONSTANTS.E_NOT_FOUND) return;
     }
     await world.pause(CONNECT_PAUSE_MS);
+  }
+}
+
+/** What a lost engine last said of itself; `undefined`: nothing. */
+export function lastOf(native: NativeEngine): EngineSnapshot | undefined {
+  try {
+    const last = native.snapshot();
+    return last.nowNs > 0 ? last : undefined;
+  } catch {
+    return undefined;
   }
 }
 

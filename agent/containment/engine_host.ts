@@ -13,49 +13,21 @@ import type {
   EngineEvent,
   EngineSnapshot,
   Feature,
-  IsolatedJob,
-  KernelInfo,
-  OutputRing,
   Plan,
   Result,
   StepInfo,
   Timing,
   WorkKind,
-  WorkSpec,
 } from "../../ffi/engine.ts";
 import { type Backend, EngineError, type NativeEngine, type OpenOptions } from "../../ffi/mod.ts";
 import type { SafeModeRule } from "../../ffi/safe_mode.ts";
 import type { Logger } from "../log.ts";
-import { connect, endForeign, type HostWorld, readNote, writeNote } from "./connect.ts";
+import { connect, endForeign, lastOf, readNote, writeNote } from "./connect.ts";
 import type { EngineProcess } from "./engine_process.ts";
+import { type HostOptions, usualPauseMs } from "./host_options.ts";
 import { LoadedEngine } from "./loaded_engine.ts";
 import { Tickets } from "./tickets.ts";
-import { type Arrivals, Totals } from "./totals.ts";
-
-export interface HostOptions {
-  world: HostWorld;
-  open: OpenOptions;
-  log: Logger;
-  /** What tells this mission and its program from others: an engine with another key is not taken over. */
-  key: string;
-  /** What it is, for messages. Default: the engine. */
-  what?: string;
-  /** Makes a loaded engine serve. Default: `ready()`. */
-  begin?: (native: NativeEngine) => void;
-  /**
-   * How long to wait before the next start, after so many that did not last; `undefined`: no more. Default: at once at
-   * first, then longer and longer, eight times.
-   */
-  pauseMs?: (restarts: number, reason: string) => number | undefined;
-  /** The next one numbers units where this one left off; what it counts is nobody's. Default: each counts from 0. */
-  continues?: boolean;
-  /** Resolves when it makes sense to start again. Default: now. */
-  whenPossible?: () => Promise<void>;
-  /** Jobs that get nothing, whatever a plan says. */
-  suspended?: (job: number) => boolean;
-  /** The engine has stopped by itself; background jobs that were at work then, by id. */
-  onSuspects?: (jobs: readonly number[], reason: string) => void;
-}
+import { arrivalsOf, Totals } from "./totals.ts";
 
 type State = "loading" | "adopting" | "ready" | "down" | "gone" | "closed";
 
@@ -63,10 +35,7 @@ type State = "loading" | "adopting" | "ready" | "down" | "gone" | "closed";
 const SILENT_NS = 1_000_000_000;
 const EXIT_WITHIN_MS = 5_000;
 /** Restarts in a row of engines that did not live for GOOD_NS: then the machine needs somebody else's help. */
-const MOST_RESTARTS = 8;
 const GOOD_NS = 10_000_000_000;
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 5_000;
 
 export class EngineHost extends LoadedEngine implements Engine {
   readonly backend: Backend;
@@ -452,7 +421,7 @@ export class EngineHost extends LoadedEngine implements Engine {
     } catch (error) {
       log.warn(`the lost engine's process cannot be killed: ${(error as Error).message}`);
     }
-    const last = this.#finalSnapshot();
+    const last = lastOf(this.#native);
     this.#last = last ?? this.#last;
     this.#report(1, 0, reason);
     const suspects = (this.#last?.jobs ?? []).flatMap(({ outstanding }, id) => outstanding > 0 ? [id] : []);
@@ -462,15 +431,6 @@ export class EngineHost extends LoadedEngine implements Engine {
       this.#state = "gone";
       log.error(`${this.#what} is lost for good: ${error instanceof Error ? error.message : String(error)}`);
     });
-  }
-
-  #finalSnapshot(): EngineSnapshot | undefined {
-    try {
-      const last = this.#native.snapshot();
-      return last.nowNs > 0 ? last : undefined;
-    } catch {
-      return undefined;
-    }
   }
 
   async #restart(reason: string): Promise<void> {
@@ -518,7 +478,7 @@ export class EngineHost extends LoadedEngine implements Engine {
     const servedNs = world.nowNs();
     const outageNs = servedNs - (this.#last?.nowNs ?? servedNs);
     if (this.#last !== undefined && this.#options.continues !== true) {
-      this.#totals.lose(this.#last, servedNs, this.#arrivals());
+      this.#totals.lose(this.#last, servedNs, arrivalsOf(this.journal.works, this.#last));
     }
     this.#native = native;
     this.#process = process;
@@ -531,21 +491,8 @@ export class EngineHost extends LoadedEngine implements Engine {
     this.#report(2, outageNs, "");
   }
 
-  /** By task: what its source states, else what was learned. */
-  #arrivals(): Arrivals[] {
-    return this.journal.works.filter(({ spec }) => spec.kind === "critical").map(({ spec, id }) => {
-      const stated = "periodNs" in spec.source ? spec.source.periodNs : 0;
-      return { periodNs: stated > 0 ? stated : this.#last?.tasks[id]?.periodNs ?? 0 };
-    });
-  }
-
   #report(a: number, b: number, text: string): void {
     const timeNs = this.#options.world.nowNs();
     this.#events.push({ sequence: 0, timeNs, kind: "engine", source: undefined, a, b, text });
   }
-}
-
-function usualPauseMs(restarts: number): number | undefined {
-  if (restarts > MOST_RESTARTS) return undefined;
-  return restarts === 1 ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** (restarts - 2), LONGEST_PAUSE_MS);
 }

@@ -5,7 +5,7 @@
  * that counts, request numbers and unit ids go on over a restart. Pure: time comes with the snapshots.
  */
 import { emptyHistogram, type EngineSnapshot, mergeHistograms } from "../../ffi/mod.ts";
-import type { Histogram, JobStats, Result, TaskStats, WorkKind } from "../../ffi/engine.ts";
+import type { Histogram, JobStats, Result, TaskStats, WorkKind, WorkSpec } from "../../ffi/engine.ts";
 
 const SUMMED_TASK = [
   "requests",
@@ -42,6 +42,17 @@ const SUMMED = [
 /** How a task's requests come, for those that found no engine. 0: not known. */
 export interface Arrivals {
   periodNs: number;
+}
+
+/** By task: what its source states, else what was learned. */
+export function arrivalsOf(
+  works: readonly { spec: WorkSpec; id: number }[],
+  last: EngineSnapshot,
+): Arrivals[] {
+  return works.filter(({ spec }) => spec.kind === "critical").map(({ spec, id }) => {
+    const stated = "periodNs" in spec.source ? spec.source.periodNs : 0;
+    return { periodNs: stated > 0 ? stated : last.tasks[id]?.periodNs ?? 0 };
+  });
 }
 
 export class Totals {

@@ -4,7 +4,8 @@
  */
 import { assert, assertEquals, assertRejects } from "../assert.ts";
 import type { HostWorld } from "../../agent/containment/connect.ts";
-import { EngineHost, type HostOptions } from "../../agent/containment/engine_host.ts";
+import { EngineHost } from "../../agent/containment/engine_host.ts";
+import type { HostOptions } from "../../agent/containment/host_options.ts";
 import { type EngineProcess, spawnEngine } from "../../agent/containment/engine_process.ts";
 import { EngineError, libraryPath, NativeEngine, openLibrary, type OpenOptions } from "../../ffi/mod.ts";
 import type { EngineEvent, Result } from "../../ffi/engine.ts";
