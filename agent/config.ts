@@ -77,6 +77,8 @@ export interface BackgroundJob {
   weight: number;
   /** Where it lives; `auto`: in the engine's process if its bundle was verified on this machine, else in its own. */
   isolation: "shared" | "process" | "auto";
+  /** GPU memory that it may need at most; 0: no limit. */
+  memoryBytes: number;
   /** Phases of the mission in which it may run; empty: in all, the unknown one too. */
   when: readonly Phase[];
   /** Soft, of one unit; 0: none. */
@@ -91,6 +93,8 @@ export interface Mission {
   backend: "auto" | "cuda" | "sim";
   /** SMs that background never uses, rounded up to what the device can split off; 0: none. */
   reserveSms: number;
+  /** GPU memory of all background jobs together; 0: no limit. */
+  backgroundMemoryBytes: number;
   /** `undefined`: no HTTP. Port 0: any free port. */
   http: { hostname: string; port: number } | undefined;
   /** How long background may keep the GPU after the gate has closed. */
@@ -185,6 +189,7 @@ function missionOf(raw: RawMission, file: string): Mission {
       : { kind: "frames", dir: resolve(job.source.frames), periodNs: job.source.rate ?? 0 },
     weight: job.weight,
     isolation: job.isolation ?? "auto",
+    memoryBytes: job.memory ?? 0,
     when: job.when,
     deadlineNs: job.deadline ?? 0,
     output: output(job.output),
@@ -194,6 +199,7 @@ function missionOf(raw: RawMission, file: string): Mission {
     file,
     backend: raw.device.backend,
     reserveSms: raw.device.reserveSms,
+    backgroundMemoryBytes: raw.device.backgroundMemory ?? 0,
     http: listen === false ? undefined : listen,
     preemptionBoundNs: raw.preemptionBound,
     overcommit: raw.overcommit,

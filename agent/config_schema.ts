@@ -7,6 +7,7 @@ import { z } from "zod";
 import { safeModeSchema } from "./config_safe_mode.ts";
 import { conditionsSchema, policySchema, stopSchema, whenSchema } from "./config_policy.ts";
 import {
+  bytesSchema,
   durationSchema,
   frequencySchema,
   nameSchema,
@@ -107,7 +108,8 @@ const backgroundJob = strictObject({
   output: output.default("drop"),
   when: whenSchema.default([]),
   deadline: durationSchema().optional(),
-}, ["memory", "plugin"]);
+  memory: bytesSchema().optional(),
+}, ["plugin"]);
 
 const STATE_RULE = "must be {dir} or off";
 const state = z.union([z.literal("off"), off, strictObject({ dir: filePath.optional() })], {
@@ -118,6 +120,7 @@ export const missionSchema = strictObject({
   device: strictObject({
     backend: z.enum(["auto", "cuda", "sim"], { error: "must be auto, cuda or sim" }).default("auto"),
     reserveSms: z.int().min(0).max(1024).default(0),
+    backgroundMemory: bytesSchema().optional(),
   }).prefault({}),
   http: http.prefault({ listen: DEFAULT_LISTEN }),
   preemptionBound: durationSchema().prefault("30us"),

@@ -1,9 +1,8 @@
 /**
  * What can be measured, and how is it called?
  *
- * Each metric is declared once, in one of the three tables below: name, unit, kind, help and how it is read. The
- * numbers of `/v1/status` come from here, the Prometheus text and the table for the docs too (prometheus.ts). Nothing is
- * stored: the engine's snapshot and the agent's counters are the only state.
+ * Each metric is declared once, in one of the tables below. The numbers of `/v1/status` come from here, the Prometheus text
+ * and the table for the docs too (prometheus.ts). Nothing is stored: the engine's snapshot and the counters are the only state.
  */
 import { type EngineSnapshot, type Histogram, type JobStats, LEVELS, type TaskStats } from "../ffi/engine.ts";
 import { quantileNs } from "../ffi/histogram.ts";

@@ -23,6 +23,7 @@ import { type Frames, loadFrames } from "./frames.ts";
 import { Ledger } from "./ledger.ts";
 import { type LoadedWork, Loader, type WorkSettings } from "./load.ts";
 import type { Logger } from "./log.ts";
+import { checkMemory } from "./memory_budget.ts";
 import { openCountedSink, Route } from "./outputs.ts";
 import { type PolicyFile, readPolicyFile } from "./policy_sandbox.ts";
 import type { PlannedJob } from "./policy_snapshot.ts";
@@ -149,6 +150,10 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
   const { mission } = files;
   const { preemptionBoundNs } = mission;
   const loader = new Loader({ engine, checkpoint, preemptionBoundNs });
+  // The simulator's device has as much memory as anybody wants.
+  const device = engine.backend === "cuda" ? engine.device().memoryFreeBytes : 0;
+  const integrated = engine.features().some(({ name, on }) => name === "integrated" && on);
+  if (options.resume !== true) checkMemory(mission, files.bundles, { freeBytes: device, integrated });
   const turns = new Turns();
   const ledger = new Ledger();
   const settled = (position: number) => ledger.settle(position);

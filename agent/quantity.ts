@@ -80,6 +80,7 @@ const PERCENT: Kind = {
 /** Patterns of the accepted texts, for a JSON Schema. */
 export const DURATION_PATTERN = patternOf(DURATION);
 export const FREQUENCY_PATTERN = patternOf(FREQUENCY);
+export const BYTES_PATTERN = patternOf(BYTES);
 export const POWER_PATTERN = patternOf(POWER);
 export const TEMPERATURE_PATTERN = patternOf(TEMPERATURE);
 export const PERCENT_PATTERN = patternOf(PERCENT);

@@ -7,8 +7,10 @@
 import { z } from "zod";
 import { closest, fieldPath, InputError, type Problem, showValue } from "./errors.ts";
 import {
+  BYTES_PATTERN,
   DURATION_PATTERN,
   FREQUENCY_PATTERN,
+  parseBytes,
   parseDurationNs,
   parseFrequencyToPeriodNs,
   parsePercent,
@@ -63,6 +65,11 @@ export function frequencySchema() {
     FREQUENCY_PATTERN,
     'a frequency such as "30Hz"',
   );
+}
+
+/** A size with its unit; parses to bytes. */
+export function bytesSchema() {
+  return quantitySchema((text) => parseBytes(text), BYTES_PATTERN, 'a size such as "600MiB"');
 }
 
 /** A power with its unit; parses to watts. */

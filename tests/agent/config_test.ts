@@ -24,6 +24,7 @@ Deno.test("a mission with every key is read as written, in the units of the fiel
     file,
     backend: "sim",
     reserveSms: 0,
+    backgroundMemoryBytes: 0,
     http: { hostname: "127.0.0.1", port: 0 },
     preemptionBoundNs: 20_000,
     overcommit: true,
@@ -65,6 +66,7 @@ Deno.test("what a mission leaves out has the documented default", async () => {
     file,
     backend: "auto",
     reserveSms: 0,
+    backgroundMemoryBytes: 0,
     http: { hostname: "127.0.0.1", port: 8717 },
     preemptionBoundNs: 30_000,
     overcommit: false,
@@ -235,9 +237,9 @@ const BROKEN: [Parameters<typeof mission>[0] | string, string, string][] = [
   [{ task: "source: { shm: r, rate: 100Hz }" }, "critical.a.deadline", "must not be longer than the period"],
   [{ task: "output: { shm: r, slots: 1 }" }, "critical.a.output.slots", "2"],
   [{ task: "output: { shm: r, expiry: 1ms }" }, "critical.a.output.expiry", "at least 10 ms"],
-  [{ job: "source: { api: true }" }, "background.b.source", "must be {frames} or {none: true}"],
+  [{ job: "source: { api: true }" }, "background.b.source", "must be {frames}, {queue} or {none: true}"],
   [{ job: "isolation: full" }, "background.b.isolation", "must be shared or process"],
-  [{ job: "memory: 1GiB" }, "background.b.memory", "is not available yet"],
+  [{ job: "memory: 1" }, "background.b.memory", "must have a unit"],
   [
     { task: "output: { jsonl: o }", job: "output: { jsonl: ./o }" },
     "background.b.output",
@@ -317,7 +319,7 @@ Deno.test("bundles that are absent or do not fit the source are reported togethe
   assertEquals(
     error.message,
     `${file}: critical.a.bundle: must be a bundle's folder, but does not exist\n` +
-      `${file}: background.b.source: must be given: bundle tiny has inputs; give it {frames: <folder>}`,
+      `${file}: background.b.source: must be given: bundle tiny has inputs; give it {frames: <folder>} or {queue: <folder>}`,
   );
 });
 
