@@ -20,5 +20,6 @@ export { Planner, type PlannerOptions } from "./agent/planner.ts";
 export { type PolicyFile, readPolicyFile } from "./agent/policy_sandbox.ts";
 export { UserPolicy, type UserPolicyOptions } from "./agent/user_policy.ts";
 export { simulate, type SimulateOptions } from "./agent/simulation.ts";
-export { type Outcome, supervise, type SuperviseOptions, type Timers } from "./agent/supervisor.ts";
+export { type Outcome, supervise, type SuperviseOptions } from "./agent/supervisor.ts";
+export type { Timers } from "./agent/timers.ts";
 export { type RunSummary, summarize, summaryText } from "./agent/summary.ts";

@@ -44,6 +44,8 @@ export interface SuperviseOptions {
   onAdmitted?: (lines: readonly string[]) => void;
   /** Called once critical tasks receive requests. `url` is the address of the status, if there is one. */
   onReady?: (prepared: PreparedMission, url: string | undefined) => void;
+  /** Whether the engine goes on when the run ends for this reason: the next agent takes it over. Default: never. */
+  leaves?: (reason: string) => boolean;
   /** Makes the processes of isolated jobs. */
   seat?: (job: string) => Promise<Seat>;
   /** Records the flight; closed by whoever made it. */
@@ -122,13 +124,14 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
 
     const reason = await Promise.race([options.stop, run.faulted]);
     log.info(`stopping: ${reason}`);
-    const snapshot = await run.finish();
+    const leave = options.leaves?.(reason) ?? false;
+    const snapshot = await run.finish(!leave);
     if (options.store !== undefined) {
       // A disk that hangs must not keep the engine from being closed.
       const kept = options.store.finish(snapshot, counters, reason);
       await Promise.race([kept, timers.pause(STORE_GRACE_MS)]);
     }
-    run.closeEngine();
+    run.closeEngine(leave);
     const graceMs = reason === TIME_IS_OVER ? PLANNED_END_GRACE_MS : REFERENCE_GRACE_MS;
     await prepared.close(timers.pause(graceMs));
     const names = namesOf(prepared);
@@ -253,15 +256,15 @@ class Run {
     this.#planner.close();
   }
 
-  /** Ends the loops, holds background, takes the last results. Returns the state at the moment of the hold. */
-  async finish(): Promise<EngineSnapshot> {
+  /** Ends the loops, holds background unless the engine goes on, takes the last results. Returns the state at the moment of the hold. */
+  async finish(holds: boolean): Promise<EngineSnapshot> {
     const { engine, timers } = this.#options;
     this.stop();
     this.#guard(() => {
       this.#last = engine.snapshot();
       this.#options.recorder?.snapshot(this.#last);
     });
-    this.#guard(() => engine.hold("caller", true));
+    if (holds) this.#guard(() => engine.hold("caller", true));
     for (const queue of this.#prepared.queues) queue.stop();
     this.#drain();
     await timers.pause(LAST_RESULTS_MS);
@@ -274,9 +277,11 @@ class Run {
   }
 
   /** What was measured is still summed up if the engine does not close. */
-  closeEngine(): void {
+  closeEngine(leave: boolean): void {
+    const { engine } = this.#options;
     try {
-      this.#options.engine.close();
+      if (leave && engine.leave !== undefined) engine.leave();
+      else engine.close();
     } catch (error) {
       this.#fail(error instanceof Error ? error.message : String(error));
     }

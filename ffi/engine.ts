@@ -485,6 +485,8 @@ export interface Engine extends Disposable {
   replayDurations(kind: WorkKind, work: number, timesNs: BigUint64Array): void;
   /** `sim`, before `ready`: requests of a task whose source is the API, in order of time. Calls add up. */
   replayArrivals(task: number, timesNs: BigUint64Array): void;
+  /** Of an engine in another process: lets it run on, for whoever attaches next. */
+  leave?(): void;
   /** May be called twice. */
   close(): void;
 }

@@ -47,6 +47,7 @@ Options:
                            where the engine lives; default: in a process of its own, which goes on without
                            this one, and is started again when it is lost
   --leave-engine           on SIGTERM leave the engine running for the next agent, as for an upgrade in flight
+  --lock-memory            lock the memory of the engine's process, where the machine allows it
   --json                   end with one JSON object on standard output instead of a table
 
 Rewritten kernels are kept for the next run: in $CALYPTE_CACHE, else in calypte below $XDG_CACHE_HOME or
@@ -70,7 +71,7 @@ export const runCommand: Command = {
   help: HELP,
   async run(args, terminal) {
     const { flags, values, positional: [file = ""] } = parseCommand("run", args, {
-      boolean: ["json", "leave-engine"],
+      boolean: ["json", "leave-engine", "lock-memory"],
       string: ["backend", "for", "seed", "record", "engine"],
       positional: ["MISSION"],
     });
@@ -88,7 +89,8 @@ export const runCommand: Command = {
     const folder = cacheFolder((name) => Deno.env.get(name));
     const checkpoint = cachedCompiler(checkpointCompiler, { folder, note: (text) => log.info(text) });
     const digest = await missionDigest(file);
-    const open = { backend, seed, reserveSms: mission.reserveSms };
+    const lockMemory = flags["lock-memory"] === true && place === "process";
+    const open = { backend, seed, reserveSms: mission.reserveSms, lockMemory };
     const realFile = await Deno.realPath(file);
     const state = stateFolder(mission, realFile, backend, (name) => Deno.env.get(name));
     await using store = state === undefined ? undefined : await FlightStore.open(all, {
@@ -161,6 +163,7 @@ export const runCommand: Command = {
         timers: realTimers,
         stop: stop.reason,
         resume,
+        leaves: (reason) => flags["leave-engine"] === true && reason === "SIGTERM",
         onAdmitted: (lines) => lines.forEach((line) => terminal.err(`${line}\n`)),
         onReady: (prepared, url) => {
           stop.after(forNs);

@@ -19,9 +19,8 @@ import type {
   Timing,
   WorkKind,
 } from "../../ffi/engine.ts";
-import { type Backend, EngineError, type NativeEngine, type OpenOptions } from "../../ffi/mod.ts";
+import { type Backend, EngineError, type NativeEngine } from "../../ffi/mod.ts";
 import type { SafeModeRule } from "../../ffi/safe_mode.ts";
-import type { Logger } from "../log.ts";
 import { connect, endForeign, lastOf, readNote, writeNote } from "./connect.ts";
 import type { EngineProcess } from "./engine_process.ts";
 import { type HostOptions, usualPauseMs } from "./host_options.ts";

@@ -247,7 +247,7 @@ test("every method of a closed engine throws E_CLOSED, and closing twice is fine
   engine.close();
   engine.close();
   const bytes = new Uint8Array(1);
-  const calls: Record<Exclude<keyof Engine, "backend" | "close" | symbol>, () => unknown> = {
+  const calls: Record<Exclude<keyof Engine, "backend" | "close" | "leave" | symbol>, () => unknown> = {
     device: () => engine.device(),
     features: () => engine.features(),
     loadModule: () => engine.loadModule(PTX),
