@@ -125,6 +125,7 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
     const reason = await Promise.race([options.stop, run.faulted]);
     log.info(`stopping: ${reason}`);
     const leave = options.leaves?.(reason) ?? false;
+    if (!leave) engine.ends?.();
     const snapshot = await run.finish(!leave);
     if (options.store !== undefined) {
       // A disk that hangs must not keep the engine from being closed.

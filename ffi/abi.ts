@@ -804,6 +804,13 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  calypte_keep: {
+    parameters: [
+      "i32", // int32_t engine
+      "u64", // uint64_t keep_ns
+    ],
+    result: "i32",
+  },
   calypte_process_of: {
     parameters: [
       "i32", // int32_t engine

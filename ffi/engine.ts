@@ -487,6 +487,8 @@ export interface Engine extends Disposable {
   replayArrivals(task: number, timesNs: BigUint64Array): void;
   /** Of an engine in another process: lets it run on, for whoever attaches next. */
   leave?(): void;
+  /** Of an engine in another process: it is to end with its caller, however that ends. */
+  ends?(): void;
   /** May be called twice. */
   close(): void;
 }

@@ -136,6 +136,12 @@ export class NativeEngine implements Engine {
     return this.#call("read the process", (c) => c.calypte_process_of(this.#id));
   }
 
+  /** How long the engine in another process goes on without a caller, from now on. */
+  keep(keepNs: number): void {
+    const value = u64(keepNs, "keep the engine", "keepNs");
+    this.#call("keep the engine", (c) => c.calypte_keep(this.#id, value));
+  }
+
   /** Ends the process that holds the engine at once, whatever it does. */
   kill(): void {
     this.#call("kill the engine's process", (c) => c.calypte_kill(this.#id));

@@ -314,6 +314,12 @@ export class EngineHost extends LoadedEngine implements Engine {
     }
   }
 
+  /** The agent is about to end: the engine ends with it, also if it does not come to close it. */
+  ends(): void {
+    for (const worker of this.#workers.values()) worker.ends();
+    this.#try(() => this.#native.keep(0));
+  }
+
   /** Leaves the engine running for the next agent. */
   leave(): void {
     if (this.#state === "closed") return;
@@ -326,8 +332,6 @@ export class EngineHost extends LoadedEngine implements Engine {
   [Symbol.dispose](): void {
     this.close();
   }
-
-  // ---- Lost and restarted
 
   #start(native: NativeEngine): void {
     const { begin } = this.#options;

@@ -201,6 +201,10 @@ CALYPTE_EXPORT int32_t calypte_process_of(int32_t id) {
   return with(id, [](EngineCalls &engine) { return engine.process(); });
 }
 
+CALYPTE_EXPORT int32_t calypte_keep(int32_t id, uint64_t keep_ns) {
+  return with(id, [&](EngineCalls &engine) { return engine.keep(keep_ns); });
+}
+
 CALYPTE_EXPORT int32_t calypte_kill(int32_t id) {
   return with(id, [](EngineCalls &engine) { return engine.kill_process(); });
 }

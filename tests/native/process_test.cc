@@ -308,6 +308,17 @@ TEST_CASE("the process ends when nobody has been attached for as long as it was 
   CHECK(stat(host.path(), &there) != 0);
 }
 
+TEST_CASE("an engine that is to end with its caller does, whatever it was told at first") {
+  Host host;
+  const calypte_options options = real_options();
+  {
+    const Attached engine(host.path(), &options);
+    start_mission(engine);
+    CHECK(calypte_keep(engine.id(), 0) == 0);
+  }
+  CHECK(host.wait_for_exit() == 0);
+}
+
 TEST_CASE("SIGTERM ends the process in order, and Ctrl-C at the agent's terminal does not") {
   Host host;
   const calypte_options options = real_options();

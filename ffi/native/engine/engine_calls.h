@@ -64,6 +64,7 @@ class EngineCalls {
   virtual int32_t process() const { return 0; }
   virtual int32_t set_note(const uint8_t *data, uint32_t size_bytes) = 0;
   virtual int32_t note(uint8_t *data, uint32_t capacity) = 0;
+  virtual int32_t keep(uint64_t) { return fail(CALYPTE_E_STATE, "keep: the engine lives in this process"); }
   virtual int32_t kill_process() { return fail(CALYPTE_E_STATE, "kill: the engine lives in this process"); }
   // Ends the engine where it lives.
   virtual int32_t end() { return 0; }

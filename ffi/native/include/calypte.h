@@ -733,6 +733,8 @@ int32_t calypte_serve(const char *path, uint64_t keep_ns, uint32_t flags);
 int32_t calypte_attach(const char *path, const calypte_options *options, uint64_t timeout_ns);
 /* Lets go of an engine in another process, which runs on. calypte_close ends it. */
 int32_t calypte_detach(int32_t engine);
+/* From now on the engine in another process goes on for keep_ns without a caller, instead of what calypte_serve was told. */
+int32_t calypte_keep(int32_t engine, uint64_t keep_ns);
 /* The process that holds the engine; 0: this one. */
 int32_t calypte_process_of(int32_t engine);
 /* Ends the process that holds the engine by SIGKILL, whatever it does. E_STATE: that is this one. */

@@ -425,6 +425,8 @@ int32_t RemoteEngine::note(uint8_t *data, uint32_t capacity) {
   return ask({.op = Op::note, .out = data, .out_bytes = capacity});
 }
 
+int32_t RemoteEngine::keep(uint64_t keep_ns) { return ask({.op = Op::keep, .args = {keep_ns}}); }
+
 int32_t RemoteEngine::kill_process() {
   // Of a process that has ended already nothing is left to do.
   if (descriptor_ < 0 || (syscall(SYS_pidfd_send_signal, descriptor_, SIGKILL, nullptr, 0) != 0 && errno != ESRCH))

@@ -66,6 +66,7 @@ class RemoteEngine final : public EngineCalls {
   int32_t process() const override { return process_; }
   int32_t set_note(const uint8_t *data, uint32_t size_bytes) override;
   int32_t note(uint8_t *data, uint32_t capacity) override;
+  int32_t keep(uint64_t keep_ns) override;
   int32_t kill_process() override;
   int32_t end() override;
 

@@ -100,7 +100,7 @@ int32_t Server::run() {
     if ((wanted[0].revents & POLLIN) != 0) greet();
     if (caller_ >= 0 && wanted[2].fd == caller_ && wanted[2].revents != 0) look_at_caller();
     if (caller_ >= 0) continue;
-    const uint64_t patience_ns = engine_ == nullptr ? kFirstCallerNs : options_.keep_ns;
+    const uint64_t patience_ns = engine_ == nullptr ? kFirstCallerNs : keep_ns_;
     if (monotonic_ns() > alone_since_ns_ + patience_ns) over_ = true;
   }
   if (options_.own_process) {
@@ -357,6 +357,9 @@ int32_t Server::carry_out(const wire::Request &request, const std::vector<uint8_
       return request.op == Op::replay_arrivals ? engine.replay_arrivals(id(0), times.data(), count)
                                                : engine.replay_durations(number(0), id(1), times.data(), count);
     }
+    case Op::keep:
+      keep_ns_ = a[0];
+      return 0;
     case Op::give_learned:
       return engine.give_learned(in.data(), size);
     case Op::take_learned: {

@@ -22,7 +22,7 @@ class Server {
     uint64_t keep_ns = 0;  // how long the engine goes on without a caller
     bool own_process = false;
   };
-  explicit Server(const Options &options) : options_(options) {}
+  explicit Server(const Options &options) : options_(options), keep_ns_(options.keep_ns) {}
   ~Server();
   // Blocks until the engine is closed, nobody calls for too long, the process is told to end, or the engine gives up.
   int32_t run();
@@ -43,6 +43,7 @@ class Server {
   void move_events();
 
   const Options options_;
+  uint64_t keep_ns_;
   int listening_ = -1;
   bool bound_ = false;
   int caller_ = -1;

@@ -56,6 +56,7 @@ enum class Op : uint32_t {
   give_learned,
   take_learned,
   set_safe_mode,
+  keep,
 };
 
 // What the serving process says first. `code` < 0: it does not serve this caller; the text says why.
