@@ -140,8 +140,6 @@ export class EngineHost extends LoadedEngine implements Engine {
     return this.#totals.restarts;
   }
 
-  // ---- Loading
-
   device(): DeviceInfo {
     return this.#device;
   }
