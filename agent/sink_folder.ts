@@ -31,7 +31,12 @@ export async function openFolder(dir: string, options: SinkOptions): Promise<Wri
   return {
     holds: (record) => holds(dir, record, move),
     forget() {},
-    holdsInput: (input) => exists(path.join(dir, `${stemOfInput(input)}.json`)),
+    async holdsInput(input) {
+      if (!await exists(path.join(dir, `${stemOfInput(input)}.json`))) return false;
+      // The sync behind its name may have been the one that failed.
+      await syncFolder(dir);
+      return true;
+    },
     write: (records, lose) => writeAll(dir, records, lose, durable),
     // Writing has done it.
     sync: () => Promise.resolve(),

@@ -64,6 +64,7 @@ function lineWriter(
 ): Writer {
   const encoder = new TextEncoder();
   let goodBytes = beginBytes;
+  const unsynced: string[] = [];
   return {
     holds: ({ result: { number, arrivalNs, doneNs } }) =>
       Promise.resolve(held.get(number) === `${arrivalNs} ${doneNs}`),
@@ -74,7 +75,7 @@ function lineWriter(
       try {
         for (let at = 0; at < bytes.length;) at += await handle.write(bytes.subarray(at));
         goodBytes += bytes.length;
-        for (const { input } of records) if (input !== undefined) remember(inputs, input.id);
+        for (const { input } of records) if (input !== undefined) unsynced.push(input.id);
       } catch (error) {
         // No torn line: what follows starts where the last good line ended.
         await handle.truncate(goodBytes).catch(() => {});
@@ -82,7 +83,12 @@ function lineWriter(
         throw error;
       }
     },
-    sync: () => handle.syncData(),
+    async sync() {
+      // Of a sync that fails nobody knows what is on the disk: those inputs are not held, and are run again.
+      const ids = unsynced.splice(0);
+      await handle.syncData();
+      for (const id of ids) remember(inputs, id);
+    },
     end: () => handle.close(),
     undo,
   };

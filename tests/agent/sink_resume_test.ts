@@ -175,6 +175,57 @@ Deno.test("nothing is settled before it is durable: not when it is put, and when
     await sink.close();
   }));
 
+Deno.test("no sidecar gets its name before the binaries have theirs, and are on the disk", () =>
+  inFolder(async (dir) => {
+    const target = path.join(dir, "out");
+    const steps: string[] = [];
+    const { open, rename } = Deno;
+    Deno.rename = (from, to) => (steps.push(path.extname(String(to))), rename(from, to));
+    Deno.open = (file, options) => {
+      if (file === target) steps.push("folder");
+      return open(file, options);
+    };
+    try {
+      await life({ kind: "dir", dir: target }, numbers(0, 2));
+    } finally {
+      [Deno.open, Deno.rename] = [open, rename];
+    }
+    assertEquals(steps, [".bin", ".bin", "folder", ".json", ".json", "folder"]);
+  }));
+
+for (const kind of ["jsonl", "dir"] as const) {
+  Deno.test(`an input whose result may not have reached the disk is not held (${kind})`, () =>
+    inFolder(async (dir) => {
+      const target = kind === "jsonl" ? { kind, file: path.join(dir, "out.jsonl") } : { kind, dir };
+      const input = { name: "a", id: "0123456789abcdef".repeat(2) };
+      const settled: boolean[] = [];
+      const options = {
+        queue: true,
+        onLost() {},
+        onSettled: (_: number, safe: boolean) => settled.push(safe),
+      };
+      const sink = await openSink(target, "x", options);
+      const { syncData, sync } = Deno.FsFile.prototype;
+      const fails = () => Promise.reject(new Error("input/output error"));
+      const held = () => sink.holdsInput(input).catch(() => false);
+      [Deno.FsFile.prototype.syncData, Deno.FsFile.prototype.sync] = [
+        kind === "jsonl" ? fails : syncData,
+        fails,
+      ];
+      try {
+        sink.put({ ...record(0), input });
+        await sink.flush();
+        assertEquals([settled, await held()], [[false], false]);
+      } finally {
+        [Deno.FsFile.prototype.syncData, Deno.FsFile.prototype.sync] = [syncData, sync];
+      }
+      sink.put({ ...record(1), input });
+      await sink.flush();
+      assertEquals([settled, await held()], [[false, true], true]);
+      await sink.close();
+    }));
+}
+
 Deno.test("a line that is written is settled only when the disk has it, and one sync serves many", async () => {
   const settled: number[] = [];
   const lost: [string, number][] = [];
