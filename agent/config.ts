@@ -268,6 +268,7 @@ function checkMission(mission: Mission): Problem[] {
     ...problems,
     ...critical.flatMap((task) => checkDeadline(task, file)),
     ...checkOutputs(mission),
+    ...checkQueues(mission),
     ...checkConditional(mission),
   ];
 }
@@ -323,6 +324,40 @@ function checkOutputs(mission: Mission): Problem[] {
     }
     if (inputs.has(key(target))) problems.push({ ...place, rule: "must not be where input comes from" });
     writers.set(key(target), field);
+  }
+  return problems;
+}
+
+/**
+ * A file leaves a queue when its result is safe, so each must have one, and on a disk. Nobody writes into a queue's folder:
+ * what appears there is an input.
+ */
+function checkQueues(mission: Mission): Problem[] {
+  const { file, background } = mission;
+  const problems: Problem[] = [];
+  for (const { name, source, output } of background) {
+    if (source.kind !== "queue") continue;
+    const field = `background.${name}.output`;
+    if (output.kind !== "jsonl" && output.kind !== "dir") {
+      problems.push({
+        file,
+        field,
+        rule: "must be {jsonl} or {dir}: a file leaves a queue only when its result is safe on disk",
+        remedy: "such as `output: { jsonl: out.jsonl }`",
+      });
+    } else if (output.every !== 1) {
+      problems.push({
+        file,
+        field: `${field}.every`,
+        rule: `must be 1, not ${output.every}: the other files of the queue would go without a result`,
+      });
+    }
+    for (const { field, work } of worksOf(mission)) {
+      if (work.output.kind === "drop") continue;
+      const target = key(work.output.kind === "dir" ? work.output.dir : work.output.file);
+      if (!target.startsWith(`${key(source.dir)}/`)) continue;
+      problems.push({ file, field: `${field}.output`, rule: `must not lie in the queue of job ${name}` });
+    }
   }
   return problems;
 }

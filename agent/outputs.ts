@@ -79,10 +79,14 @@ export class Route {
   #putQueued(queue: DirectoryQueue, result: Result, payload: Uint8Array | undefined): void {
     const { work, sink, settled, keepsOutput } = this.#options;
     const unit = queue.claim(result.number);
-    const failed = result.failed || !result.complete;
-    if (unit === undefined || failed || (keepsOutput && payload === undefined)) {
-      const why = failed ? "the unit was not completed" : "its output is not known: see the warnings before";
-      if (unit !== undefined) queue.end(unit, "failed", why);
+    if (unit === undefined) return settled(result.position);
+    if (result.failed || !result.complete) {
+      queue.end(unit, "failed", "the unit was not completed");
+      return settled(result.position);
+    }
+    // A simulated one that nobody computed, which says nothing against the file: it waits for a GPU.
+    if (keepsOutput && payload === undefined) {
+      queue.end(unit, "lost");
       return settled(result.position);
     }
     if (!this.#wants(result)) {

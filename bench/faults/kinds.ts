@@ -252,6 +252,7 @@ function refusedScene(
         bad: {
           bundle: bundleDir(bundle),
           source: has.queue ? { queue: "bad-queue" } : { frames: "bad-frames", rate: "4Hz" },
+          output: { jsonl: "out/bad.jsonl" },
           ...(has.isolation ? { isolation: "process" } : {}),
         },
       },

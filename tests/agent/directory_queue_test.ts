@@ -1,5 +1,5 @@
 /** A folder as the source of a job: what happens to each kind of file, and to a file whose agent ends. */
-import { assert, assertEquals, assertRejects } from "../assert.ts";
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "../assert.ts";
 import { DirectoryQueue, type QueueOptions, type QueueUnit } from "../../agent/directory_queue.ts";
 import { InputError } from "../../agent/errors.ts";
 import { parseMission } from "../../agent/config.ts";
@@ -267,7 +267,7 @@ sceneTest("what a lost engine had in hand is submitted again, what it had done i
 Deno.test("two jobs never share a queue, and nobody writes into one", () => {
   const text = (second: string) =>
     `background:
-  a: { bundle: a, source: { queue: in } }
+  a: { bundle: a, source: { queue: in }, output: { jsonl: out/a.jsonl } }
   b: { bundle: b, ${second} }
 `;
   const fields = (second: string) => {
@@ -278,9 +278,29 @@ Deno.test("two jobs never share a queue, and nobody writes into one", () => {
     }
     return [];
   };
-  assertEquals(fields("source: { queue: ./in }"), ["background.b.source"]);
+  assertEquals(fields("source: { queue: ./in }, output: { dir: b }"), ["background.b.source"]);
   assertEquals(fields("source: { none: true }, output: { dir: in }"), ["background.b.output"]);
-  assertEquals(fields("source: { queue: other, keep: none }"), []);
+  for (const inside of ["in/b.jsonl", "in/done/b.jsonl", "./in/../in/b.jsonl"]) {
+    assertEquals(fields(`source: { none: true }, output: { jsonl: ${inside} }`), ["background.b.output"]);
+  }
+  assertEquals(fields("source: { none: true }, output: { jsonl: inside/b.jsonl }"), []);
+  assertEquals(fields("source: { queue: other, keep: none }, output: { dir: b }"), []);
+});
+
+Deno.test("a queue whose results would not be on disk, each of them, is refused: its files would be gone for nothing", () => {
+  const problem = (output: string) => {
+    const text = `background: { a: { bundle: a, source: { queue: in, keep: none }, ${output} } }\n`;
+    return assertThrows(() => parseMission(text, "m.yaml"), InputError).message;
+  };
+  for (const output of ["", "output: drop", "output: { shm: ring }"]) {
+    assertStringIncludes(
+      problem(output),
+      "background.a.output: must be {jsonl} or {dir}: a file leaves a queue only",
+    );
+  }
+  for (const output of ["output: { jsonl: o, every: 2 }", "output: { dir: o, every: 100 }"]) {
+    assertStringIncludes(problem(output), "background.a.output.every: must be 1, not ");
+  }
 });
 
 Deno.test("a run takes files from its queue to a durable result, and the next run does not write it twice", async () => {

@@ -1,6 +1,7 @@
 /** Which results reach the sink, and which does the CPU reference compute? */
 import { assertEquals } from "../assert.ts";
 import { loadBundle } from "../../agent/bundle.ts";
+import { DirectoryQueue } from "../../agent/directory_queue.ts";
 import { createCounters } from "../../agent/counters.ts";
 import { SILENT } from "../../agent/log.ts";
 import { Route } from "../../agent/outputs.ts";
@@ -13,11 +14,12 @@ const UNITS = 7;
 
 /** Sends seven results of seven frames through a route; each output's first byte counts the reference's runs. */
 async function sevenResults(
-  { every, stateful = false, simulated = true, reference = true }: {
+  { every, stateful = false, simulated = true, reference = true, queue }: {
     every: number;
     stateful?: boolean;
     simulated?: boolean;
     reference?: boolean;
+    queue?: DirectoryQueue;
   },
 ) {
   const dir = await Deno.makeTempDir({ prefix: "calypte-outputs-" });
@@ -60,6 +62,8 @@ async function sevenResults(
       every,
       reference: reference ? counting : undefined,
       computes: simulated,
+      keepsOutput: true,
+      queue,
       turns: new Turns(() => Promise.resolve()),
       counters,
       log: SILENT,
@@ -108,3 +112,22 @@ for (const stateful of [false, true]) {
     assertEquals([written, skipped], [[[0, undefined], [3, undefined], [6, undefined]], 3]);
   });
 }
+
+Deno.test("what was only simulated and not computed says nothing against a queue's file: it is not put away", async () => {
+  const ends: string[] = [];
+  class Ends extends DirectoryQueue {
+    override has = () => true;
+    override input = () => new Uint8Array(FRAME_BYTES);
+    override claim = (number: number) => ({ name: `${number}`, id: "", input: new Uint8Array() });
+    override end = (_: unknown, how: string) => void ends.push(how);
+  }
+  const queue = () =>
+    new Ends({
+      ...{ dir: "", keep: "done", inputBytes: FRAME_BYTES, log: SILENT },
+      ...{ submit: () => 0, holds: () => Promise.resolve(false), nowNs: () => 0 },
+    });
+  const { written, settled } = await sevenResults({ every: 1, reference: false, queue: queue() });
+  assertEquals([written, settled.length, ends], [[], UNITS, Array(UNITS).fill("lost")]);
+  assertEquals((await sevenResults({ every: 1, queue: queue() })).written.length, UNITS);
+  assertEquals(ends.length, UNITS);
+});
