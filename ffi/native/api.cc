@@ -7,6 +7,8 @@
 
 #include "backend/backend.h"
 #include "calypte.h"
+#include "engine/notify.h"
+#include "engine/system_files.h"
 #include "engine/clock.h"
 #include "engine/engine.h"
 #include "engine/error.h"
@@ -104,6 +106,10 @@ CALYPTE_EXPORT int32_t calypte_layout(const char *name) {
       {"device", sizeof(calypte_device)},
       {"feature", sizeof(calypte_feature)},
       {"kernel_info", sizeof(calypte_kernel_info)},
+      {"plugin_io", sizeof(calypte_plugin_io)},
+      {"plugin_spec", sizeof(calypte_plugin_spec)},
+      {"plugin_info", sizeof(calypte_plugin_info)},
+      {"plugin_step", sizeof(calypte_plugin_step)},
       {"arg", sizeof(calypte_arg)},
       {"step", sizeof(calypte_step)},
       {"io", sizeof(calypte_io)},
@@ -112,6 +118,7 @@ CALYPTE_EXPORT int32_t calypte_layout(const char *name) {
       {"timing", sizeof(calypte_timing)},
       {"segment", sizeof(calypte_segment)},
       {"isolated", sizeof(calypte_isolated)},
+      {"trace", sizeof(calypte_trace)},
       {"plan_entry", sizeof(calypte_plan_entry)},
       {"plan", sizeof(calypte_plan)},
       {"safe_mode", sizeof(calypte_safe_mode)},
@@ -146,6 +153,26 @@ CALYPTE_EXPORT int32_t calypte_last_error(uint8_t *text, uint32_t capacity) {
 }
 
 CALYPTE_EXPORT uint64_t calypte_now_ns(void) { return calypte::monotonic_ns(); }
+
+CALYPTE_EXPORT int32_t calypte_system_read(const char *path, uint8_t *text, uint64_t capacity) {
+  return text == nullptr ? null_pointer("system_read") : calypte::system_read(path, text, capacity);
+}
+
+CALYPTE_EXPORT int32_t calypte_system_list(const char *path, uint8_t *names, uint64_t capacity) {
+  return names == nullptr ? null_pointer("system_list") : calypte::system_list(path, names, capacity);
+}
+
+CALYPTE_EXPORT int32_t calypte_system_links(const char *path, uint8_t *links, uint64_t capacity) {
+  return links == nullptr ? null_pointer("system_links") : calypte::system_links(path, links, capacity);
+}
+
+CALYPTE_EXPORT int32_t calypte_system_write(const char *path, const char *text) {
+  return text == nullptr ? null_pointer("system_write") : calypte::system_write(path, text);
+}
+
+CALYPTE_EXPORT int32_t calypte_notify(const char *state) {
+  return state == nullptr ? null_pointer("notify") : calypte::notify(state);
+}
 
 CALYPTE_EXPORT int32_t calypte_probe(uint32_t backend, uint32_t device_index, calypte_device *device) {
   if (device == nullptr) return null_pointer("probe");
@@ -261,6 +288,21 @@ CALYPTE_EXPORT int32_t calypte_buffer_read(int32_t id, int32_t buffer, uint64_t 
   return with(id, [&](EngineCalls &engine) { return engine.buffer_read(buffer, offset, data, size_bytes); });
 }
 
+CALYPTE_EXPORT int32_t calypte_plugin(int32_t id, const uint8_t *spec, uint32_t size_bytes) {
+  if (spec == nullptr) return null_pointer("plugin");
+  return with(id, [&](EngineCalls &engine) { return engine.plugin(spec, size_bytes); });
+}
+
+CALYPTE_EXPORT int32_t calypte_plugin_info_of(int32_t id, int32_t plugin, calypte_plugin_info *out) {
+  if (out == nullptr) return null_pointer("plugin_info_of");
+  return with(id, [&](EngineCalls &engine) { return engine.plugin_info(plugin, *out); });
+}
+
+CALYPTE_EXPORT int32_t calypte_plugin_step_of(int32_t id, int32_t plugin, uint32_t step, calypte_plugin_step *out) {
+  if (out == nullptr) return null_pointer("plugin_step_of");
+  return with(id, [&](EngineCalls &engine) { return engine.plugin_step(plugin, step, *out); });
+}
+
 CALYPTE_EXPORT int32_t calypte_frames(int32_t id, const uint8_t *data, uint64_t frame_bytes, uint32_t count) {
   return with(id, [&](EngineCalls &engine) { return engine.frames(data, frame_bytes, count); });
 }
@@ -271,6 +313,10 @@ CALYPTE_EXPORT int32_t calypte_socket(int32_t id, const char *path) {
 
 CALYPTE_EXPORT int32_t calypte_ring_input(int32_t id, const char *path) {
   return with(id, [&](EngineCalls &engine) { return engine.ring_input(path); });
+}
+
+CALYPTE_EXPORT int32_t calypte_external(int32_t id, const char *path) {
+  return with(id, [&](EngineCalls &engine) { return engine.external(path); });
 }
 
 CALYPTE_EXPORT int32_t calypte_ring_output(int32_t id, const char *path, uint32_t slots, uint64_t slot_bytes,
@@ -374,6 +420,14 @@ CALYPTE_EXPORT int32_t calypte_release_results(int32_t id, uint64_t position) {
 
 CALYPTE_EXPORT int32_t calypte_retake_results(int32_t id) {
   return with(id, [](EngineCalls &engine) { return engine.retake_results(); });
+}
+
+CALYPTE_EXPORT int32_t calypte_take_trace(int32_t id, uint64_t from, calypte_trace *records, uint32_t capacity,
+                                          uint64_t *next, uint64_t *lost) {
+  if (next == nullptr || lost == nullptr || (records == nullptr && capacity > 0)) return null_pointer("take_trace");
+  return with(id, [&](EngineCalls &engine) {
+    return engine.take_trace(from, records, std::min<uint32_t>(capacity, INT32_MAX), *next, *lost);
+  });
 }
 
 CALYPTE_EXPORT int32_t calypte_take_events(int32_t id, calypte_event *events, uint32_t capacity) {

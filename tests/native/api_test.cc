@@ -1,5 +1,8 @@
 // Does every wrong call give the right code and a text that names the rule, and never a crash? Works: work_test.cc.
 #include <doctest/doctest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <memory>
 #include <string>
@@ -198,10 +201,11 @@ TEST_SUITE("order of calls") {
 TEST_SUITE("modules, kernels, buffers, frames") {
   TEST_CASE("the simulator knows a module's entries by name, and only those") {
     TestEngine engine(sim_options());
-    const int32_t module = module_of(engine,
-                                     ".version 8.0\n// .entry commented()\n/* .entry\n also_commented() */\n"
-                                     ".visible .entry /* why not */ first(.param .u64 p) { ret; }\n.file 1 \".entry quoted\"\n"
-                                     ".func .entry_like() {}\n.weak\n.entry\n_Z6second$1 () { ret; }");
+    const int32_t module =
+        module_of(engine,
+                  ".version 8.0\n// .entry commented()\n/* .entry\n also_commented() */\n"
+                  ".visible .entry /* why not */ first(.param .u64 p) { ret; }\n.file 1 \".entry quoted\"\n"
+                  ".func .entry_like() {}\n.weak\n.entry\n_Z6second$1 () { ret; }");
     REQUIRE(module >= 0);
     CHECK(calypte_kernel(engine.id(), module, "first") >= 0);
     CHECK(calypte_kernel(engine.id(), module, "_Z6second$1") >= 0);
@@ -308,7 +312,10 @@ TEST_SUITE("running") {
     refuses(CALYPTE_E_NOT_FOUND, [](calypte_plan &p) { p.entries[0].job = 1; });
     refuses(CALYPTE_E_INVALID, [](calypte_plan &p) { p.entries[0].weight = 0; });
     refuses(CALYPTE_E_INVALID, [](calypte_plan &p) { p.entries[0].weight = 1'000'001; });
-    refuses(CALYPTE_E_INVALID, [](calypte_plan &p) { p.entry_count = 2; p.entries[1] = p.entries[0]; });
+    refuses(CALYPTE_E_INVALID, [](calypte_plan &p) {
+      p.entry_count = 2;
+      p.entries[1] = p.entries[0];
+    });
     CHECK(engine.snapshot().plan_id == 5);
     CHECK(engine.snapshot().hold_bits == 0);
   }
@@ -343,7 +350,9 @@ TEST_SUITE("running") {
     engine.add(good_job());
     engine.ready();
     const uint8_t input[8] = {};
-    const auto submit = [&](uint32_t kind, int32_t work, const uint8_t *data, uint64_t bytes) { return calypte_submit(engine.id(), kind, work, data, bytes, 0); };
+    const auto submit = [&](uint32_t kind, int32_t work, const uint8_t *data, uint64_t bytes) {
+      return calypte_submit(engine.id(), kind, work, data, bytes, 0);
+    };
     CHECK(submit(CALYPTE_WORK_CRITICAL, 0, input, 8) == 0);
     CHECK(submit(CALYPTE_WORK_CRITICAL, 0, input, 7) == CALYPTE_E_INVALID);
     CHECK(submit(CALYPTE_WORK_CRITICAL, 0, nullptr, 8) == CALYPTE_E_INVALID);
@@ -368,6 +377,10 @@ TEST_SUITE("running") {
     CHECK(calypte_take_results(engine.id(), bytes, sizeof bytes) == 0);
     CHECK(calypte_take_events(engine.id(), nullptr, 1) == CALYPTE_E_INVALID);
     CHECK(calypte_take_events(engine.id(), nullptr, 0) == 0);
+    uint64_t next = 0, lost = 0;
+    CHECK(calypte_take_trace(engine.id(), 0, nullptr, 1, &next, &lost) == CALYPTE_E_INVALID);
+    CHECK(calypte_take_trace(engine.id(), 0, nullptr, 0, nullptr, &lost) == CALYPTE_E_INVALID);
+    CHECK(calypte_take_trace(engine.id(), 0, nullptr, 0, &next, &lost) == 0);
     CHECK(calypte_take_snapshot(engine.id(), nullptr, sizeof *snapshot) == CALYPTE_E_INVALID);
     CHECK(calypte_take_snapshot(engine.id(), snapshot.get(), sizeof *snapshot - 8) == CALYPTE_E_BUFFER);
   }
@@ -391,4 +404,31 @@ TEST_SUITE("running") {
     CHECK(events[0].a == static_cast<int64_t>(3'000 - kept));
     CHECK(events[1].sequence == events[0].sequence + 1);
   }
+}
+
+TEST_CASE("the service manager is told by one datagram, where it asked, by a path or an abstract name") {
+  unsetenv("NOTIFY_SOCKET");
+  CHECK(calypte_notify("READY=1") == 0);
+  for (const bool abstract : {false, true}) {
+    const std::string name = (abstract ? "@calypte-notify-" : "/tmp/calypte-notify-") + std::to_string(getpid());
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    memcpy(address.sun_path, name.data(), name.size());
+    if (abstract) address.sun_path[0] = 0;
+    const int socket = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
+    REQUIRE(bind(socket, reinterpret_cast<sockaddr *>(&address), size) == 0);
+    setenv("NOTIFY_SOCKET", name.c_str(), 1);
+    CHECK(calypte_notify("WATCHDOG=1") == 1);
+    char text[32] = {};
+    CHECK(recv(socket, text, sizeof text, MSG_DONTWAIT) == 10);
+    CHECK(std::string(text) == "WATCHDOG=1");
+    close(socket);
+    if (!abstract) unlink(name.c_str());
+    CHECK(calypte_notify("WATCHDOG=1") == CALYPTE_E_INVALID);
+  }
+  setenv("NOTIFY_SOCKET", "relative", 1);
+  CHECK(calypte_notify("READY=1") == CALYPTE_E_INVALID);
+  unsetenv("NOTIFY_SOCKET");
+  CHECK(calypte_notify(nullptr) == CALYPTE_E_INVALID);
 }

@@ -53,6 +53,30 @@ int soft(const Rig &rig) {
 }  // namespace
 
 TEST_SUITE("ahead of requests") {
+  TEST_CASE("what may cost a change of contexts is worth up to a tenth of the time, and no more") {
+    for (const auto &[drain_ns, stays] : {std::pair{500 * kUs, true}, std::pair{600 * kUs, false}}) {
+      SchedulerConfig config =
+          beside({anticipating(periodic(stays ? 10 * kMs : 7 * kMs, 5 * kMs))}, 50 * kMs, drain_ns);
+      config.jobs[0].isolated = true;
+      config.jobs[0].kill_after_ns = kSecond;
+      Rig rig(config);
+      rig.start();
+      Event joined;
+      joined.kind = EventKind::worker_joined;
+      rig.step(joined, 0);
+      rig.staged(0, 1'000'000, 0);
+      rig.plan(3'000 * kSecond, {{0, 1, 0}}, 0);
+      bool off = false;
+      while (rig.now < 20 * kSecond) {
+        if (rig.scheduler.critical_in_flight()) rig.done(0, rig.now + 150 * kUs);
+        rig.tick(rig.scheduler.next_wakeup_ns());
+        for (const Action &report : rig.reports(CALYPTE_EVENT_ANTICIPATION)) off |= report.a == 0;
+      }
+      CHECK(off != stays);
+      if (stays) CHECK(rig.snapshot().tasks[0].margin_ns == drain_ns + 200 * kUs);
+    }
+  }
+
   TEST_CASE("the gate closes one margin ahead of a periodic request, which then finds it closed") {
     Rig rig(beside({anticipating(periodic(10 * kMs, 5 * kMs))}, 50 * kMs, 40 * kUs));
     begin(rig);
@@ -95,6 +119,21 @@ TEST_SUITE("ahead of requests") {
     rig.tick(10 * kMs - 1);
     CHECK(written(rig, 0) == -1);
     CHECK(rig.scheduler.next_wakeup_ns() == 10 * kMs);
+  }
+
+  TEST_CASE("a window that passed while a request ran is past: until the next request hardly anything wakes up") {
+    Rig rig(beside({anticipating(on_call(50 * kMs))}, 50 * kMs, 40 * kUs));
+    begin(rig);
+    uint64_t at_ns = kMs;
+    for (int i = 0; i < 40; ++i, at_ns += 4 * kMs) {
+      while (rig.scheduler.next_wakeup_ns() < at_ns) rig.tick(rig.scheduler.next_wakeup_ns());
+      rig.arrive(0, at_ns);
+      rig.done(0, at_ns + (i < 39 ? 100 * kUs : 9 * kMs));
+    }
+    uint64_t wakeups = 0;
+    for (; rig.scheduler.next_wakeup_ns() < at_ns + kSecond && wakeups < 1'000; ++wakeups)
+      rig.tick(rig.scheduler.next_wakeup_ns());
+    CHECK(wakeups <= 8);
   }
 
   TEST_CASE("a sensor of somebody else's is learned, and a guess that fails opens the gate again") {

@@ -128,12 +128,16 @@ class Attached {
   std::unique_ptr<calypte_snapshot> snapshot_;
 };
 
-// A task at 100 Hz and a job that never ends, ready.
+// A task at 50 Hz and a job that never ends, ready. A machine that stands still for a sixth of a second costs the task
+// no request: its queue holds what comes meanwhile, and its deadline is a second.
 void start_mission(const Attached &engine) {
   REQUIRE(engine.load() >= 0);
   const std::vector<uint8_t> frames(64, 1);
   REQUIRE(calypte_frames(engine.id(), frames.data(), 32, 2) == 0);
-  REQUIRE(engine.add(WorkSpec::task("detector", 200 * kUs, 8 * kMs).frames(0, 32, 10 * kMs)) == 0);
+  WorkSpec detector = WorkSpec::task("detector", 200 * kUs, kSecond).frames(0, 32, 20 * kMs);
+  detector.head.queue = CALYPTE_QUEUE_FIFO;
+  detector.head.queue_depth = 16;
+  REQUIRE(engine.add(detector) == 0);
   REQUIRE(engine.add(WorkSpec::job("map").step(CALYPTE_LEVEL_BLOCK, 1 * kMs, 10 * kUs)) == 0);
   REQUIRE(calypte_ready(engine.id()) == 0);
 }
@@ -204,7 +208,7 @@ TEST_CASE("whoever attaches after a caller that died goes on with its engine, pl
     const Attached engine(host.path(), &options);
     start_mission(engine);
     calypte_set_note(engine.id(), reinterpret_cast<const uint8_t *>("mission 12"), 10);
-    engine.plan(41, 300 * kMs, {{0, 1, 0}});
+    engine.plan(41, kSecond, {{0, 1, 0}});
     // Something is taken, nothing is released; then it dies without a word.
     while (engine.take().empty()) rest();
     raise(SIGKILL);
@@ -252,6 +256,10 @@ TEST_CASE("of a process that was killed there still are the last state, the even
   CHECK(calypte_hold(engine.id(), CALYPTE_HOLD_CALLER, 1) == CALYPTE_E_LOST);
   calypte_event events[8];
   CHECK(calypte_take_events(engine.id(), events, 8) > 0);
+  std::vector<calypte_trace> records(CALYPTE_TRACE_RECORDS);
+  uint64_t next = 0, lost = 0;
+  const int32_t traced = calypte_take_trace(engine.id(), 0, records.data(), CALYPTE_TRACE_RECORDS, &next, &lost);
+  CHECK(static_cast<uint64_t>(traced) >= requests);
   const std::vector<calypte_result> results = engine.take();
   CHECK(results.size() >= requests);
   CHECK(calypte_release_results(engine.id(), results.back().position) == 0);
@@ -265,7 +273,7 @@ TEST_CASE("a process that is stopped is given up after a second, and its page ca
   start_mission(engine);
   host.send(SIGSTOP);
   const uint64_t begin_ns = calypte_now_ns();
-  CHECK(comes_true([&] { return calypte_hold(engine.id(), CALYPTE_HOLD_CALLER, 1) == CALYPTE_E_LOST; }, 5 * kSecond));
+  CHECK(comes_true([&] { return calypte_hold(engine.id(), CALYPTE_HOLD_CALLER, 1) == CALYPTE_E_LOST; }));
   CHECK(calypte_now_ns() - begin_ns < 5 * kSecond);
   CHECK(engine.snapshot().state == CALYPTE_STATE_LOST);
   CHECK(calypte_kill(engine.id()) == 0);

@@ -163,7 +163,7 @@ TEST_SUITE("anticipation") {
     for (int i = 0; i < wrong; ++i) anticipation.settle(ahead_ns, false);
     now_ns += 2 * kSecond;
     uint64_t lost_ppm = 0;
-    return anticipation.judge(now_ns, lost_ppm);
+    return anticipation.judge(now_ns, 40'000, lost_ppm);
   }
 
   TEST_CASE("it stays on while it is right and cheap") {

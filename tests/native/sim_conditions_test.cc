@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/sim/profile.h"
+#include "core/scheduler.h"
 #include "support.h"
 
 using namespace calypte;
@@ -24,7 +25,8 @@ calypte_sim_faults no_faults() {
 struct Scene {
   TestEngine engine;
 
-  Scene(const calypte_sim_profile &profile, const calypte_sim_faults &faults, bool background = false) : engine(sim_options()) {
+  Scene(const calypte_sim_profile &profile, const calypte_sim_faults &faults, bool background = false)
+      : engine(sim_options()) {
     REQUIRE(calypte_sim_profile_set(engine.id(), &profile) == 0);
     REQUIRE(calypte_sim_faults_set(engine.id(), &faults) == 0);
     const uint32_t frames = static_cast<uint32_t>(engine.frames(64, 1));
@@ -124,7 +126,7 @@ TEST_CASE("what begins ahead of the throttling, or ends behind it, is slowed dow
   conditions.faults.throttle_permille = 500;
   CHECK(conditions.stretched(50, 0) == 50);
   CHECK(conditions.stretched(50, 50) == 50);
-  CHECK(conditions.stretched(50, 75) == 75);    // 25 ahead, 25 at half speed
+  CHECK(conditions.stretched(50, 75) == 75);  // 25 ahead, 25 at half speed
   CHECK(conditions.stretched(50, 100) == 100);
   CHECK(conditions.stretched(80, 100) == 130);  // 50 at half speed, 30 behind
   CHECK(conditions.stretched(200, 50) == 250);
@@ -166,7 +168,8 @@ TEST_CASE("replayed executions and units take the recorded times, over and over;
   const std::vector<uint64_t> responses = scene.responses();
   REQUIRE(responses.size() == 10);
   const uint64_t expected_ns[] = {2 * kMs, kMs, 4 * kMs};
-  for (size_t i = 0; i < responses.size(); ++i) CHECK(responses[i] == doctest::Approx(expected_ns[i % 3]).epsilon(0.05));
+  for (size_t i = 0; i < responses.size(); ++i)
+    CHECK(responses[i] == doctest::Approx(expected_ns[i % 3]).epsilon(0.05));
   CHECK(scene.engine.snapshot().jobs[0].unit_ns == doctest::Approx(500 * kUs).epsilon(0.02));
 }
 
@@ -183,6 +186,46 @@ TEST_CASE("replayed arrivals of an API task come when they came") {
   for (size_t i = 0; i < 3; ++i) CHECK(results[i].arrival_ns == arrivals[i]);
 }
 
+TEST_CASE("where CPU and GPU share memory, input is read where it lies, and that is told; elsewhere it is copied") {
+  for (const bool integrated : {false, true}) {
+    for (const uint32_t off : {0u, 1u << CALYPTE_FEATURE_INTEGRATED}) {
+      CAPTURE(integrated);
+      CAPTURE(off);
+      calypte_options options = sim_options();
+      options.disable_features = off;
+      TestEngine engine(options);
+      calypte_sim_profile profile = sim::default_profile();
+      profile.integrated = integrated ? 1 : 0;
+      profile.copy_base_ns = 3'000;
+      REQUIRE(calypte_sim_profile_set(engine.id(), &profile) == 0);
+      const uint32_t frames = static_cast<uint32_t>(engine.frames(1'000'000, 1));
+      REQUIRE(engine.add(WorkSpec::task("detector", kMs, 9 * kMs).frames(frames, 1'000'000, 10 * kMs)) == 0);
+      REQUIRE(engine.add(WorkSpec::task("without input", kMs, 9 * kMs)) == 1);
+      REQUIRE(engine.ready() == 0);
+      const bool mapped = integrated && off == 0;
+      calypte_feature features[CALYPTE_FEATURES]{};
+      REQUIRE(calypte_features(engine.id(), features, CALYPTE_FEATURES) == CALYPTE_FEATURES);
+      CHECK(features[CALYPTE_FEATURE_INTEGRATED].on == (mapped ? 1u : 0u));
+      std::vector<calypte_event> told;
+      for (const calypte_event &event : engine.events()) {
+        if (event.kind == CALYPTE_EVENT_MAPPED_INPUT) told.push_back(event);
+      }
+      REQUIRE(told.size() == (mapped ? 1 : 0));
+      if (!mapped) continue;
+      CHECK(told[0].source == 0);
+      CHECK(told[0].a == 1);
+      CHECK(told[0].b == 3'000 + 100 * kUs);
+    }
+  }
+}
+
+TEST_CASE("input is read where it lies only if that is faster by more than a hundredth, and gives the same output") {
+  CHECK(core::choose_input_path(1'000, 900, true) == core::InputPath::mapped);
+  CHECK(core::choose_input_path(1'000, 995, true) == core::InputPath::copied_is_faster);
+  CHECK(core::choose_input_path(900, 1'000, true) == core::InputPath::copied_is_faster);
+  CHECK(core::choose_input_path(1'000, 100, false) == core::InputPath::copied_differs);
+}
+
 TEST_CASE("profiles and faults that break a rule, or come too late, are refused") {
   TestEngine engine(sim_options());
   calypte_sim_profile profile = sim::default_profile();
@@ -194,6 +237,9 @@ TEST_CASE("profiles and faults that break a rule, or come too late, are refused"
   CHECK(calypte_sim_profile_set(engine.id(), &profile) == CALYPTE_E_INVALID);
   profile = sim::default_profile();
   profile.step_deviation_ppm = 200'001;
+  CHECK(calypte_sim_profile_set(engine.id(), &profile) == CALYPTE_E_INVALID);
+  profile = sim::default_profile();
+  profile.integrated = 2;
   CHECK(calypte_sim_profile_set(engine.id(), &profile) == CALYPTE_E_INVALID);
   profile = sim::default_profile();
   profile.size_bytes -= 1;

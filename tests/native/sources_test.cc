@@ -1,6 +1,8 @@
 // Do requests that come over sockets and rings reach their task, and outputs their ring, in real time on the simulator?
 // Every wait is for the thing itself, with a limit that only a defect meets.
 #include <doctest/doctest.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -8,8 +10,10 @@
 #include <sys/un.h>
 
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,6 +28,11 @@ namespace {
 constexpr uint64_t kPatience = 20 * kSecond;
 constexpr uint64_t kExpiry = 50 * kMs;
 constexpr uint64_t kBytes = 64;
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr uint64_t kSlower = 10;
+#else
+constexpr uint64_t kSlower = 1;
+#endif
 
 calypte_options real_options() {
   calypte_options options = sim_options();
@@ -418,6 +427,38 @@ TEST_CASE("the heartbeat ends when the dispatcher stalls, though every other thr
   CHECK(scene.until([&] { return !alive(); }));
   REQUIRE(write(pipe_in[1], &byte, 1) == 1);
   CHECK(scene.until(alive));
+}
+
+TEST_CASE("an engine with nothing to do takes under 2 % of a core, and answers the next request all the same") {
+  TestEngine engine(real_options());
+  REQUIRE(engine.add(WorkSpec::task("detector", 100 * kUs, kSecond)) == 0);
+  REQUIRE(engine.add(WorkSpec::job("map").step(CALYPTE_LEVEL_BLOCK, 100 * kUs, 10 * kUs)) == 0);
+  REQUIRE(engine.ready() == 0);
+  // As a policy leaves it whose job has no more input.
+  REQUIRE(engine.plan(100 * kSecond, {{0, 1, 5}}) == 0);
+  const auto comes_true = [](const std::function<bool()> &met) {
+    const uint64_t end_ns = calypte_now_ns() + kPatience;
+    while (!met() && calypte_now_ns() < end_ns) sched_yield();
+    return met();
+  };
+  REQUIRE(comes_true([&] { return engine.snapshot().jobs[0].units >= 5; }));
+  const pid_t thread = dispatcher();
+  REQUIRE(thread > 0);
+  // The CPU time of one thread, by the encoding that pthread_getcpuclockid uses too.
+  const clockid_t clock = static_cast<clockid_t>((~static_cast<unsigned>(thread) << 3) | 6);
+  const auto used_ns = [&] {
+    timespec time{};
+    REQUIRE(clock_gettime(clock, &time) == 0);
+    return static_cast<uint64_t>(time.tv_sec) * kSecond + static_cast<uint64_t>(time.tv_nsec);
+  };
+  const uint64_t before_ns = used_ns();
+  // The time in which it is watched.
+  poll(nullptr, 0, 1'000);
+  const uint64_t idle_ns = used_ns() - before_ns;
+  MESSAGE("in a second of doing nothing: " << idle_ns / kUs << " us");
+  CHECK(idle_ns < 20 * kMs * kSlower);
+  CHECK(calypte_submit(engine.id(), CALYPTE_WORK_CRITICAL, 0, nullptr, 0, calypte_now_ns()) >= 0);
+  CHECK(comes_true([&] { return engine.snapshot().tasks[0].on_time == 1; }));
 }
 
 TEST_CASE("the heartbeat is the dispatcher's time, not the thread's, and ends with the engine") {

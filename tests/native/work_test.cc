@@ -59,6 +59,10 @@ TEST_SUITE("work") {
       spec.steps[0].arg_count = 1;
     });
     refuses(CALYPTE_E_NOT_FOUND, [](WorkSpec &spec) {
+      spec.args = {{CALYPTE_ARG_BUFFER, 8, uint64_t{1} << 32, 0}};
+      spec.steps[0].arg_count = 1;
+    });
+    refuses(CALYPTE_E_NOT_FOUND, [](WorkSpec &spec) {
       spec.args = {{CALYPTE_ARG_BUFFER, 8, 77, 0}};
       spec.steps[0].arg_count = 1;
     });

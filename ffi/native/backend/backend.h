@@ -14,6 +14,7 @@
 #include "engine/error.h"
 #include "engine/result_store.h"
 #include "engine/work.h"
+#include "plugin/loaded_plugin.h"
 
 namespace calypte {
 
@@ -42,6 +43,7 @@ struct BackendHost {
 
 // What one process gives another so that its kernels can read the gate line.
 inline constexpr uint32_t kGateHandleBytes = 64;
+inline constexpr uint32_t kGateLineBytes = 128;
 
 class Backend {
  public:
@@ -58,6 +60,9 @@ class Backend {
   virtual int32_t buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes) = 0;
   virtual uint64_t buffer_bytes(int32_t buffer) const = 0;  // 0: no such buffer
   virtual bool has_kernel(int32_t kernel) const = 0;
+  // The buffers exist and their sizes are filled in. Returns a plugin id.
+  virtual int32_t plugin(const plugin::Spec &spec) = 0;
+  virtual const plugin::LoadedPlugin *loaded_plugin(int32_t plugin) const = 0;  // null: no such plugin
   // The work is validated and its id is the number of works of its kind before it.
   virtual int32_t add(const Work &work) = 0;
   virtual int32_t run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns,
@@ -71,10 +76,15 @@ class Backend {
   // Runs and measures everything. Fills in what was found: estimates, `parked_resume`, `reserved_sms`, and a timing for
   // each task.
   virtual int32_t warm_up(core::SchedulerConfig &config, std::vector<calypte_timing> &timings) = 0;
-  // After warm_up: starts the threads.
+  // Worker in another's place, instead of warm_up: makes its job ready without running any of it, as critical work is
+  // being served meanwhile. `job`: what is known of it.
+  virtual int32_t take_place(const core::JobConfig &job) = 0;
+  // After warm_up or take_place: starts the threads.
   virtual int32_t ready() = 0;
 
   // ---- Running.
+  // In the dispatcher's thread, ahead of all else there.
+  virtual void enter() {}
   virtual void execute(const core::Action &action, uint64_t now_ns) = 0;
   // Takes the next event that is due at `now_ns`; false: none. Never blocks.
   virtual bool poll(core::Event &out, uint64_t now_ns) = 0;
@@ -92,8 +102,13 @@ class Backend {
   // ---- Between processes.
   // Fills in what a worker needs to read this engine's gate line; false: none can.
   virtual bool gate_handle(uint8_t (&)[kGateHandleBytes]) { return false; }
-  // Worker, after warm_up: its kernels read the gate line of that handle from now on. CALYPTE_E_STATE: they cannot.
+  // Worker, after warm_up or take_place: its kernels read the gate line of that handle from now on. CALYPTE_E_STATE: they cannot.
   virtual int32_t adopt_gate(const uint8_t (&)[kGateHandleBytes]) {
+    return fail(CALYPTE_E_STATE, "the gate line of another process cannot be read here");
+  }
+  // Likewise, for a line in memory that both processes have mapped, and that CPUs write. `memory` is what is mapped, of
+  // which the line is a part; it stays until the backend is gone.
+  virtual int32_t adopt_gate_memory(void *, uint64_t /* memory_bytes */, const void * /* line */) {
     return fail(CALYPTE_E_STATE, "the gate line of another process cannot be read here");
   }
 

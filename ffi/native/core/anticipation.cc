@@ -6,8 +6,6 @@ namespace calypte::core {
 namespace {
 
 constexpr uint64_t kLookNs = 2'000'000'000;
-// More than this part of all time closed ahead is too much: at 1 kHz, 40 us each.
-constexpr uint64_t kMostLostPpm = 40'000;
 // Fewer guesses than this say nothing.
 constexpr uint64_t kLeastGuesses = 8;
 constexpr uint64_t kFirstPauseNs = 30'000'000'000, kLongestPauseNs = 480'000'000'000;
@@ -19,7 +17,7 @@ void Anticipation::settle(uint64_t ahead_ns, bool hit) {
   books_.ahead_ns += ahead_ns;
 }
 
-Anticipation::Verdict Anticipation::judge(uint64_t now_ns, uint64_t &lost_ppm) {
+Anticipation::Verdict Anticipation::judge(uint64_t now_ns, uint64_t most_lost_ppm, uint64_t &lost_ppm) {
   lost_ppm = 0;
   if (!wanted_ || now_ns < judged_ns_ + kLookNs) return Verdict::same;
   const uint64_t span_ns = now_ns - judged_ns_;
@@ -34,7 +32,7 @@ Anticipation::Verdict Anticipation::judge(uint64_t now_ns, uint64_t &lost_ppm) {
     on_ = true;
     return Verdict::on;
   }
-  const bool pays = lost_ppm <= kMostLostPpm && (hits + wrong < kLeastGuesses || wrong <= hits);
+  const bool pays = lost_ppm <= most_lost_ppm && (hits + wrong < kLeastGuesses || wrong <= hits);
   if (pays) {
     if (hits >= kLeastGuesses) pause_ns_ = 0;
     return Verdict::same;

@@ -27,8 +27,9 @@ class Anticipation {
   // The gate was closed for `ahead_ns`; a request came of it, or none.
   void settle(uint64_t ahead_ns, bool hit);
 
-  // Looks at the books now and then. `lost_ppm` gets the part of time that was lost since the last look.
-  Verdict judge(uint64_t now_ns, uint64_t &lost_ppm);
+  // Looks at the books now and then. `lost_ppm` gets the part of time that was lost since the last look; it stops where
+  // that is more than `most_lost_ppm`.
+  Verdict judge(uint64_t now_ns, uint64_t most_lost_ppm, uint64_t &lost_ppm);
 
  private:
   bool wanted_ = false;

@@ -56,7 +56,7 @@ void Scheduler::grant(uint32_t id, ActionList &out) {
 
 // ---- What has ended
 
-void Scheduler::entry_done(const Event &event, uint64_t now_ns) {
+void Scheduler::entry_done(const Event &event, uint64_t now_ns, ActionList &out) {
   Job &job = jobs_[event.id];
   if (job.outstanding == 0) return;
   Learned &learned = learned_[clocks_];
@@ -73,7 +73,9 @@ void Scheduler::entry_done(const Event &event, uint64_t now_ns) {
   const uint64_t done_ns = std::min(event.time_ns, now_ns);
   const bool undisturbed = closing_ns_ == 0;
   if (!undisturbed) learned.drains[event.id].add(done_ns - std::min(done_ns, closing_ns_));
+  if (!undisturbed) drained_ns_ = done_ns;
   closing_ns_ = 0;
+  const uint64_t begin_ns = head_begin_ns_;
   // When the host sees the end is counted in: rather too much than too little.
   if (undisturbed && lone_since_ns_ != kNever && event.busy_ns > 0)
     learned.starts.add(done_ns - std::min(done_ns, lone_since_ns_ + event.busy_ns));
@@ -113,11 +115,13 @@ void Scheduler::entry_done(const Event &event, uint64_t now_ns) {
     job.segment += 1;
   if (entry.segments > 0) {
     job.stats.whole_launches += entry.segments;
+    trace_slice(event, begin_ns, before, false, out);
     return;
   }
   // It found nothing to do if no unit that it knew of was open before it; otherwise workers left.
   const bool skipped = !complete && unit >= entry.granted;
   if (!skipped) job.fresh = complete;
+  if (!skipped) trace_slice(event, begin_ns, before, !complete, out);
   if (!complete) (skipped ? job.stats.skipped_entries : job.stats.preemptions) += 1;
 }
 
@@ -261,7 +265,7 @@ uint32_t Scheduler::best_fit(uint32_t first, uint64_t now_ns) const {
 void Scheduler::refill(uint64_t now_ns, ActionList &out) {
   if (!started_ || hold_bits_ != 0) return;
   const bool parked = config_.parked_resume;
-  if (!parked && critical_pending()) return;
+  if (!parked && (critical_pending() || !tasks_open())) return;  // it would only find the gate closed
   uint32_t target = parked ? kEntriesAheadTarget : kEntriesAheadHostResume;
   uint32_t skip = 0;  // jobs whose `whole` step has no window now
   while (outstanding_total_ < target && refill_once(now_ns, skip, target, out)) {

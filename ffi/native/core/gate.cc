@@ -24,6 +24,9 @@ constexpr uint64_t kWorth = 10;
 // critical work found the GPU as if it had been idle, 100 us ahead it did not).
 constexpr uint64_t kSwitchMarginNs = 200'000, kMostSwitchMarginNs = 800'000;
 
+// More than this part of all time closed ahead is too much: at 1 kHz 40 us each, or 100 Hz with a change of contexts.
+constexpr uint64_t kMostLostPpm = 40'000, kMostLostToSwitchPpm = 100'000;
+
 constexpr uint64_t minus(uint64_t a, uint64_t b) { return a > b ? a - b : 0; }
 
 }  // namespace
@@ -52,11 +55,17 @@ uint64_t Scheduler::drain_ns() const {
   return longest_ns;
 }
 
-uint64_t Scheduler::margin_ns() const {
-  for (uint32_t id = 0; id < jobs_.size(); ++id) {
-    if (isolated(id) && jobs_[id].planned && jobs_[id].present)
-      return std::min(drain_ns() + kSwitchMarginNs, kMostSwitchMarginNs);
+// Critical work of task `id` may find the GPU in another context than its own.
+bool Scheduler::may_switch(uint32_t id) const {
+  if (external(id)) return true;
+  for (uint32_t job = 0; job < jobs_.size(); ++job) {
+    if (isolated(job) && jobs_[job].planned && jobs_[job].present) return true;
   }
+  return false;
+}
+
+uint64_t Scheduler::margin_ns(uint32_t id) const {
+  if (may_switch(id)) return std::min(drain_ns() + kSwitchMarginNs, kMostSwitchMarginNs);
   return std::clamp(drain_ns() + kWriteNs, kLeastMarginNs, kMostMarginNs);
 }
 
@@ -118,6 +127,7 @@ bool Scheduler::may_wait(uint32_t id, uint64_t now_ns) {
 // When the next request of task `id` may come.
 Window Scheduler::expected(uint32_t id, uint64_t now_ns) const {
   if (periodic(id)) return {tasks_[id].next_arrival_ns, tasks_[id].next_arrival_ns};
+  if (tasks_[id].expect_ns != kNever) return expected_outside(id, now_ns);
   return tasks_[id].rhythm.next_window(now_ns, kWorth * drain_ns());
 }
 
@@ -127,7 +137,7 @@ void Scheduler::plan_closing(uint32_t id, uint64_t now_ns) {
   if (!task.anticipation.on()) return;
   const Window window = expected(id, now_ns);
   if (!window.known()) return;
-  task.close_at_ns = minus(window.begin_ns, margin_ns());
+  task.close_at_ns = minus(window.begin_ns, margin_ns(id));
   // What we time ourselves comes for certain.
   if (!periodic(id)) task.reopen_at_ns = window.end_ns + kLateNs;
 }
@@ -161,8 +171,10 @@ void Scheduler::keep_gates(uint64_t now_ns, ActionList &out) {
   const bool idle = in_flight_task_ == kNobody;
   for (uint32_t id = 0; id < tasks_.size(); ++id) {
     Task &task = tasks_[id];
+    const uint64_t most_lost_ppm = may_switch(id) ? kMostLostToSwitchPpm : kMostLostPpm;
     uint64_t lost_ppm = 0;
-    if (const auto verdict = task.anticipation.judge(now_ns, lost_ppm); verdict != Anticipation::Verdict::same) {
+    if (const auto verdict = task.anticipation.judge(now_ns, most_lost_ppm, lost_ppm);
+        verdict != Anticipation::Verdict::same) {
       plan_closing(id, now_ns);
       Action &report = out.add(ActionKind::report);
       report.event_kind = CALYPTE_EVENT_ANTICIPATION;
@@ -171,10 +183,10 @@ void Scheduler::keep_gates(uint64_t now_ns, ActionList &out) {
       report.b = static_cast<int64_t>(lost_ppm);
     }
     if (in_flight_task_ == id || reserved(id)) continue;  // its graph keeps its gate, or it has none
-    const bool waits = task.waiting > 0 && !idle && !reserved(in_flight_task_);
+    const bool waits = task.outside_count > 0 || (task.waiting > 0 && !idle && !reserved(in_flight_task_));
     // Ahead only where there is someone to drive away.
-    const bool ahead =
-        task.waiting == 0 && background_open() && now_ns >= task.close_at_ns && now_ns < task.reopen_at_ns;
+    const bool ahead = task.waiting == 0 && task.outside_count == 0 && background_open() &&
+                       now_ns >= task.close_at_ns && now_ns < task.reopen_at_ns;
     if (task.gate == Gate::open && (waits || ahead)) {
       task.gate = ahead ? Gate::ahead : Gate::waiting;
       task.ahead_ns = now_ns;
@@ -184,6 +196,7 @@ void Scheduler::keep_gates(uint64_t now_ns, ActionList &out) {
         out.add(ActionKind::wake);
         wake_again_ = true;
       }
+      if (ahead && external(id)) wake_for(id, out);
     } else if (task.gate != Gate::open && !waits && !ahead) {
       if (task.gate == Gate::ahead) {
         task.anticipation.settle(now_ns - task.ahead_ns, false);
@@ -198,6 +211,12 @@ void Scheduler::keep_gates(uint64_t now_ns, ActionList &out) {
   if (wake_again_ && outstanding_total_ == 0) {
     wake_again_ = false;
     if (idle && !tasks_open()) out.add(ActionKind::wake);
+  }
+  if (wake_outside_ != 0 && outstanding_total_ == 0) {
+    for (uint32_t id = 0; id < tasks_.size(); ++id) {
+      if ((wake_outside_ >> id & 1) != 0 && tasks_[id].gate == Gate::ahead) out.add(ActionKind::wake_outside).id = id;
+    }
+    wake_outside_ = 0;
   }
   if (deferred_until_ns_ != kNever || long_must_wait(now_ns)) {
     write_soft_gate(true, out);
@@ -224,7 +243,10 @@ uint64_t Scheduler::next_gate_ns() const {
   for (uint32_t id = 0; id < tasks_.size(); ++id) {
     const Task &task = tasks_[id];
     if (task.gate == Gate::ahead) next_ns = std::min(next_ns, task.reopen_at_ns);
-    if (task.gate == Gate::open && open && task.waiting == 0 && in_flight_task_ != id)
+    // Once the window has passed nothing comes of it: the next one is planned when a request comes.
+    const bool may_close = now_ns_ < task.reopen_at_ns;
+    if (task.gate == Gate::open && open && may_close && task.waiting == 0 && task.outside_count == 0 &&
+        in_flight_task_ != id)
       next_ns = std::min(next_ns, std::max(task.close_at_ns, now_ns_ + 1));
   }
   return next_ns;

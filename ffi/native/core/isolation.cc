@@ -14,6 +14,9 @@ constexpr uint64_t kTurnNs = 10'000'000;
 constexpr uint64_t kEntriesClosed = 4;
 // ... and with the gate open within so many times its own time, and this.
 constexpr uint64_t kEntriesOpen = 100, kOpenNs = 1'000'000'000;
+// For a machine that stands still it gets that time back, up to so much: on one that does so again and again a process
+// that hangs must be dead some time.
+constexpr uint64_t kMostStillNs = 1'000'000'000;
 
 }  // namespace
 
@@ -98,6 +101,11 @@ void Scheduler::worker_lost(uint32_t id, uint64_t now_ns, ActionList &out) {
 
 // ---- Processes that hang
 
+// From when on time counts against what began at `since_ns`.
+uint64_t Scheduler::patience_from_ns(uint64_t since_ns) const {
+  return std::max(since_ns, std::min(stood_still_until_ns_, since_ns + kMostStillNs));
+}
+
 // When what is at work in another process will have been there for too long.
 uint64_t Scheduler::kill_at_ns() const {
   if (!worker_at_work() || kill_asked_) return kNever;
@@ -105,8 +113,8 @@ uint64_t Scheduler::kill_at_ns() const {
   const Job &job = jobs_[turn_];
   const uint64_t entry_ns = std::max(config.units_per_entry * segment_ns(turn_, job.segment), config.estimate_ns);
   // Of several that are queued the first one's time counts anew when it has ended.
-  if (closing_ns_ != 0) return closing_ns_ + config.kill_after_ns + kEntriesClosed * entry_ns;
-  return head_begin_ns_ == kNever ? kNever : head_begin_ns_ + kOpenNs + kEntriesOpen * entry_ns;
+  if (closing_ns_ != 0) return patience_from_ns(closing_ns_) + config.kill_after_ns + kEntriesClosed * entry_ns;
+  return head_begin_ns_ == kNever ? kNever : patience_from_ns(head_begin_ns_) + kOpenNs + kEntriesOpen * entry_ns;
 }
 
 void Scheduler::watch_worker(uint64_t now_ns, ActionList &out) {

@@ -64,7 +64,7 @@ void Scheduler::step(const Event &event, uint64_t now_ns, ActionList &out) {
       Task &task = tasks_[event.id];
       task.stats.requests += 1;
       const Request request{task.next_number++, event.time_ns, event.sensor_ns,
-                            event.time_ns + config_.tasks[event.id].deadline_ns, 0};
+                            event.time_ns + config_.tasks[event.id].deadline_ns};
       drop(event.id, request, out);
       break;
     }
@@ -79,7 +79,7 @@ void Scheduler::step(const Event &event, uint64_t now_ns, ActionList &out) {
       grant(event.id, out);
       break;
     case EventKind::entry_done:
-      entry_done(event, now_ns);
+      entry_done(event, now_ns, out);
       break;
     case EventKind::job_sample:
       sample(event, now_ns, out);
@@ -96,6 +96,19 @@ void Scheduler::step(const Event &event, uint64_t now_ns, ActionList &out) {
       break;
     case EventKind::clocks:
       change_clocks(event.number, now_ns);
+      break;
+    case EventKind::outside_begin:
+      outside_begin(event, out);
+      break;
+    case EventKind::outside_end:
+      outside_end(event.id, event.number, event.time_ns, out);
+      break;
+    case EventKind::outside_expect:
+      outside_expect(event.id, event.time_ns, now_ns);
+      break;
+    case EventKind::outside_lost:
+      outside_expect(event.id, kNever, now_ns);
+      while (tasks_[event.id].outside_count > 0) outside_over(event.id, 0, event.time_ns, true, out);
       break;
     case EventKind::worker_joined:
       worker_joined(event.id, out);
@@ -119,8 +132,7 @@ void Scheduler::step(const Event &event, uint64_t now_ns, ActionList &out) {
 }
 
 uint64_t Scheduler::next_wakeup_ns() const {
-  uint64_t next =
-      std::min({lease_end_ns_, next_duty_ns(now_ns_), next_gate_ns(), kill_at_ns(), safe_.next_ns()});
+  uint64_t next = std::min({lease_end_ns_, next_duty_ns(now_ns_), next_gate_ns(), kill_at_ns(), safe_.next_ns()});
   for (const Task &task : tasks_) next = std::min(next, task.next_arrival_ns);
   if (in_flight_task_ != kNobody && !watchdog_fired_) {
     next = std::min(next, tasks_[in_flight_task_].current.launch_ns + watchdog_ns(in_flight_task_));
@@ -156,7 +168,8 @@ void Scheduler::arrive(uint32_t id, uint64_t arrival_ns, uint64_t sensor_ns, Act
   task.stats.requests += 1;
   meet(id, arrival_ns);
   const uint64_t from_ns = config.from == CALYPTE_FROM_SENSOR && sensor_ns != 0 ? sensor_ns : arrival_ns;
-  const Request request{task.next_number++, arrival_ns, sensor_ns, from_ns + config.deadline_ns, 0};
+  const Request request{task.next_number++,           arrival_ns, sensor_ns,
+                        from_ns + config.deadline_ns, 0,          critical_busy_at(arrival_ns)};
   if (task.waiting >= config.queue_depth) {
     if (config.queue == CALYPTE_QUEUE_FIFO) {
       drop(id, request, out);
@@ -181,28 +194,45 @@ void Scheduler::drop(uint32_t id, const Request &request, ActionList &out) {
   Action &action = out.add(ActionKind::drop_request);
   action.id = id;
   action.request = request;
+  trace_request(id, request, now_ns_, CALYPTE_OUTCOME_DROPPED, out);
+}
+
+// What critical requests had of the GPU until then, while one is in flight up to that time.
+uint64_t Scheduler::critical_busy_at(uint64_t time_ns) const {
+  if (in_flight_task_ == kNobody) return critical_busy_ns_;
+  return critical_busy_ns_ + time_ns - std::min(time_ns, tasks_[in_flight_task_].current.launch_ns);
 }
 
 void Scheduler::finish(uint32_t id, uint64_t done_ns, bool failed, ActionList &out) {
   if (in_flight_task_ != id) return;
-  Task &task = tasks_[id];
-  const Request &request = task.current;
-  const uint64_t busy_ns = done_ns - std::min(done_ns, request.launch_ns);
   in_flight_task_ = kNobody;
   watchdog_fired_ = false;
   background_begins(done_ns);
+  const bool late = account(id, tasks_[id].current, done_ns, failed, out);
+  Action &action = out.add(failed ? ActionKind::fail_request : ActionKind::complete_request);
+  action.id = id;
+  action.request = tasks_[id].current;
+  action.done_ns = done_ns;
+  action.late = late;
+}
+
+// The books of a request that ended at done_ns. Returns whether it is late.
+bool Scheduler::account(uint32_t id, const Request &request, uint64_t done_ns, bool failed, ActionList &out) {
+  Task &task = tasks_[id];
+  const uint64_t busy_ns = done_ns - std::min(done_ns, request.launch_ns);
   task.stats.busy_ns += busy_ns;
   critical_busy_ns_ += busy_ns;
+  const bool late = done_ns > request.deadline_ns;
+  trace_request(id, request, done_ns,
+                failed ? CALYPTE_OUTCOME_FAILED
+                : late ? CALYPTE_OUTCOME_LATE
+                       : CALYPTE_OUTCOME_ON_TIME,
+                out);
   if (failed) {
     task.stats.failed += 1;
     count_miss(task);
-    Action &action = out.add(ActionKind::fail_request);
-    action.id = id;
-    action.request = request;
-    action.done_ns = done_ns;
-    return;
+    return false;
   }
-  const bool late = done_ns > request.deadline_ns;
   learned_[clocks_].executions[id].add(busy_ns);
   task.stats.worst_execution_ns = std::max(task.stats.worst_execution_ns, busy_ns);
   histogram_add(task.stats.response, done_ns - std::min(done_ns, request.arrival_ns));
@@ -218,11 +248,7 @@ void Scheduler::finish(uint32_t id, uint64_t done_ns, bool failed, ActionList &o
     task.stats.on_time += 1;
     task.stats.miss_run = 0;
   }
-  Action &action = out.add(ActionKind::complete_request);
-  action.id = id;
-  action.request = request;
-  action.done_ns = done_ns;
-  action.late = late;
+  return late;
 }
 
 // The task whose oldest waiting request has the earliest deadline.
@@ -253,12 +279,19 @@ void Scheduler::launch_next(uint64_t now_ns, ActionList &out) {
     write_soft_gate(true, out);
     return;
   }
+  uint64_t deferred_ns = 0;
   if (task.deferred_ns != 0) {
     task.stats.deferred += 1;
-    task.stats.deferred_ns += now_ns - task.deferred_ns;
+    deferred_ns = now_ns - task.deferred_ns;
+    task.stats.deferred_ns += deferred_ns;
     task.deferred_ns = 0;
   }
   task.current = task.front();
+  task.current.queued_ns = std::min(critical_busy_ns_ - std::min(critical_busy_ns_, task.current.busy_before_ns),
+                                    now_ns - std::min(now_ns, task.current.arrival_ns));
+  task.current.deferred_ns = deferred_ns;
+  drain_job_ = head_begin_ns_ == kNever ? kNobody : order_[oldest_];
+  drained_ns_ = 0;
   task.current.launch_ns = now_ns;
   task.pop();
   in_flight_task_ = best;
@@ -294,7 +327,7 @@ void Scheduler::watch(uint64_t now_ns, ActionList &out) {
 bool Scheduler::critical_pending() const {
   if (in_flight_task_ != kNobody && !reserved(in_flight_task_)) return true;
   for (uint32_t id = 0; id < tasks_.size(); ++id) {
-    if (tasks_[id].waiting > 0 && !reserved(id)) return true;
+    if ((tasks_[id].waiting > 0 || tasks_[id].outside_count > 0) && !reserved(id)) return true;
   }
   return false;
 }

@@ -36,6 +36,20 @@ static_assert(kEntriesAheadTarget <= CALYPTE_MAX_ENTRIES_AHEAD);
 // Requests come by a period of the engine's own, not when somebody sends them.
 constexpr bool has_period(uint32_t source) { return source == CALYPTE_SOURCE_NONE || source == CALYPTE_SOURCE_FRAMES; }
 
+// How does a request's input get to its kernels? See choose_input_path.
+enum class InputPath : uint32_t {
+  only_copied,  // CPU and GPU do not share memory, or the input cannot be mapped
+  mapped,       // kernels read it where the CPU wrote it
+  copied_is_faster,
+  copied_differs,  // the outputs were not the same, bit for bit
+};
+
+// Both ways were run on the same input. What is not clearly faster is not worth another way through memory.
+constexpr InputPath choose_input_path(uint64_t copied_ns, uint64_t mapped_ns, bool same_output) {
+  if (!same_output) return InputPath::copied_differs;
+  return mapped_ns + mapped_ns / 100 < copied_ns ? InputPath::mapped : InputPath::copied_is_faster;
+}
+
 struct TaskConfig {
   uint32_t source = CALYPTE_SOURCE_API;
   uint32_t queue = CALYPTE_QUEUE_LATEST;
@@ -50,6 +64,9 @@ struct TaskConfig {
   uint64_t max_blocking_ns = 0;
   uint64_t estimate_ns = 0;
   uint64_t worst_ns = 0;  // launch to completion by itself, as measured at load; 0: the estimate is all that is known
+  // Nothing that is scheduled by, but found at load with the rest: where kernels may read the input that the CPU wrote.
+  InputPath input_path = InputPath::only_copied;
+  uint64_t copy_costs_ns = 0;  // of a request
 };
 
 // Consecutive steps that are launched together: any number that read the gate, or one that does not (`whole`).
@@ -86,6 +103,9 @@ struct Request {
   uint64_t sensor_ns = 0;
   uint64_t deadline_ns = 0;
   uint64_t launch_ns = 0;
+  uint64_t busy_before_ns = 0;  // what critical requests had taken of the GPU when it arrived
+  uint64_t queued_ns = 0;       // of arrival to launch: others of them had the GPU
+  uint64_t deferred_ns = 0;     // ... it let background run on
 };
 
 enum class EventKind : uint8_t {
@@ -94,16 +114,21 @@ enum class EventKind : uint8_t {
   refused,        // ... : a request found no slot; counted as dropped
   critical_done,  // task `id`, its output complete at time_ns
   critical_failed,
-  unit_ready,     // job `id`: `number` units in all have their input staged and room for their output
-  entry_done,     // job `id`: its oldest entry ended; step_word as read after it; busy_ns is the GPU time it took
-  job_sample,     // job `id`: leaves and abandoned blocks as counted on the device so far
-  plan,           // a new plan
-  hold,           // bits `number` set (on) or cleared
-  safe_mode,      // the rule of safe mode
-  clocks,         // durations are from now on those of clock key `number`
-  worker_joined,  // isolated job `id`: its process is there, and begins with the unit behind the last completed one
-  worker_lost,    // ... : its process has ended, and what was under way with it
-  fault,          // the backend cannot go on
+  unit_ready,      // job `id`: `number` units in all have their input staged and room for their output
+  entry_done,      // job `id`: its oldest entry ended; step_word as read after it; busy_ns is the GPU time it took
+  job_sample,      // job `id`: leaves and abandoned blocks as counted on the device so far
+  plan,            // a new plan
+  hold,            // bits `number` set (on) or cleared
+  safe_mode,       // the rule of safe mode
+  clocks,          // durations are from now on those of clock key `number`
+  outside_begin,   // external task `id`: its process has begun request `number`, as it calls it, at time_ns, with
+                   // sensor_ns
+  outside_end,     // ... has ended it
+  outside_expect,  // ... will begin one at time_ns
+  outside_lost,    // ... has gone
+  worker_joined,   // isolated job `id`: its process is there, and begins with the unit behind the last completed one
+  worker_lost,     // ... : its process has ended, and what was under way with it
+  fault,           // the backend cannot go on
 };
 
 struct Event {
@@ -132,6 +157,7 @@ enum class ActionKind : uint8_t {
   grant,          // job `id`: granted = number
   pause,          // job `id`: its pause word = number (0 or 1)
   enqueue_entry,  // job `id`, segment
+  wake_outside,   // external task `id`: its process should bring the GPU to its context
   wake,           // an empty kernel into the critical context, so that the GPU comes back to it
   kill_worker,    // isolated job `id`: its process holds the GPU
   launch_whole,   // job `id`, segment (one step) and unit in step_word; `number`: consecutive segments in one launch
@@ -156,7 +182,7 @@ struct Action {
 // can ask for (full queues dropped, a plan for every job, the entries refilled) fits into the other half.
 class ActionList {
  public:
-  void clear() { count_ = 0; }
+  void clear() { count_ = traces_ = 0; }
   bool half_full() const { return count_ >= kCapacity / 2; }
   Action &add(ActionKind kind) {
     assert(count_ < kCapacity);
@@ -169,10 +195,22 @@ class ActionList {
   const Action *end() const { return actions_.data() + count_; }
   uint32_t size() const { return count_; }
 
+  // What ended in this step. A request that ends is an action too, so that there is room.
+  calypte_trace &trace() {
+    assert(traces_ < kCapacity);
+    calypte_trace &record = records_[traces_++];
+    record = calypte_trace{};
+    return record;
+  }
+  uint32_t traces() const { return traces_; }
+  const calypte_trace &traced(uint32_t index) const { return records_[index]; }
+
  private:
   static constexpr uint32_t kCapacity = 512;
   std::array<Action, kCapacity> actions_{};
+  std::array<calypte_trace, kCapacity> records_{};
   uint32_t count_ = 0;
+  uint32_t traces_ = 0;
 };
 
 class Scheduler {
@@ -186,6 +224,10 @@ class Scheduler {
   // `now_ns` never goes back. Events carry their own times, which may lie a little before `now_ns`.
   void step(const Event &event, uint64_t now_ns, ActionList &out);
 
+  // Nobody could call `step` for a while, until `until_ns`: the machine stood still, or others had its processors. What
+  // else was to run meanwhile did not either, and is not judged by that time.
+  void stood_still(uint64_t until_ns) { stood_still_until_ns_ = until_ns; }
+
   // When `step` with a tick is next of use; kNever if only an event can change anything.
   uint64_t next_wakeup_ns() const;
 
@@ -194,6 +236,8 @@ class Scheduler {
   bool critical_deferred() const { return deferred_until_ns_ != kNever; }
   // Background may run now, so that its progress is worth a look.
   bool background_open() const;
+  // Entries of background are on the GPU, or on their way there.
+  bool background_at_work() const { return outstanding_total_ > 0; }
   uint32_t hold_bits() const { return hold_bits_; }
   // Nothing keeps background from running: no hold, and no critical work that waits, runs, or is about to.
   bool gate_open() const;
@@ -211,12 +255,14 @@ class Scheduler {
   struct Job;
 
   // Critical work: scheduler.cc
+  bool account(uint32_t id, const Request &request, uint64_t done_ns, bool failed, ActionList &out);
   bool reserved(uint32_t id) const;
   bool periodic(uint32_t id) const;
   void arrive_due(uint64_t now_ns, ActionList &out);
   void arrive(uint32_t id, uint64_t arrival_ns, uint64_t sensor_ns, ActionList &out);
   void drop(uint32_t id, const Request &request, ActionList &out);
   void count_miss(Task &task);
+  uint64_t critical_busy_at(uint64_t time_ns) const;
   void finish(uint32_t id, uint64_t done_ns, bool failed, ActionList &out);
   uint32_t earliest(uint64_t now_ns, ActionList &out);
   void launch_next(uint64_t now_ns, ActionList &out);
@@ -227,7 +273,8 @@ class Scheduler {
   // When the gate closes: gate.cc
   uint64_t execution_ns(uint32_t id) const;
   uint64_t drain_ns() const;
-  uint64_t margin_ns() const;
+  bool may_switch(uint32_t id) const;
+  uint64_t margin_ns(uint32_t id) const;
   uint64_t latest_start_ns(uint64_t now_ns) const;
   bool may_wait(uint32_t id, uint64_t now_ns);
   Window expected(uint32_t id, uint64_t now_ns) const;
@@ -241,6 +288,10 @@ class Scheduler {
   void background_closes(uint64_t now_ns);
   bool long_must_wait(uint64_t now_ns) const;
   bool tasks_open() const;
+
+  // What is told of it: trace.cc
+  void trace_request(uint32_t id, const Request &request, uint64_t end_ns, uint32_t outcome, ActionList &out) const;
+  void trace_slice(const Event &event, uint64_t begin_ns, uint64_t step_word, bool preempted, ActionList &out) const;
 
   // Plan, lease, hold, duty: plan.cc
   void accept_plan(const calypte_plan &plan, uint64_t now_ns, ActionList &out);
@@ -259,12 +310,22 @@ class Scheduler {
   void worker_joined(uint32_t id, ActionList &out);
   void worker_lost(uint32_t id, uint64_t now_ns, ActionList &out);
   uint64_t kill_at_ns() const;
+  uint64_t patience_from_ns(uint64_t since_ns) const;
   void watch_worker(uint64_t now_ns, ActionList &out);
   bool worker_at_work() const { return turn_ != kNobody && outstanding_total_ > 0; }
 
+  // Critical work of other processes: external.cc
+  bool external(uint32_t id) const { return config_.tasks[id].source == CALYPTE_SOURCE_EXTERNAL; }
+  void outside_begin(const Event &event, ActionList &out);
+  void outside_end(uint32_t id, uint64_t mark, uint64_t time_ns, ActionList &out);
+  void outside_over(uint32_t id, uint32_t index, uint64_t time_ns, bool failed, ActionList &out);
+  void outside_expect(uint32_t id, uint64_t time_ns, uint64_t now_ns);
+  Window expected_outside(uint32_t id, uint64_t now_ns) const;
+  void wake_for(uint32_t id, ActionList &out);
+
   // Background: background.cc
   void grant(uint32_t id, ActionList &out);
-  void entry_done(const Event &event, uint64_t now_ns);
+  void entry_done(const Event &event, uint64_t now_ns, ActionList &out);
   void sample(const Event &event, uint64_t now_ns, ActionList &out);
   void refill(uint64_t now_ns, ActionList &out);
   bool refill_once(uint64_t now_ns, uint32_t &skip, uint32_t &target, ActionList &out);
@@ -301,10 +362,14 @@ class Scheduler {
   uint64_t head_begin_ns_ = kNever;  // when the oldest entry began to run; kNever: it waits
   uint64_t lone_since_ns_ = kNever;  // when the oldest entry was queued, if nothing was queued before it
   uint64_t closing_ns_ = 0;          // when the gate was closed on a running entry; 0: it was not
+  uint32_t drain_job_ = kNobody;     // whose entry ran when the request in flight was launched
+  uint64_t drained_ns_ = 0;          // when an entry that was closed on last ended
   uint32_t turn_ = kNobody;          // whose context has the GPU when background has it; see context_of
   uint64_t turn_begin_ns_ = 0;
   bool kill_asked_ = false;
-  bool wake_again_ = false;  // once the entries that were under way at closing have come back
+  uint64_t stood_still_until_ns_ = 0;
+  bool wake_again_ = false;    // once the entries that were under way at closing have come back
+  uint32_t wake_outside_ = 0;  // ... for these external tasks, by bit
   bool soft_closed_ = false;
   uint64_t soft_release_ns_ = kNever;  // when the soft gate may open, as the gate itself is closed by then
   uint64_t deferred_until_ns_ = kNever;

@@ -23,6 +23,13 @@ enum class Gate : uint8_t {
   waiting,  // closed, as a request waits for another task's to end
 };
 
+// A request of an external task that has begun: `mark` is what its process will end it by.
+struct Outside {
+  Request request;
+  uint64_t mark = 0;
+};
+inline constexpr uint32_t kMostOutside = 8;  // at work at once; whoever begins more has given up the oldest
+
 struct Scheduler::Task {
   std::array<Request, kQueueRoom> queue{};
   uint32_t head = 0;
@@ -33,10 +40,13 @@ struct Scheduler::Task {
   Rhythm rhythm;  // of the others
   Anticipation anticipation;
   Gate gate = Gate::open;
-  uint64_t close_at_ns = kNever;   // when to close it ahead of the next request
-  uint64_t reopen_at_ns = kNever;  // when to give that up
-  uint64_t ahead_ns = 0;           // when it was closed ahead
-  uint64_t deferred_ns = 0;        // since when the oldest request lets background run on; 0: it does not
+  uint64_t close_at_ns = kNever;                // when to close it ahead of the next request
+  uint64_t reopen_at_ns = kNever;               // when to give that up
+  uint64_t ahead_ns = 0;                        // when it was closed ahead
+  std::array<Outside, kMostOutside> outside{};  // external: what its process is at work on, oldest first
+  uint32_t outside_count = 0;
+  uint64_t expect_ns = kNever;  // external: when its process said it will begin
+  uint64_t deferred_ns = 0;     // since when the oldest request lets background run on; 0: it does not
   calypte_task_stats stats{};
 
   Request &front() { return queue[head]; }

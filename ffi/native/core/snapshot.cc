@@ -31,7 +31,7 @@ void Scheduler::snapshot(uint64_t now_ns, calypte_snapshot &out) const {
   for (size_t i = 0; i < tasks_.size(); ++i) {
     out.tasks[i] = tasks_[i].stats;
     out.tasks[i].waiting = tasks_[i].waiting;
-    out.tasks[i].in_flight = in_flight_task_ == i ? 1 : 0;
+    out.tasks[i].in_flight = in_flight_task_ == i ? 1 : tasks_[i].outside_count;
     const uint32_t id = static_cast<uint32_t>(i);
     const Task &task = tasks_[i];
     const uint64_t next_ns = periodic(id) ? task.next_arrival_ns : task.rhythm.next_ns(now_ns);
@@ -42,7 +42,7 @@ void Scheduler::snapshot(uint64_t now_ns, calypte_snapshot &out) const {
     stats.execution_p99_ns = learned_[clocks_].executions[i].quantile(990, kLeastToTell);
     stats.period_ns = periodic(id) ? config_.tasks[i].period_ns : task.rhythm.period_ns();
     stats.jitter_ns = task.rhythm.jitter_ns();
-    stats.margin_ns = task.anticipation.on() ? margin_ns() : 0;
+    stats.margin_ns = task.anticipation.on() ? margin_ns(id) : 0;
     stats.anticipated = task.anticipation.books().hits;
     stats.wrong_guesses = task.anticipation.books().wrong;
     stats.ahead_ns = task.anticipation.books().ahead_ns;

@@ -1,6 +1,7 @@
 #include "engine/channels.h"
 
 #include "engine/error.h"
+#include "engine/external_source.h"
 #include "engine/ring_source.h"
 #include "engine/socket_source.h"
 
@@ -28,6 +29,19 @@ int32_t Channels::add_ring_input(const char *path) {
     return fail(CALYPTE_E_LIMIT, "ring_input: at most %zu channels", kMostChannels);
   std::unique_ptr<Source> source = RingSource::open(path);
   return source == nullptr ? last_error_code() : add({std::move(source), 0});
+}
+
+int32_t Channels::add_external(const char *path) {
+  if (channels_.size() == kMostChannels) return fail(CALYPTE_E_LIMIT, "external: at most %zu channels", kMostChannels);
+  std::unique_ptr<Source> source = ExternalSource::open(path);
+  return source == nullptr ? last_error_code() : add({std::move(source), 0});
+}
+
+void Channels::wake_outside(uint32_t task) {
+  for (Source *source : used_) {
+    if (source->task() == task && source->kind() == CALYPTE_SOURCE_EXTERNAL)
+      static_cast<ExternalSource *>(source)->wake_client();
+  }
 }
 
 int32_t Channels::add_ring_output(const char *path, uint32_t slots, uint64_t slot_bytes, uint64_t expiry_ns) {

@@ -14,6 +14,7 @@ class Channels {
  public:
   int32_t add_socket(const char *path);
   int32_t add_ring_input(const char *path);
+  int32_t add_external(const char *path);
   int32_t add_ring_output(const char *path, uint32_t slots, uint64_t slot_bytes, uint64_t expiry_ns);
 
   // Gives a work the channels that it names. A negative code: there is none, or it is of another kind or taken.
@@ -27,6 +28,8 @@ class Channels {
 
   // Dispatcher: the next thing that a source has to tell, each source in its turn.
   bool poll(SourceItem &out);
+  // Dispatcher: the process of an external task should bring the GPU to its context.
+  void wake_outside(uint32_t task);
   OutputSink *outputs() { return &outputs_; }
 
  private:

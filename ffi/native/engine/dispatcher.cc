@@ -6,10 +6,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #include "engine/clock.h"
+#include "engine/critical_core.h"
 #include "engine/engine.h"
 #include "engine/error.h"
 
@@ -21,7 +23,14 @@ namespace {
 constexpr uint64_t kSpinAheadNs = 400'000;
 // Between two looks at background progress; with several entries ahead the GPU does not wait for it.
 constexpr uint64_t kBackgroundPollNs = 50'000;
-constexpr uint64_t kIdlePollNs = 2'000'000;
+// Where nothing runs and nothing has happened for a while, looks become rarer up to this. Whoever hands something over
+// wakes the dispatcher; what it has to find by itself (an input that is staged) follows on something that happened
+// shortly before. Between a worker and its engine nobody wakes anybody, so with those it looks as often as ever.
+constexpr uint64_t kHeldPollNs = 2'000'000;
+constexpr uint64_t kIdlePollNs = 5'000'000;
+constexpr uint64_t kIdleParts = 2;
+// Between two rounds of the dispatcher: far more than it ever rests for.
+constexpr uint64_t kStoodStillNs = 2 * kIdlePollNs;
 // A snapshot waits for critical work to end, but not longer than this.
 constexpr uint64_t kSnapshotPatienceNs = 20'000'000;
 constexpr uint64_t kSnapshotTimeoutNs = 200'000'000;
@@ -86,6 +95,8 @@ void Engine::carry_out(uint64_t now_ns) {
       events_.add(action.event_kind, action.id, action.a, action.b, now_ns);
       // A critical graph that never ends cannot be taken back: the engine has to be restarted.
       if (action.event_kind == CALYPTE_EVENT_WATCHDOG) state_.store(CALYPTE_STATE_FAULT, std::memory_order_release);
+    } else if (action.kind == core::ActionKind::wake_outside) {
+      channels_.wake_outside(action.id);
     } else if (worker::Proxy *proxy = proxy_of(action); proxy != nullptr) {
       if (action.kind == core::ActionKind::kill_worker)
         proxy->kill_worker();
@@ -95,6 +106,7 @@ void Engine::carry_out(uint64_t now_ns) {
       backend_->execute(action, now_ns);
     }
   }
+  for (uint32_t i = 0; i < actions_.traces(); ++i) trace_.add(actions_.traced(i));
   for (const auto &proxy : isolated_) proxy->gate(!scheduler_->gate_open());
   if (const uint64_t lost = results_.lost(); lost != reported_lost_) {
     events_.add(CALYPTE_EVENT_RESULTS_LOST, UINT32_MAX, static_cast<int64_t>(lost - reported_lost_), 0, now_ns);
@@ -158,6 +170,7 @@ bool Engine::serve_mailbox(uint64_t now_ns) {
       continue;
     }
     handle(command, now_ns);
+    busy_ns_ = now_ns;
   }
   // Filling a snapshot takes some microseconds: not while critical work is about to end.
   if (snapshot_wanted_ != 0 &&
@@ -195,7 +208,11 @@ void Engine::rest(uint64_t now_ns, uint32_t seen) {
     relax();
     return;
   }
-  uint64_t until_ns = now_ns + (scheduler_->background_open() ? kBackgroundPollNs : kIdlePollNs);
+  const bool open = scheduler_->background_open();
+  uint64_t pause_ns = open ? kBackgroundPollNs : kHeldPollNs;
+  if (isolated_.empty() && !is_worker() && !(open && scheduler_->background_at_work()))
+    pause_ns = std::clamp((now_ns - busy_ns_) / kIdleParts, kBackgroundPollNs, kIdlePollNs);
+  uint64_t until_ns = now_ns + pause_ns;
   if (const uint64_t event_ns = backend_->next_event_ns(); event_ns < until_ns)
     until_ns = event_ns > now_ns ? event_ns : now_ns;
   const uint64_t due_ns = scheduler_->next_wakeup_ns();
@@ -212,6 +229,7 @@ void Engine::dispatch() {
   prctl(PR_SET_NAME, "calypte-critical");
   prctl(PR_SET_TIMERSLACK, 1);
   touch_stack();
+  backend_->enter();
   if ((options_.disable_features >> CALYPTE_FEATURE_REALTIME & 1) != 0) {
     realtime_reason_ = "switched off by the caller";
   } else if (const sched_param parameters{kRealtimePriority}; sched_setscheduler(0, SCHED_FIFO, &parameters) == 0) {
@@ -221,31 +239,37 @@ void Engine::dispatch() {
     realtime_reason_ = std::string("sched_setscheduler: ") + strerror(errno) +
                        "; raise RLIMIT_RTPRIO (LimitRTPRIO=50 in a systemd unit)";
   }
+  // A worker that spins there too would keep the engine from it.
+  if (!is_worker()) realtime_reason_ += pin_critical_thread();
   alive_ns_.store(monotonic_ns(), std::memory_order_release);
   dispatching_.store(true, std::memory_order_release);
   dispatching_.notify_one();
+  uint64_t looked_ns = monotonic_ns();
   while (!stop_.load(std::memory_order_acquire)) {
     const uint32_t seen = mailbox_sequence_.load(std::memory_order_acquire);
     uint64_t now_ns = monotonic_ns();
+    if (now_ns - looked_ns > kStoodStillNs) scheduler_->stood_still(now_ns);
+    looked_ns = now_ns;
     // A fault ends critical work for good, so that what goes round is no sign of life.
     const bool serves = state_.load(std::memory_order_relaxed) == CALYPTE_STATE_READY;
     alive_ns_.store(serves ? now_ns : 0, std::memory_order_release);
-    bool busy = false;
+    bool busy = false, happened = false;
     core::Event event;
     while (backend_->poll(event, now_ns)) {
       handle(event, now_ns);
       now_ns = monotonic_ns();
-      busy = true;
+      happened = true;
     }
     busy |= serve_mailbox(now_ns);
-    busy |= serve_sources();
-    busy |= serve_workers(now_ns);
+    happened |= serve_sources();
+    happened |= serve_workers(now_ns);
     now_ns = monotonic_ns();
     if (now_ns >= scheduler_->next_wakeup_ns()) {
       handle(core::Event{}, now_ns);
-      busy = true;
+      happened = true;
     }
-    if (!busy) rest(now_ns, seen);
+    if (happened) busy_ns_ = now_ns;
+    if (!busy && !happened) rest(now_ns, seen);
   }
 }
 

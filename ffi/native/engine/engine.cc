@@ -17,15 +17,18 @@ uint64_t Engine::results_bytes(const calypte_options &options) {
   return options.results_bytes == 0 ? kDefaultResultsBytes : options.results_bytes;
 }
 
-Engine::Engine(const calypte_options &options, const ResultStore::Shared *shared)
-    : options_(options), results_(shared == nullptr ? ResultStore(results_bytes(options)) : ResultStore(*shared)) {
+Engine::Engine(const calypte_options &options, const ResultStore::Shared *shared, TraceLog::Memory *trace)
+    : options_(options),
+      results_(shared == nullptr ? ResultStore(results_bytes(options)) : ResultStore(*shared)),
+      trace_(trace == nullptr ? TraceLog() : TraceLog(trace)) {
   locked_.reason =
       (options.flags & CALYPTE_OPEN_LOCK_MEMORY) != 0
           ? "not yet: memory is locked at ready"
           : "not asked for: an engine that shares its process with the agent pins only the GPU's host buffers";
 }
 
-std::unique_ptr<Engine> Engine::open(const calypte_options &options, const ResultStore::Shared *shared) {
+std::unique_ptr<Engine> Engine::open(const calypte_options &options, const ResultStore::Shared *shared,
+                                     TraceLog::Memory *trace) {
   if (options.abi_version != CALYPTE_ABI_VERSION || options.size_bytes != sizeof options) {
     fail(CALYPTE_E_INVALID, "open: options of ABI version %u and %u bytes; this library has version %d and %zu bytes",
          options.abi_version, options.size_bytes, CALYPTE_ABI_VERSION, sizeof options);
@@ -52,7 +55,7 @@ std::unique_ptr<Engine> Engine::open(const calypte_options &options, const Resul
   }
   // A wait that is parked in the stream of another context takes milliseconds from the critical one.
   if (worker) own.disable_features |= 1u << CALYPTE_FEATURE_PARKED_RESUME;
-  std::unique_ptr<Engine> engine(new Engine(own, shared));
+  std::unique_ptr<Engine> engine(new Engine(own, shared, trace));
   const BackendHost host{&engine->results_, &engine->frames_, engine->channels_.outputs()};
   if (options.backend == CALYPTE_BACKEND_SIM) {
     engine->backend_ = make_sim_backend(own, host);
@@ -176,14 +179,17 @@ int32_t Engine::frames(const uint8_t *data, uint64_t frame_bytes, uint32_t count
 int32_t Engine::check_buffers(const Work &work) {
   for (size_t s = 0; s < work.steps.size(); ++s) {
     const calypte_step &step = work.steps[s];
-    if (!backend_->has_kernel(static_cast<int32_t>(step.kernel)))
+    if (plugin::is_plugin_kernel(step.kernel)) {
+      if (const int32_t code = check_plugin_step(work, s); code < 0) return code;
+    } else if (!backend_->has_kernel(static_cast<int32_t>(step.kernel)))
       return fail(CALYPTE_E_NOT_FOUND, "work '%s' step %zu: no kernel %u", work.head.name, s, step.kernel);
     if (step.loop_kernel != CALYPTE_NONE && !backend_->has_kernel(static_cast<int32_t>(step.loop_kernel)))
       return fail(CALYPTE_E_NOT_FOUND, "work '%s' step %zu: no kernel %u", work.head.name, s, step.loop_kernel);
     for (uint32_t i = 0; i < step.arg_count; ++i) {
       const calypte_arg &arg = work.args[step.first_arg + i];
       if (arg.kind != CALYPTE_ARG_BUFFER) continue;
-      const uint64_t room = backend_->buffer_bytes(static_cast<int32_t>(arg.value));
+      // 64 bits are given, for scalars; an id that is cut short would be another buffer's.
+      const uint64_t room = arg.value > INT32_MAX ? 0 : backend_->buffer_bytes(static_cast<int32_t>(arg.value));
       if (room == 0)
         return fail(CALYPTE_E_NOT_FOUND, "work '%s' step %zu argument %u: no buffer %llu", work.head.name, s, i,
                     static_cast<unsigned long long>(arg.value));
@@ -218,6 +224,11 @@ int32_t Engine::socket(const char *path) {
 int32_t Engine::ring_input(const char *path) {
   const int32_t code = check_channels("ring_input");
   return code < 0 ? code : channels_.add_ring_input(path);
+}
+
+int32_t Engine::external(const char *path) {
+  const int32_t code = check_channels("external");
+  return code < 0 ? code : channels_.add_external(path);
 }
 
 int32_t Engine::ring_output(const char *path, uint32_t slots, uint64_t slot_bytes, uint64_t expiry_ns) {
@@ -313,6 +324,14 @@ int32_t Engine::warm_up() {
   for (const Work &job : jobs_) config_.jobs.push_back(job_config(job));
   timings_.assign(tasks_.size(), {});
   if (const int32_t code = backend_->warm_up(config_, timings_); code < 0) return code;
+  for (size_t i = 0; i < tasks_.size(); ++i) {
+    if (tasks_[i].head.source != CALYPTE_SOURCE_EXTERNAL) continue;
+    // What it does was not seen: nothing was run here.
+    const uint64_t estimate_ns = tasks_[i].head.estimate_ns;
+    config_.tasks[i].estimate_ns = estimate_ns;
+    config_.tasks[i].worst_ns = 0;
+    timings_[i] = {0, estimate_ns, estimate_ns, estimate_ns};
+  }
   config_.jobs.insert(config_.jobs.end(), isolated_configs_.begin(), isolated_configs_.end());
   warm_ = true;
   return 0;
@@ -344,18 +363,7 @@ int32_t Engine::ready() {
   scheduler_ = std::make_unique<core::Scheduler>(config_, safe_mode_);
   scheduler_->recall(memories_for_start());
   ready_ns_ = virtual_clock() ? 0 : monotonic_ns();
-  calypte_feature probed[CALYPTE_FEATURES]{};
-  backend_->features(probed);
-  for (uint32_t i = 0; i < CALYPTE_FEATURES; ++i) {
-    // Not lowered but of this machine or this process: calypte_features tells.
-    constexpr uint32_t kOfThisMachine =
-        1u << CALYPTE_FEATURE_REALTIME | 1u << CALYPTE_FEATURE_LOCKED_MEMORY | 1u << CALYPTE_FEATURE_INTEGRATED;
-    const bool unasked = i == CALYPTE_FEATURE_RESERVED_SMS && options_.reserve_sms == 0;
-    if ((kOfThisMachine >> i & 1) != 0 || unasked || probed[i].on != 0) continue;
-    events_.add(CALYPTE_EVENT_FEATURE, UINT32_MAX, i, 0, ready_ns_, probed[i].reason);
-  }
-  if ((options_.flags & CALYPTE_OPEN_LOCK_MEMORY) != 0 && !locked_.on)
-    events_.add(CALYPTE_EVENT_FEATURE, UINT32_MAX, CALYPTE_FEATURE_LOCKED_MEMORY, 0, ready_ns_, locked_.reason);
+  tell_found();
   events_.add(CALYPTE_EVENT_READY, UINT32_MAX, 0, 0, ready_ns_);
   state_.store(CALYPTE_STATE_READY, std::memory_order_release);
   actions_.clear();
@@ -437,7 +445,9 @@ int32_t Engine::submit(uint32_t kind, int32_t id, const uint8_t *input, uint64_t
     return fail(CALYPTE_E_BUSY, "submit '%s': the dispatcher does not take commands", work->head.name);
   uint64_t &next = (work->critical() ? submitted_tasks_ : submitted_jobs_)[work->id];
   const uint64_t number = next;
-  const int32_t staged = backend_->stage(kind, work->id, number, input, sensor_ns);
+  // A worker that goes on for another one counts as that did; its backend begins at 0.
+  const uint64_t first = worker_ == nullptr ? 0 : worker_->first_unit();
+  const int32_t staged = backend_->stage(kind, work->id, number - first, input, sensor_ns);
   if (staged < 0 && (staged != CALYPTE_E_BUSY || !work->critical())) return staged;
   next += 1;
   if (!work->critical()) return static_cast<int32_t>(number & INT32_MAX);

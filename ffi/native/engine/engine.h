@@ -18,6 +18,7 @@
 #include "engine/locked_memory.h"
 #include "engine/result_store.h"
 #include "engine/ring.h"
+#include "engine/trace_log.h"
 #include "engine/work.h"
 #include "worker/host.h"
 #include "worker/proxy.h"
@@ -26,8 +27,10 @@ namespace calypte {
 
 class Engine final : public EngineCalls {
  public:
-  // Null with the error set. `shared`: where results are kept, for a reader in another process; null: in this one.
-  static std::unique_ptr<Engine> open(const calypte_options &options, const ResultStore::Shared *shared = nullptr);
+  // Null with the error set. `shared`, `trace`: where results and the trace are kept, for readers in another process;
+  // null: in this one.
+  static std::unique_ptr<Engine> open(const calypte_options &options, const ResultStore::Shared *shared = nullptr,
+                                      TraceLog::Memory *trace = nullptr);
   // The room for results that these options ask for.
   static uint64_t results_bytes(const calypte_options &options);
   ~Engine() override;
@@ -40,9 +43,13 @@ class Engine final : public EngineCalls {
   int32_t buffer(uint64_t size_bytes) override;
   int32_t buffer_write(int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes) override;
   int32_t buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes) override;
+  int32_t plugin(const uint8_t *spec, uint32_t size_bytes) override;
+  int32_t plugin_info(int32_t plugin, calypte_plugin_info &out) override;
+  int32_t plugin_step(int32_t plugin, uint32_t step, calypte_plugin_step &out) override;
   int32_t frames(const uint8_t *data, uint64_t frame_bytes, uint32_t count) override;
   int32_t socket(const char *path) override;
   int32_t ring_input(const char *path) override;
+  int32_t external(const char *path) override;
   int32_t ring_output(const char *path, uint32_t slots, uint64_t slot_bytes, uint64_t expiry_ns) override;
   int32_t add(const uint8_t *work, uint32_t size_bytes) override;
   int32_t run_once(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint8_t *output,
@@ -79,6 +86,9 @@ class Engine final : public EngineCalls {
     tell_worker_fault();
     return static_cast<int32_t>(events_.take(out, capacity));
   }
+  int32_t take_trace(uint64_t from, calypte_trace *out, uint32_t capacity, uint64_t &next, uint64_t &lost) override {
+    return static_cast<int32_t>(TraceLog::read(trace_.memory(), from, out, capacity, next, lost));
+  }
   int32_t snapshot(calypte_snapshot &out) override;
   int32_t take_learned(uint8_t *data, uint32_t capacity) override;
   int32_t advance(uint64_t until_ns) override;
@@ -103,10 +113,11 @@ class Engine final : public EngineCalls {
     uint32_t first = 0;     // ... where it begins
   };
 
-  Engine(const calypte_options &options, const ResultStore::Shared *shared);
+  Engine(const calypte_options &options, const ResultStore::Shared *shared, TraceLog::Memory *trace);
   int32_t expect_state(uint32_t state, const char *operation) const;
   const Work *find(uint32_t kind, int32_t id) const;
   int32_t check_buffers(const Work &work);
+  int32_t check_plugin_step(const Work &work, size_t index) const;
   int32_t post(const Command &command);
   void handle(Command &command, uint64_t now_ns);
   void handle(const core::Event &event, uint64_t now_ns);
@@ -122,6 +133,7 @@ class Engine final : public EngineCalls {
   bool serve_sources();
   bool serve_workers(uint64_t now_ns);
   void tell_worker_fault();
+  int32_t take_place(const calypte_isolated &known);
   size_t job_count() const { return jobs_.size() + isolated_.size(); }
   worker::Proxy *proxy_of(const core::Action &action);
   bool is_worker() const { return (options_.flags & CALYPTE_OPEN_WORKER) != 0; }
@@ -130,11 +142,14 @@ class Engine final : public EngineCalls {
   void dispatch();
   void rest(uint64_t now_ns, uint32_t seen);
   void lock();
+  void tell_found();
+  void tell_input_paths();
   bool virtual_clock() const { return options_.clock == CALYPTE_CLOCK_VIRTUAL; }
 
   calypte_options options_;
   ResultStore results_;
   EventLog events_;
+  TraceLog trace_;
   std::vector<uint8_t> note_;
   std::vector<Frames> frames_;
   std::vector<Work> tasks_;
@@ -177,6 +192,7 @@ class Engine final : public EngineCalls {
   uint64_t snapshots_asked_ = 0;               // caller only
   uint64_t snapshot_wanted_ = 0;               // dispatcher only, as the next
   uint64_t snapshot_asked_ns_ = 0;
+  uint64_t busy_ns_ = 0;  // when something happened last
   calypte_snapshot snapshot_{};
   std::atomic<uint64_t> snapshot_done_{0};  // number of the one that lies in snapshot_
   uint64_t pieces_asked_ = 0;               // caller only

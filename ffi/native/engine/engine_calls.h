@@ -22,9 +22,13 @@ class EngineCalls {
   virtual int32_t buffer(uint64_t size_bytes) = 0;
   virtual int32_t buffer_write(int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes) = 0;
   virtual int32_t buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes) = 0;
+  virtual int32_t plugin(const uint8_t *spec, uint32_t size_bytes) = 0;
+  virtual int32_t plugin_info(int32_t plugin, calypte_plugin_info &out) = 0;
+  virtual int32_t plugin_step(int32_t plugin, uint32_t step, calypte_plugin_step &out) = 0;
   virtual int32_t frames(const uint8_t *data, uint64_t frame_bytes, uint32_t count) = 0;
   virtual int32_t socket(const char *path) = 0;
   virtual int32_t ring_input(const char *path) = 0;
+  virtual int32_t external(const char *path) = 0;
   virtual int32_t ring_output(const char *path, uint32_t slots, uint64_t slot_bytes, uint64_t expiry_ns) = 0;
   virtual int32_t add(const uint8_t *work, uint32_t size_bytes) = 0;
   virtual int32_t run_once(uint32_t kind, int32_t work, const uint8_t *input, uint64_t input_bytes, uint8_t *output,
@@ -56,6 +60,7 @@ class EngineCalls {
   virtual int32_t release_results(uint64_t position) = 0;
   virtual int32_t retake_results() = 0;
   virtual int32_t take_events(calypte_event *out, uint32_t capacity) = 0;
+  virtual int32_t take_trace(uint64_t from, calypte_trace *out, uint32_t capacity, uint64_t &next, uint64_t &lost) = 0;
   virtual int32_t snapshot(calypte_snapshot &out) = 0;
   virtual int32_t take_learned(uint8_t *data, uint32_t capacity) = 0;
   virtual int32_t advance(uint64_t until_ns) = 0;

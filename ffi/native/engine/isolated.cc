@@ -11,11 +11,12 @@ namespace {
 
 constexpr uint64_t kKillAfterNs = 50'000'000;
 constexpr uint64_t kMostKillAfterNs = 60'000'000'000;
+constexpr uint64_t kLongestTimeNs = 86'400'000'000'000;
 constexpr uint32_t kReportsPerRound = 16;
 
-int32_t check(const calypte_isolated &job) {
+int32_t check(const calypte_isolated &job, const char *operation) {
   const auto wrong = [&](const char *rule) {
-    return fail(CALYPTE_E_INVALID, "add_isolated '%.63s': %s", job.name, rule);
+    return fail(CALYPTE_E_INVALID, "%s '%.63s': %s", operation, job.name, rule);
   };
   if (job.abi_version != CALYPTE_ABI_VERSION || job.size_bytes != sizeof job) return wrong("another ABI version");
   if (memchr(job.name, 0, sizeof job.name) == nullptr) return wrong("the name must end with a NUL");
@@ -23,12 +24,17 @@ int32_t check(const calypte_isolated &job) {
   if (job.step_count > CALYPTE_MAX_STEPS) return wrong("has more steps than a work may have");
   if (job.units_per_entry < 1 || job.units_per_entry > 64) return wrong("units_per_entry must be 1..64");
   if (job.estimate_ns == 0) return wrong("estimate_ns must be greater than 0");
+  // The scheduler adds to them and multiplies them by the units of an entry.
+  for (const uint64_t time_ns : {job.estimate_ns, job.bound_ns, job.drain_ns}) {
+    if (time_ns > kLongestTimeNs) return wrong("its times must be at most a day");
+  }
   if (job.kill_after_ns > kMostKillAfterNs) return wrong("kill_after_ns must be at most a minute");
   uint32_t step = 0;
   for (uint32_t i = 0; i < job.segment_count; ++i) {
     const calypte_segment &segment = job.segments[i];
     if (segment.first_step != step || segment.step_count == 0 || segment.step_count > job.step_count - step)
       return wrong("its segments must hold each step once, in order");
+    if (segment.estimate_ns > kLongestTimeNs) return wrong("its times must be at most a day");
     if (segment.level >= CALYPTE_LEVELS || segment.loop_permille > 1000) return wrong("a segment's level is none");
     if (segment.merges != 0 && i + 1 == job.segment_count) return wrong("the last segment cannot merge with a next");
     step += segment.step_count;
@@ -69,7 +75,7 @@ int32_t Engine::add_isolated(const calypte_isolated &job, const char *page) {
                 "add_isolated '%.63s': processes belong to real time, and this engine's clock is virtual", job.name);
   if (is_worker()) return fail(CALYPTE_E_STATE, "add_isolated: a worker has one job, which is its own");
   if (warm_) return fail(CALYPTE_E_STATE, "add_isolated: only before warm_up");
-  if (const int32_t code = check(job); code < 0) return code;
+  if (const int32_t code = check(job, "add_isolated"); code < 0) return code;
   if (job_count() == CALYPTE_MAX_JOBS)
     return fail(CALYPTE_E_LIMIT, "add_isolated '%s': at most %d background jobs", job.name, CALYPTE_MAX_JOBS);
   if (page == nullptr || page[0] == 0) return fail(CALYPTE_E_INVALID, "add_isolated '%s': needs a path", job.name);
@@ -127,7 +133,7 @@ bool Engine::serve_workers(uint64_t now_ns) {
 int32_t Engine::isolated_of(calypte_isolated &out) {
   if (!is_worker() || jobs_.size() != 1 || !tasks_.empty())
     return fail(CALYPTE_E_STATE, "isolated_of: only of an engine opened as a worker, with one background job");
-  if (!warm_) return fail(CALYPTE_E_STATE, "isolated_of: only after warm_up");
+  if (!warm_) return fail(CALYPTE_E_STATE, "isolated_of: only after warm_up or join");
   const core::JobConfig &config = config_.jobs[0];
   const calypte_work &head = jobs_[0].head;
   if (config.segments.size() > CALYPTE_MAX_SEGMENTS)
@@ -152,20 +158,38 @@ int32_t Engine::isolated_of(calypte_isolated &out) {
   return 0;
 }
 
+// What the engine knows of the job in the place of what warm_up would measure: requests are being served, and units
+// that run outside the gate would keep the GPU from them.
+int32_t Engine::take_place(const calypte_isolated &known) {
+  if (const int32_t code = check(known, "join"); code < 0) return code;
+  const core::JobConfig own = job_config(jobs_[0]);
+  core::JobConfig job = config_of(known);
+  bool same = own.segments.size() == job.segments.size();
+  for (size_t i = 0; same && i < own.segments.size(); ++i) {
+    const core::Segment &a = own.segments[i], &b = job.segments[i];
+    same = a.first_step == b.first_step && a.step_count == b.step_count && a.whole == b.whole && a.merges == b.merges;
+  }
+  if (!same) return fail(CALYPTE_E_INVALID, "join '%.63s': the engine knows the job with other steps", known.name);
+  if (const int32_t code = backend_->take_place(job); code < 0) return code;
+  config_ = {};
+  config_.jobs.push_back(std::move(job));
+  warm_ = true;
+  return 0;
+}
+
 int32_t Engine::join(const char *page) {
   if (const int32_t code = expect_state(CALYPTE_STATE_LOADING, "join"); code < 0) return code;
   if (!is_worker() || jobs_.size() != 1 || !tasks_.empty())
     return fail(CALYPTE_E_STATE, "join: only an engine opened as a worker, with one background job");
   if (page == nullptr) return fail(CALYPTE_E_INVALID, "join: needs a path");
-  if (const int32_t code = warm_up(); code < 0) return code;
   worker_ = worker::Host::join(page, jobs_[0].head.digest);
   if (worker_ == nullptr) return last_error_code();
-  // Without a handle the kernels read a line of this process, which follows the engine's.
-  bool own_gate = true;
-  if (worker_->has_handle()) {
-    own_gate = backend_->adopt_gate(worker_->handle()) < 0;
-    if (own_gate) events_.add(CALYPTE_EVENT_FEATURE, UINT32_MAX, CALYPTE_FEATURE_IPC, 0, monotonic_ns(), last_error());
-  }
+  if (const int32_t code = warm_ ? 0 : take_place(worker_->job()); code < 0) return code;
+  // The kernels read the engine's line, by CUDA IPC or in the page; else a line of this process, which follows it.
+  const bool by_handle = worker_->has_handle() && backend_->adopt_gate(worker_->handle()) >= 0;
+  const std::string why = by_handle || !worker_->has_handle() ? "" : last_error();
+  const bool own_gate = !by_handle && worker_->adopt_page(*backend_) < 0;
+  if (!why.empty()) events_.add(CALYPTE_EVENT_FEATURE, UINT32_MAX, CALYPTE_FEATURE_IPC, 0, monotonic_ns(), why);
   results_.count_from(worker_->first_unit());
   submitted_jobs_.assign(1, worker_->first_unit());
   if (const int32_t code = backend_->ready(); code < 0) return code;

@@ -46,7 +46,7 @@ class Source {
   void stop();
 
   // Dispatcher.
-  bool poll(SourceItem &out) { return items_.pop(out); }
+  virtual bool poll(SourceItem &out) { return items_.pop(out); }
   uint32_t task() const { return task_; }
 
  protected:
@@ -64,6 +64,7 @@ class Source {
   void drop(uint64_t count);
   // Counts; reported at once, but not twice within a second.
   void note(uint32_t fault, uint64_t count = 1);
+  void wake_dispatcher() { host_.wake(); }
   // Reports what was noted and is due. Returns whether more waits for its second to pass.
   bool report();
 

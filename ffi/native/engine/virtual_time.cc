@@ -50,6 +50,7 @@ int32_t Engine::sim_profile(const calypte_sim_profile &profile) {
     return fail(CALYPTE_E_INVALID, "sim_profile_set: deviations must be at most 200000 ppm");
   if (profile.timer_p99_ns < profile.timer_p50_ns)
     return fail(CALYPTE_E_INVALID, "sim_profile_set: timer_p99_ns must be at least timer_p50_ns");
+  if (profile.integrated > 1) return fail(CALYPTE_E_INVALID, "sim_profile_set: integrated must be 0 or 1");
   return backend_->sim_profile(profile);
 }
 

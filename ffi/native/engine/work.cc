@@ -167,7 +167,8 @@ int32_t decode_work(const uint8_t *blob, uint32_t size_bytes, Work &out) {
     return fail(CALYPTE_E_INVALID, "work: the name must have 1..%d bytes", CALYPTE_NAME_BYTES - 1);
   if (head.kind != CALYPTE_WORK_CRITICAL && head.kind != CALYPTE_WORK_BACKGROUND)
     return fail(CALYPTE_E_INVALID, "work '%s': unknown kind %u", head.name, head.kind);
-  if (head.step_count == 0 || head.step_count > CALYPTE_MAX_STEPS)
+  const bool none = head.step_count == 0 && head.source != CALYPTE_SOURCE_EXTERNAL;
+  if (none || head.step_count > CALYPTE_MAX_STEPS)
     return fail(CALYPTE_E_LIMIT, "work '%s': 1..%d steps, got %u", head.name, CALYPTE_MAX_STEPS, head.step_count);
   if (head.arg_count > 64 * CALYPTE_MAX_STEPS || head.input_count > CALYPTE_MAX_IO ||
       head.output_count > CALYPTE_MAX_IO) {
@@ -190,15 +191,20 @@ int32_t decode_work(const uint8_t *blob, uint32_t size_bytes, Work &out) {
   }
   if (const int32_t code = check_io(out, out.inputs, head.input_bytes, "input"); code < 0) return code;
   if (const int32_t code = check_io(out, out.outputs, head.output_bytes, "output"); code < 0) return code;
-  if (head.source > CALYPTE_SOURCE_RING)
+  if (head.source > CALYPTE_SOURCE_EXTERNAL)
     return fail(CALYPTE_E_INVALID, "work '%s': unknown source %u", head.name, head.source);
-  const bool from_channel = head.source == CALYPTE_SOURCE_SOCKET || head.source == CALYPTE_SOURCE_RING;
+  const bool external = head.source == CALYPTE_SOURCE_EXTERNAL;
+  const bool from_channel = head.source == CALYPTE_SOURCE_SOCKET || head.source == CALYPTE_SOURCE_RING || external;
   if (from_channel && !out.critical())
-    return fail(CALYPTE_E_INVALID, "work '%s': only critical tasks have a socket or a ring as source", head.name);
+    return fail(CALYPTE_E_INVALID, "work '%s': only critical tasks have a socket, a ring or another process as source",
+                head.name);
   if (from_channel != (head.channel != 0))
     return fail(CALYPTE_E_INVALID,
-                "work '%s': channel %u, but a channel is given for SOCKET and RING, and only for them", head.name,
-                head.channel);
+                "work '%s': channel %u, but a channel is given for SOCKET, RING and EXTERNAL, and only for them",
+                head.name, head.channel);
+  if (external && (head.step_count > 0 || head.input_bytes > 0 || head.output_bytes > 0 || head.output_channel != 0))
+    return fail(CALYPTE_E_INVALID, "task '%s': another process does its work, so it has no steps, inputs or outputs",
+                head.name);
   if (head.source == CALYPTE_SOURCE_NONE && head.input_bytes > 0)
     return fail(CALYPTE_E_INVALID, "work '%s': it has inputs, so it needs a source", head.name);
   if (const int32_t code = check_times(out); code < 0) return code;

@@ -15,7 +15,7 @@
  *   - Times are nanoseconds of the monotonic clock (calypte_now_ns), or of virtual time if the
  *     engine was opened with CALYPTE_CLOCK_VIRTUAL. 0 means "none" unless a field says otherwise.
  *   - Thread rule: all calls on one engine come from one thread. Different engines are independent.
- *     calypte_now_ns, calypte_last_error, calypte_abi_version and calypte_layout are free-threaded.
+ *     calypte_now_ns, _notify, _system_*, _last_error, _abi_version and _layout are free-threaded.
  *   - Structs are flat and versioned by CALYPTE_ABI_VERSION: no pointers, little-endian, natural
  *     alignment, padding written out. They could as well lie in shared memory between processes.
  *   - Names are NUL-terminated UTF-8 in fixed arrays; a longer name gives CALYPTE_E_INVALID.
@@ -33,7 +33,7 @@
 extern "C" {
 #endif
 
-#define CALYPTE_ABI_VERSION 4
+#define CALYPTE_ABI_VERSION 5
 
 /* Fixed limits. They bound memory and time on the microsecond path. */
 #define CALYPTE_MAX_TASKS 7            /* critical tasks: the gate line holds one word for each, and hold */
@@ -44,6 +44,9 @@ extern "C" {
 #define CALYPTE_MAX_ENTRIES_AHEAD 16   /* background entries queued and not yet done, per engine */
 #define CALYPTE_NOTE_BYTES 1048576     /* see calypte_set_note */
 #define CALYPTE_MAX_SEGMENTS 64        /* of an isolated job */
+#define CALYPTE_MAX_PLUGINS 64         /* per engine */
+#define CALYPTE_MAX_PLUGIN_STEPS 1000  /* of one plugin */
+#define CALYPTE_TRACE_RECORDS 16384    /* kept of the trace: see calypte_take_trace */
 #define CALYPTE_NAME_BYTES 64          /* including the final NUL */
 #define CALYPTE_TEXT_BYTES 160         /* including the final NUL */
 #define CALYPTE_LEVELS 4
@@ -65,6 +68,7 @@ extern "C" {
 #define CALYPTE_E_CUDA -12       /* another CUDA error; the text names call and code */
 #define CALYPTE_E_BUFFER -13     /* the caller's buffer is too small; the text says how much it takes */
 #define CALYPTE_E_LOST -14       /* the process that holds the engine has ended or does not answer; only close is left */
+#define CALYPTE_E_DENIED -15     /* the system does not let this user do that */
 
 /* Backends and clocks. */
 #define CALYPTE_BACKEND_SIM 1
@@ -97,7 +101,7 @@ extern "C" {
 #define CALYPTE_FEATURE_MAPPED_HOST 4    /* host memory mapped into the device's address space */
 #define CALYPTE_FEATURE_INTEGRATED 5     /* CPU and GPU share memory */
 #define CALYPTE_FEATURE_IPC 6            /* device memory can be shared between processes */
-#define CALYPTE_FEATURE_REALTIME 7       /* the critical thread runs under SCHED_FIFO */
+#define CALYPTE_FEATURE_REALTIME 7       /* the critical thread runs under SCHED_FIFO; `reason` also says on which core, if $CALYPTE_CRITICAL_CORE names one */
 #define CALYPTE_FEATURE_LOCKED_MEMORY 8  /* since ready no page of this process leaves memory; asked for by OPEN_LOCK_MEMORY */
 #define CALYPTE_FEATURE_RESERVED_SMS 9   /* SMs are kept for critical work (calypte_options.reserve_sms) */
 #define CALYPTE_FEATURES 10
@@ -143,6 +147,12 @@ extern "C" {
 #define CALYPTE_SOURCE_API 2    /* calypte_submit */
 #define CALYPTE_SOURCE_SOCKET 3 /* critical: datagrams, see calypte_socket */
 #define CALYPTE_SOURCE_RING 4   /* critical: records of a producer's ring, see calypte_ring_input */
+#define CALYPTE_SOURCE_EXTERNAL 5 /* critical: another process does the work and says when, see calypte_external; no steps */
+
+/* How a plugin's work is launched (calypte_plugin_spec.capture). */
+#define CALYPTE_CAPTURE_AUTO 1    /* captured into a graph if that is possible, else called each time */
+#define CALYPTE_CAPTURE_REQUIRE 2 /* what cannot be captured does not load */
+#define CALYPTE_CAPTURE_NEVER 3   /* called each time */
 
 /* Flags of a result. */
 #define CALYPTE_RESULT_COMPLETE 1  /* the payload is the whole output */
@@ -169,6 +179,7 @@ extern "C" {
 #define CALYPTE_EVENT_SAFE_MODE 17    /* a: CALYPTE_SAFE_* that stand from now on, 0: it is left; b: misses in the window */
 
 #define CALYPTE_EVENT_WORKER 16       /* source: isolated job; a: CALYPTE_WORKER_*; b: LOST: units completed; HUNG: for how long, in ns */
+#define CALYPTE_EVENT_MAPPED_INPUT 19 /* at ready, where CPU and GPU share memory; source: task; a: 1 its kernels read the input where the CPU put it, 0 it is copied; b: what the copy costs a request, in ns; text says why */
 #define CALYPTE_EVENT_ENGINE 18       /* made by who supervises the engine's process; a: 1 lost, 2 restarted; b: 2: out of service for, in ns */
 
 /* What became of the process of an isolated job (CALYPTE_EVENT_WORKER). */
@@ -216,7 +227,7 @@ typedef struct calypte_device {
   uint32_t compute_major;
   uint32_t compute_minor;
   uint64_t memory_bytes;
-  uint64_t memory_free_bytes;
+  uint64_t memory_free_bytes; /* 0 from calypte_probe on cuda: only an open engine knows */
   uint32_t threads_per_sm;
   uint32_t shared_per_block_optin_bytes;
   uint32_t clock_khz;         /* 0: unknown */
@@ -284,6 +295,55 @@ typedef struct calypte_io {
   uint64_t size_bytes; /* > 0 */
 } calypte_io;
 
+/* A buffer that a plugin may use; its contents are filled in before calypte_plugin. */
+typedef struct calypte_plugin_io {
+  char name[128];  /* as the plugin describes it */
+  uint32_t buffer; /* id */
+  uint32_t role;   /* CALYPTE_PLUGIN_INPUT ... of calypte_plugin.h */
+} calypte_plugin_io;
+
+/*
+ * A plugin (calypte_plugin.h) for one work. Behind this struct, in the same block of memory, lie buffer_count
+ * calypte_plugin_io, path_bytes of the library's absolute path and config_bytes of JSON, both without a NUL.
+ */
+typedef struct calypte_plugin_spec {
+  uint32_t abi_version;
+  uint32_t size_bytes;   /* of this struct with all that lies behind it */
+  uint32_t kind;         /* CALYPTE_WORK_* of its work; critical: one step, launched whole */
+  uint32_t capture;      /* CALYPTE_CAPTURE_* */
+  uint32_t most_steps;   /* background: 1..CALYPTE_MAX_PLUGIN_STEPS; where there are more nodes, short neighbours form one step */
+  uint32_t buffer_count; /* 1..256 */
+  uint32_t path_bytes;   /* 1..4095 */
+  uint32_t config_bytes; /* at most 1 MiB; 0: {} */
+} calypte_plugin_spec;
+
+/* How a plugin was loaded. */
+typedef struct calypte_plugin_info {
+  uint32_t step_count; /* >= 1 */
+  uint32_t captured;   /* 1: as a graph; 0: it is called each time, and is one step */
+  uint32_t node_count; /* of the graph, child graphs opened; 0: not captured */
+  uint32_t kernels;    /* of these */
+  uint32_t copies;
+  uint32_t memsets;
+  uint64_t captures;   /* how often it was captured: more than 1 if it said that it had changed */
+  uint64_t longest_ns; /* of its steps, as measured at load; sim: as the plugin says. Its bound: a step is never interrupted */
+  uint64_t total_ns;   /* of all of them */
+  char name[128];      /* as the plugin gives it */
+  char reason[256];    /* why it was not captured; empty: it was */
+} calypte_plugin_info;
+
+/* One step of a plugin, as its work takes it: level WHOLE, the plugin's buffers as the arguments of the first one. */
+typedef struct calypte_plugin_step {
+  uint32_t kernel;     /* for calypte_step.kernel */
+  uint32_t node_count; /* of the graph's nodes; 0: a call of the plugin */
+  uint32_t grid[3];    /* of its longest kernel; 1 each: none */
+  uint32_t block[3];
+  uint32_t shared_bytes;
+  uint32_t reserved;
+  uint64_t estimate_ns;
+  char name[128];      /* of its longest kernel, "copy", "memset", or the plugin's */
+} calypte_plugin_step;
+
 /*
  * A critical task or a background job. Behind this struct, in the same block of memory, lie step_count calypte_step,
  * arg_count calypte_arg, input_count and output_count calypte_io, in this order and without gaps.
@@ -307,7 +367,7 @@ typedef struct calypte_work {
   uint32_t keep_output; /* 1: results carry the payload; 0: header and digest only */
   uint32_t yield;       /* critical: CALYPTE_YIELD_* */
   uint32_t anticipate;  /* critical: 1: background leaves ahead of the request that is expected next; 0: not */
-  uint32_t channel;        /* SOURCE_SOCKET, SOURCE_RING: id from calypte_socket, calypte_ring_input, of no other work; else 0 */
+  uint32_t channel;        /* SOCKET, RING, EXTERNAL: id from calypte_socket, _ring_input, _external, of no other work; else 0 */
   uint32_t output_channel; /* id from calypte_ring_output, of no other work: outputs are also written there; 0: not */
   uint64_t input_bytes;  /* of the input blob; 0: no input */
   uint64_t output_bytes; /* of the output blob; 0: no output */
@@ -559,6 +619,42 @@ typedef struct calypte_event {
   char text[160];
 } calypte_event;
 
+/* What a record of the trace tells of. */
+#define CALYPTE_TRACE_REQUEST 1
+#define CALYPTE_TRACE_SLICE 2
+
+#define CALYPTE_OUTCOME_ON_TIME 0
+#define CALYPTE_OUTCOME_LATE 1
+#define CALYPTE_OUTCOME_DROPPED 2
+#define CALYPTE_OUTCOME_FAILED 3
+
+/*
+ * One request of a critical task that has ended, or one slice: an entry of a background job, from its begin until it had done
+ * its work or had left. Fields that are of the other kind are 0. Times are what the host saw.
+ */
+typedef struct calypte_trace {
+  uint32_t kind;      /* CALYPTE_TRACE_* */
+  uint32_t source;    /* task or job id */
+  uint64_t number;    /* request number, or unit id */
+  uint64_t begin_ns;  /* request: arrival; slice: the entry before it had ended, or the gate had opened */
+  uint64_t end_ns;    /* request: output complete, or dropped; slice: its end was seen, up to 50 us late */
+  uint64_t sensor_ns;
+  uint64_t deadline_ns;
+  uint64_t launch_ns;   /* 0: it never ran */
+  uint64_t queued_ns;   /* of arrival to launch: other critical requests had the GPU for this long */
+  uint64_t deferred_ns; /* ... and it let background come to its end for this long (WHEN_NEEDED) */
+  uint64_t drain_ns;    /* from its launch until background was seen to have left; 0: none ran, or it left before */
+  uint64_t usual_ns;    /* what launch to completion hardly ever exceeds, as known before this request */
+  uint64_t clock_key;   /* of the clocks in force */
+  uint64_t busy_ns;     /* slice: GPU time of its kernels */
+  uint32_t outcome;     /* request: CALYPTE_OUTCOME_* */
+  uint32_t drain_job;   /* request: the job whose entry the launch found running; UINT32_MAX: none */
+  uint32_t step;        /* slice: the step that it began with */
+  uint32_t level;       /* slice: CALYPTE_LEVEL_* of that step */
+  uint32_t preempted;   /* slice: 1: it left with work undone */
+  uint32_t reserved;
+} calypte_trace;
+
 /*
  * How the simulated device takes its time. Figures that were measured say where in the profile's file; figures that
  * were guessed set `estimate`. Without a profile the engine has the H200's times, and timers that are never late.
@@ -586,7 +682,7 @@ typedef struct calypte_sim_profile {
   uint32_t critical_deviation_ppm; /* deviation of the logarithm of critical executions, in millionths; at most 200000 */
   uint32_t step_deviation_ppm;     /* ... of background steps */
   uint32_t clock_permille;    /* speed of kernels against what their estimates stand for; > 0; 1000: the same */
-  uint32_t reserved;
+  uint32_t integrated;        /* 1: CPU and GPU share memory; 0: they do not */
 } calypte_sim_profile;
 
 /* What goes wrong on the simulated device, drawn by the engine's seed. All 0: nothing does. */
@@ -617,6 +713,28 @@ int32_t calypte_version(uint8_t *text, uint32_t capacity);
 int32_t calypte_last_error(uint8_t *text, uint32_t capacity);
 /* Monotonic time in ns (CLOCK_MONOTONIC). */
 uint64_t calypte_now_ns(void);
+
+/*
+ * Tells the service manager of this process, such as "READY=1" or "WATCHDOG=1" (systemd's sd_notify): one datagram to the Unix
+ * socket that $NOTIFY_SOCKET names, which may be an abstract one. Never waits. Returns 1; 0: nobody asked to be told.
+ * E_INVALID: the socket cannot be reached. Free-threaded.
+ */
+int32_t calypte_notify(const char *state);
+
+/*
+ * Files and folders of the system, for callers whose runtime reads none of it (Deno without --allow-all). Only what is really
+ * below /proc or /sys, links followed; writing below /sys only. Nothing waits that the kernel does not make wait: some sensors do
+ * for milliseconds. E_INVALID: another path, or longer than `capacity`. E_DENIED: not for this user. E_NOT_FOUND: not to be had; the
+ * text says why. Free-threaded.
+ */
+/* The bytes of a file of less than `capacity` bytes; returns their number. */
+int32_t calypte_system_read(const char *path, uint8_t *text, uint64_t capacity);
+/* Names in a folder, also /proc and /sys themselves, each with its NUL, in no order; returns the bytes of all. */
+int32_t calypte_system_list(const char *path, uint8_t *names, uint64_t capacity);
+/* Likewise each link in a folder, and what it says: name, NUL, target, NUL. Nothing is followed. */
+int32_t calypte_system_links(const char *path, uint8_t *links, uint64_t capacity);
+/* Writes to a file that is there, in one piece. */
+int32_t calypte_system_write(const char *path, const char *text);
 
 /* Fills `device` for a backend without opening an engine. E_NO_DEVICE: the text says why. */
 int32_t calypte_probe(uint32_t backend, uint32_t device_index, calypte_device *device);
@@ -661,6 +779,15 @@ int32_t calypte_socket(int32_t engine, const char *path);
  */
 int32_t calypte_ring_input(int32_t engine, const char *path);
 /*
+ * Listens on a Unix socket at `path` (mode 0660; one that nobody listens on is replaced; removed at close) for a process
+ * that does a critical task's work itself and says when it begins and ends (calypte_client.h), for a task whose source is
+ * EXTERNAL. One client at a time; it may come and go, and what it had under way when it went counts as failed. From a
+ * begin to its end, and ahead of what is expected, background keeps off the GPU; there are no results. With such a task
+ * background is resumed by the host, as what is parked in a stream costs another context milliseconds. Real clock only.
+ * Returns a channel id.
+ */
+int32_t calypte_external(int32_t engine, const char *path);
+/*
  * Makes a ring at `path`, or takes over one of the same shape, for the outputs of one work: `number` is the request's or
  * unit's. `slots`: 2..65536; slot_bytes at least the work's output_bytes; expiry_ns: 10 ms to an hour. While the engine is
  * ready its dispatcher's last round is the heartbeat, renewed every expiry_ns / 4. The file stays at close, but for one that
@@ -668,6 +795,18 @@ int32_t calypte_ring_input(int32_t engine, const char *path);
  * only. Returns a channel id. E_BUSY: another process writes it.
  */
 int32_t calypte_ring_output(int32_t engine, const char *path, uint32_t slots, uint64_t slot_bytes, uint64_t expiry_ns);
+/*
+ * Opens a plugin (calypte_plugin.h) for one work that is added next, tries it and captures it. Returns a plugin id, from 0.
+ * Its code runs in the process that holds the engine: what it breaks, it breaks there. All steps of a plugin are steps of
+ * one work, in their order. E_INVALID: it does not load, does not fit its buffers, errs, or does what enqueue must not; the
+ * text says what, and what to do. sim: the plugin is opened too, and told that it is simulated.
+ */
+int32_t calypte_plugin(int32_t engine, const uint8_t *spec, uint32_t size_bytes);
+/* How it was loaded. Also allowed after `ready`. */
+int32_t calypte_plugin_info_of(int32_t engine, int32_t plugin, calypte_plugin_info *out);
+/* One of its steps, 0 .. step_count - 1. Also allowed after `ready`. */
+int32_t calypte_plugin_step_of(int32_t engine, int32_t plugin, uint32_t step, calypte_plugin_step *out);
+
 /* Adds a critical task or a background job. Returns its id, from 0 for each kind. */
 int32_t calypte_add(int32_t engine, const uint8_t *work, uint32_t size_bytes);
 
@@ -755,7 +894,7 @@ int32_t calypte_note_of(int32_t engine, uint8_t *data, uint32_t capacity);
  * from the worker; the first has the number of that unit.
  */
 
-/* Worker, after warm_up: the description. E_LIMIT: its steps make more than CALYPTE_MAX_SEGMENTS segments. */
+/* Worker, after warm_up or join: the description. E_LIMIT: its steps make more than CALYPTE_MAX_SEGMENTS segments. */
 int32_t calypte_isolated_of(int32_t engine, calypte_isolated *out);
 /*
  * Adds a job by its description, and makes the page that it shares with its worker at `page` (mode 0600, removed at close). Real
@@ -764,7 +903,12 @@ int32_t calypte_isolated_of(int32_t engine, calypte_isolated *out);
 int32_t calypte_add_isolated(int32_t engine, const calypte_isolated *job, const char *page);
 /* Process `process` may join as the worker of this job; one that has joined before has ended, or is killed. Any time. */
 int32_t calypte_admit(int32_t engine, int32_t job, int32_t process);
-/* Worker, instead of `ready`: serves the engine that made `page`. E_BUSY: that was not told of this process within 500 ms. */
+/*
+ * Worker, instead of `ready`: serves the engine that made `page`. E_BUSY: that was not told of this process within 500 ms. Without
+ * warm_up before, as it must be where that engine is `ready` already, nothing of the job is run or measured: estimates and units
+ * per entry are those of the description, and a step whose `workers` are not stated runs at its safest. E_INVALID: the job has
+ * other steps than the description.
+ */
 int32_t calypte_join(int32_t engine, const char *page);
 
 /* ---- Engine: run ---- */
@@ -816,6 +960,13 @@ int32_t calypte_release_results(int32_t engine, uint64_t position);
 int32_t calypte_retake_results(int32_t engine);
 /* Moves events, oldest first. Returns how many. */
 int32_t calypte_take_events(int32_t engine, calypte_event *events, uint32_t capacity);
+/*
+ * Copies what was recorded of requests and slices, oldest first, from position `from` on (0: the oldest that is kept;
+ * the last CALYPTE_TRACE_RECORDS are). Nothing is consumed, so that any number of readers may follow. Returns how many;
+ * `next` gets the position behind the last, `lost` how many behind `from` were overwritten before this call.
+ */
+int32_t calypte_take_trace(int32_t engine, uint64_t from, calypte_trace *records, uint32_t capacity, uint64_t *next,
+                           uint64_t *lost);
 /* Copies the state. size_bytes must be sizeof(calypte_snapshot). E_TIMEOUT: the dispatcher did not answer within 200 ms. */
 int32_t calypte_take_snapshot(int32_t engine, calypte_snapshot *snapshot, uint32_t size_bytes);
 

@@ -1,5 +1,6 @@
-// What do the agent and the engine's process share? One page of memory: the engine's last state, its events and its
-// results, which outlive the engine, and the plan that the agent asks for. What is on it is plain data of calypte.h.
+// What do the agent and the engine's process share? One page of memory: the engine's last state, its events, its trace
+// and its results, which outlive the engine, and the plan that the agent asks for. What is on it is plain data of
+// calypte.h.
 //
 // The engine's process writes all but the plan and the marks of what was taken. It reads those once and checks them:
 // the agent may have died at any instruction.
@@ -15,6 +16,7 @@
 
 #include "calypte.h"
 #include "engine/result_store.h"
+#include "engine/trace_log.h"
 
 namespace calypte {
 
@@ -49,6 +51,8 @@ struct Page {
   alignas(64) std::atomic<uint64_t> events_head;
   alignas(64) std::atomic<uint64_t> events_tail;
   calypte_event events[kPageEvents];
+
+  TraceLog::Memory trace;
 
   ResultStore::Control results;
   // Behind it: the bytes of the results store.

@@ -202,6 +202,19 @@ int32_t RemoteEngine::buffer_read(int32_t buffer, uint64_t offset, uint8_t *data
       {.op = Op::buffer_read, .args = {static_cast<uint32_t>(buffer), offset}, .out = data, .out_bytes = size_bytes});
 }
 
+int32_t RemoteEngine::plugin(const uint8_t *spec, uint32_t size_bytes) {
+  return ask({.op = Op::plugin, .in = spec, .in_bytes = size_bytes});
+}
+
+int32_t RemoteEngine::plugin_info(int32_t plugin, calypte_plugin_info &out) {
+  return ask({.op = Op::plugin_info, .args = {static_cast<uint32_t>(plugin)}, .out = &out, .out_bytes = sizeof out});
+}
+
+int32_t RemoteEngine::plugin_step(int32_t plugin, uint32_t step, calypte_plugin_step &out) {
+  return ask(
+      {.op = Op::plugin_step, .args = {static_cast<uint32_t>(plugin), step}, .out = &out, .out_bytes = sizeof out});
+}
+
 int32_t RemoteEngine::frames(const uint8_t *data, uint64_t frame_bytes, uint32_t count) {
   if (data == nullptr || frame_bytes == 0 || count == 0 || frame_bytes > wire::kMostBytes / count)
     return fail(CALYPTE_E_INVALID, "frames: needs 1 byte to 16 GiB in all");
@@ -214,6 +227,10 @@ int32_t RemoteEngine::socket(const char *path) {
 
 int32_t RemoteEngine::ring_input(const char *path) {
   return ask({.op = Op::ring_input, .in = path, .in_bytes = path == nullptr ? 0 : strlen(path)});
+}
+
+int32_t RemoteEngine::external(const char *path) {
+  return ask({.op = Op::external, .in = path, .in_bytes = path == nullptr ? 0 : strlen(path)});
 }
 
 int32_t RemoteEngine::ring_output(const char *path, uint32_t slots, uint64_t slot_bytes, uint64_t expiry_ns) {
@@ -371,6 +388,10 @@ int32_t RemoteEngine::take_events(calypte_event *out, uint32_t capacity) {
   while (count < capacity && tail < head) out[count++] = page_->events[tail++ % kPageEvents];
   page_->events_tail.store(tail, std::memory_order_release);
   return static_cast<int32_t>(count);
+}
+
+int32_t RemoteEngine::take_trace(uint64_t from, calypte_trace *out, uint32_t capacity, uint64_t &next, uint64_t &lost) {
+  return static_cast<int32_t>(TraceLog::read(page_->trace, from, out, capacity, next, lost));
 }
 
 bool RemoteEngine::read_snapshot(calypte_snapshot &out) const {

@@ -237,7 +237,7 @@ int32_t Server::open_engine(const std::vector<uint8_t> &in) {
   if (page_ == nullptr && !make_page(options))
     return fail(CALYPTE_E_NO_MEMORY, "open: make the page for results: %s", strerror(errno));
   const ResultStore::Shared shared = shared_results(page_, page_->results_bytes);
-  engine_ = Engine::open(options, &shared);
+  engine_ = Engine::open(options, &shared, &page_->trace);
   if (engine_ == nullptr) return last_error_code();
   keeper_ = std::thread([this] { keep(); });
   return 0;
@@ -302,6 +302,16 @@ int32_t Server::carry_out(const wire::Request &request, const std::vector<uint8_
     case Op::buffer_read:
       out.resize(request.out_capacity);
       return engine.buffer_read(id(0), a[1], out.data(), out.size());
+    case Op::plugin:
+      return engine.plugin(in.data(), size);
+    case Op::plugin_info: {
+      calypte_plugin_info info{};
+      return fill(info, engine.plugin_info(id(0), info));
+    }
+    case Op::plugin_step: {
+      calypte_plugin_step info{};
+      return fill(info, engine.plugin_step(id(0), number(1), info));
+    }
     case Op::frames:
       if (a[0] == 0 || a[0] > in.size() || a[0] * number(1) != in.size())
         return fail(CALYPTE_E_INVALID, "frames: %u frames of %llu bytes are not %zu bytes", number(1),
@@ -309,6 +319,8 @@ int32_t Server::carry_out(const wire::Request &request, const std::vector<uint8_
       return engine.frames(in.data(), a[0], number(1));
     case Op::socket:
       return engine.socket(text().c_str());
+    case Op::external:
+      return engine.external(text().c_str());
     case Op::ring_input:
       return engine.ring_input(text().c_str());
     case Op::ring_output:

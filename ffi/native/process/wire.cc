@@ -4,14 +4,31 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+
+#include "engine/clock.h"
 
 namespace calypte::wire {
 namespace {
 
 // A reader that takes nothing for so long is as good as gone.
 constexpr int kSendTimeoutMs = 10'000;
+
+// False: not within that time. A signal of the process, as when a child of it ends, does not count.
+bool wait_for(int socket, short events, int timeout_ms) {
+  constexpr uint64_t kMs = 1'000'000;
+  const uint64_t give_up_ns = monotonic_ns() + static_cast<uint64_t>(timeout_ms) * kMs;
+  for (;;) {
+    const uint64_t now_ns = monotonic_ns();
+    const uint64_t left_ns = give_up_ns - std::min(now_ns, give_up_ns);
+    pollfd wanted{socket, events, 0};
+    const int ready = poll(&wanted, 1, static_cast<int>((left_ns + kMs - 1) / kMs));
+    if (ready > 0) return true;
+    if (ready == 0 || errno != EINTR) return false;
+  }
+}
 
 }  // namespace
 
@@ -26,8 +43,7 @@ bool send_all(int socket, const void *data, uint64_t size_bytes) {
     }
     if (errno == EINTR) continue;
     if (errno != EAGAIN && errno != EWOULDBLOCK) return false;
-    pollfd wanted{socket, POLLOUT, 0};
-    if (poll(&wanted, 1, kSendTimeoutMs) <= 0) return false;
+    if (!wait_for(socket, POLLOUT, kSendTimeoutMs)) return false;
   }
   return true;
 }
@@ -63,8 +79,7 @@ bool send_descriptor(int socket, int descriptor) {
 }
 
 int receive_descriptor(int socket, int timeout_ms) {
-  pollfd wanted{socket, POLLIN, 0};
-  if (poll(&wanted, 1, timeout_ms) <= 0) return -1;
+  if (!wait_for(socket, POLLIN, timeout_ms)) return -1;
   uint8_t byte = 0;
   iovec data{&byte, 1};
   alignas(cmsghdr) uint8_t room[CMSG_SPACE(sizeof(int))] = {};

@@ -29,6 +29,7 @@ enum class Op : uint32_t {
   frames,
   socket,
   ring_input,
+  external,
   ring_output,
   add,
   run_once,
@@ -57,6 +58,9 @@ enum class Op : uint32_t {
   take_learned,
   set_safe_mode,
   keep,
+  plugin,
+  plugin_info,
+  plugin_step,
 };
 
 // What the serving process says first. `code` < 0: it does not serve this caller; the text says why.

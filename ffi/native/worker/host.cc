@@ -191,6 +191,7 @@ bool Host::engine_lives(uint64_t now_ns) {
 void Host::serve() {
   prctl(PR_SET_NAME, "calypte-worker");
   prctl(PR_SET_TIMERSLACK, 1);
+  backend_->enter();
   while (!stop_.load(std::memory_order_acquire) && fault_.load(std::memory_order_relaxed) == nullptr) {
     const uint32_t seen = page_->signal.load(std::memory_order_acquire);
     const uint64_t now_ns = monotonic_ns();

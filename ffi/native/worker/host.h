@@ -22,6 +22,12 @@ class Host {
 
   bool has_handle() const { return page_->has_handle != 0; }
   const uint8_t (&handle() const)[kHandleBytes] { return page_->handle; }
+  // What the engine knows of the job, from the worker that described it.
+  const calypte_isolated &job() const { return page_->job; }
+  // Has the job's kernels read the gate line in the page; negative: they cannot.
+  int32_t adopt_page(Backend &backend) const {
+    return backend.adopt_gate_memory(page_, sizeof(Page), &page_->gate_closed);
+  }
   // Units count from here on.
   uint64_t first_unit() const { return first_unit_; }
 

@@ -57,13 +57,17 @@ struct Page {
   uint32_t generation;  // one more for each worker, so that a late word of an old one is known
   uint32_t has_handle;
   uint8_t handle[kHandleBytes];  // of the gate line, for CUDA IPC
+  calypte_isolated job;          // as the engine knows it: what a worker that takes another's place runs by
 
   alignas(64) std::atomic<uint32_t> phase;
   std::atomic<int32_t> worker_process;
   std::atomic<uint32_t> worker_generation;
   // Futex of the worker: something has changed for it.
   alignas(64) std::atomic<uint32_t> signal;
-  std::atomic<uint32_t> gate_closed;
+  // A gate line: where CPU and GPU share memory the job's kernels may read it here. Its first word says it; the rest is
+  // 0.
+  alignas(kGateLineBytes) std::atomic<uint32_t> gate_closed;
+  std::atomic<uint32_t> gate_rest[kGateLineBytes / sizeof(uint32_t) - 1];
 
   Ring<Command> commands;
   Ring<Report> reports;

@@ -46,6 +46,7 @@ std::unique_ptr<Proxy> Proxy::make(const char *path, const calypte_isolated &job
   page->abi_version = CALYPTE_ABI_VERSION;
   page->engine_process = getpid();
   memcpy(page->digest, job.digest, sizeof page->digest);
+  page->job = job;
   page->gate_closed.store(1);
   page->magic = kMagic;
   proxy->page_ = page;
@@ -115,6 +116,13 @@ void Proxy::kill_worker() {
   if (process_ >= 0) syscall(SYS_pidfd_send_signal, process_, SIGKILL, nullptr, 0);
 }
 
+// Killed, and whatever it writes until it has ended means nothing: that may take a GPU context's time.
+void Proxy::condemn() {
+  if (condemned_) return;
+  condemned_ = true;
+  kill_worker();
+}
+
 void Proxy::end() {
   page_->phase.store(over, std::memory_order_release);
   page_->signal.fetch_add(1, std::memory_order_release);
@@ -130,6 +138,7 @@ bool Proxy::look_at_process(Notice &out, uint64_t now_ns, uint64_t next_unit) {
     if (::poll(&ended, 1, 0) > 0) {
       close(process_);
       process_ = -1;
+      condemned_ = false;
       page_->phase.store(waiting, std::memory_order_release);
       if (!present_) return false;
       present_ = false;
@@ -137,10 +146,10 @@ bool Proxy::look_at_process(Notice &out, uint64_t now_ns, uint64_t next_unit) {
       return true;
     }
   }
-  if (present_) return false;
+  // The one before ends first: two of them would write on one page.
+  if (process_ >= 0 && admitted_.load(std::memory_order_relaxed) >= 0) condemn();
+  if (present_ || condemned_) return false;
   if (const int next = admitted_.exchange(-1, std::memory_order_acq_rel); next >= 0) {
-    kill_worker();
-    if (process_ >= 0) close(process_);
     process_ = next;
     pid_ = admitted_pid_.load(std::memory_order_relaxed);
     reset_rings();
@@ -188,7 +197,7 @@ bool Proxy::poll(Notice &out, uint64_t now_ns, uint64_t next_unit) {
       if (waiting > kRingItems || !sensible(report)) {
         // Once: what else it wrote is not read.
         page_->reports.tail.store(page_->reports.head.load(std::memory_order_relaxed), std::memory_order_release);
-        kill_worker();
+        condemn();
         present_ = false;
         out.nonsense = 1;
         out.event.kind = core::EventKind::worker_lost;

@@ -43,6 +43,7 @@ class Proxy {
   bool look_at_process(Notice &out, uint64_t now_ns, uint64_t next_unit);
   bool sensible(const Report &report) const;
   void reset_rings();
+  void condemn();
 
   const std::string path_;
   const calypte_isolated job_;
@@ -52,6 +53,7 @@ class Proxy {
   int32_t pid_ = 0;
   std::atomic<int32_t> admitted_pid_{0};
   bool present_ = false;
+  bool condemned_ = false;  // the process has been killed, and has not ended yet
   uint64_t looked_ns_ = 0;
   uint64_t last_word_ = 0;
   uint64_t staged_ = 0;

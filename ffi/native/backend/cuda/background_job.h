@@ -86,8 +86,11 @@ class BackgroundJob {
 
   // Control block, slots, workers, graphs; runs units on `input` to find how many workers each step takes. Loading,
   // once.
-  int32_t prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels,
-                  const uint8_t *input);
+  int32_t prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const KernelTable &kernels, const uint8_t *input);
+  // In place of `prepare`, where the job is known and nothing may be run to look at it: steps run as their work states,
+  // else as was suggested, else at their safest. Loading.
+  int32_t take_place(Gpu &gpu, const std::vector<Buffer> &buffers, const KernelTable &kernels,
+                     const core::JobConfig &known);
   bool prepared() const { return cu_ != nullptr; }
   // How its steps ran in an earlier engine. Loading, before prepare.
   void suggest(const std::vector<calypte_step_info> &steps) { suggested_ = steps; }
@@ -144,6 +147,8 @@ class BackgroundJob {
   bool can_run_as(uint32_t index, const calypte_step_info &info) const;
   int32_t run_as(Gpu &gpu, const std::vector<calypte_step_info> &infos);
   int32_t take_suggestion(Gpu &gpu, const uint8_t *input, bool &taken);
+  bool can_run_as_suggested() const;
+  int32_t run_at_safest(Gpu &gpu);
   int32_t lengthen_runs(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
   int32_t shorten_runs(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
   int32_t tune(Gpu &gpu, const uint8_t *input, const std::vector<bool> &wanted);
@@ -154,9 +159,10 @@ class BackgroundJob {
   int32_t run_step(Gpu &gpu, uint32_t step, uint32_t &entry, uint64_t &duration_ns);
   int32_t begin_unit(Gpu &gpu, const uint8_t *input);
   int32_t make_variant(Gpu &gpu, uint32_t step, uint32_t kernel, const std::vector<Buffer> &buffers,
-                       const std::vector<Kernel> &kernels, const JobAddresses &addresses, StepVariant &out);
+                       const KernelTable &kernels, const JobAddresses &addresses, StepVariant &out);
   int32_t make_slots(Gpu &gpu);
-  int32_t make_launches(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels);
+  int32_t make_ready(Gpu &gpu, const std::vector<Buffer> &buffers, const KernelTable &kernels);
+  int32_t make_launches(Gpu &gpu, const std::vector<Buffer> &buffers, const KernelTable &kernels);
   int32_t build(Gpu &gpu, uint32_t segment);
   int32_t build_all(Gpu &gpu);
   int32_t activate(Gpu &gpu, uint32_t step);

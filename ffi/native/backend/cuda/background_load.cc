@@ -49,8 +49,7 @@ int32_t BackgroundJob::make_slots(Gpu &gpu) {
 }
 
 int32_t BackgroundJob::make_variant(Gpu &gpu, uint32_t index, uint32_t kernel, const std::vector<Buffer> &buffers,
-                                    const std::vector<Kernel> &kernels, const JobAddresses &addresses,
-                                    StepVariant &out) {
+                                    const KernelTable &kernels, const JobAddresses &addresses, StepVariant &out) {
   const calypte_step &step = work_.steps[index];
   out.launch = std::make_unique<Launch>(step, work_.args, kernels[kernel], buffers, addresses);
   if (const int32_t code = out.launch->prepare(gpu); code < 0) return code;
@@ -68,7 +67,7 @@ int32_t BackgroundJob::make_variant(Gpu &gpu, uint32_t index, uint32_t kernel, c
   return 0;
 }
 
-int32_t BackgroundJob::make_launches(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels) {
+int32_t BackgroundJob::make_launches(Gpu &gpu, const std::vector<Buffer> &buffers, const KernelTable &kernels) {
   const JobAddresses addresses{control_, tables_, tables_ + kUnitSlots * sizeof(CUdeviceptr), unit_slots_};
   const uint32_t count = static_cast<uint32_t>(work_.steps.size());
   steps_.resize(count);
@@ -105,9 +104,8 @@ int32_t BackgroundJob::make_launches(Gpu &gpu, const std::vector<Buffer> &buffer
   return 0;
 }
 
-int32_t BackgroundJob::prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels,
-                               const uint8_t *input) {
-  if (cu_ != nullptr) return 0;
+// All but how its steps run.
+int32_t BackgroundJob::make_ready(Gpu &gpu, const std::vector<Buffer> &buffers, const KernelTable &kernels) {
   cu_ = gpu.cu;
   CALYPTE_CU(cu_->EventCreate(&begin_, CU_EVENT_DEFAULT), "make an event");
   CALYPTE_CU(cu_->EventCreate(&end_, CU_EVENT_DEFAULT), "make an event");
@@ -117,7 +115,13 @@ int32_t BackgroundJob::prepare(Gpu &gpu, const std::vector<Buffer> &buffers, con
   if (const int32_t code = gpu.allocate(sizeof(ControlBlock), control_, "allocate a control block"); code < 0)
     return code;
   if (const int32_t code = make_slots(gpu); code < 0) return code;
-  if (const int32_t code = make_launches(gpu, buffers, kernels); code < 0) return code;
+  return make_launches(gpu, buffers, kernels);
+}
+
+int32_t BackgroundJob::prepare(Gpu &gpu, const std::vector<Buffer> &buffers, const KernelTable &kernels,
+                               const uint8_t *input) {
+  if (cu_ != nullptr) return 0;
+  if (const int32_t code = make_ready(gpu, buffers, kernels); code < 0) return code;
   bool known = false;
   if (const int32_t code = take_suggestion(gpu, input, known); code < 0) return code;
   if (!known) {
@@ -125,6 +129,19 @@ int32_t BackgroundJob::prepare(Gpu &gpu, const std::vector<Buffer> &buffers, con
   }
   share_levels();
   return build_all(gpu);
+}
+
+int32_t BackgroundJob::take_place(Gpu &gpu, const std::vector<Buffer> &buffers, const KernelTable &kernels,
+                                  const core::JobConfig &known) {
+  config_ = known;
+  // Where it has been run before, its steps run as was found then.
+  if (cu_ == nullptr) {
+    if (const int32_t code = make_ready(gpu, buffers, kernels); code < 0) return code;
+    const bool suggested = can_run_as_suggested();
+    if (const int32_t code = suggested ? run_as(gpu, suggested_) : run_at_safest(gpu); code < 0) return code;
+  }
+  if (const int32_t code = build_all(gpu); code < 0) return code;
+  return reset(gpu);
 }
 
 int32_t BackgroundJob::read_gate_at(Gpu &gpu, CUdeviceptr gate) {

@@ -18,13 +18,19 @@ constexpr uint64_t kLeaveNs = 50'000, kLeastHarvestNs = 50'000;
 // An output whose copy takes this long goes out while background runs again.
 constexpr uint64_t kLongOutputNs = 30'000;
 constexpr uint64_t kPageBytes = 4096;
+// As cuMemAlloc aligns: kernels may rely on it.
+constexpr uint64_t kBufferAlignment = 256;
+constexpr int kInputRuns = 7;
 constexpr uint64_t kMeasureTimeoutNs = 10'000'000'000;
 }  // namespace
 
-CriticalTask::CriticalTask(const Work &work, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels)
-    : work_(work) {
+CriticalTask::CriticalTask(const Work &work, const std::vector<Buffer> &buffers, const KernelTable &kernels)
+    : work_(work), kernels_(kernels) {
   for (const calypte_step &step : work_.steps)
     launches_.emplace_back(step, work_.args, kernels[step.kernel], buffers, JobAddresses{});
+  for (const Launch &launch : launches_) {
+    if (launch.plugin() != nullptr) plugin_ = launch.plugin();
+  }
 }
 
 CriticalTask::~CriticalTask() {
@@ -39,6 +45,13 @@ int32_t CriticalTask::prepare(Gpu &gpu, const std::vector<Buffer> &buffers) {
   if (stream_ != nullptr) return 0;
   cu_ = gpu.cu;
   polls_event_ = !gpu.has(CALYPTE_FEATURE_STREAM_MEMOPS);
+  if (plugin_ != nullptr) {
+    captures_ = plugin_->captures();
+    if (work_.head.yield == CALYPTE_YIELD_RESERVED)
+      return fail(CALYPTE_E_INVALID,
+                  "task '%s': a plugin cannot be kept to the SMs of `yield: reserved`; take always or when-needed",
+                  work_.head.name);
+  }
   reserved_ = work_.head.yield == CALYPTE_YIELD_RESERVED && gpu.has(CALYPTE_FEATURE_RESERVED_SMS);
   if (const int32_t code =
           reserved_ ? gpu.make_reserved_stream(stream_) : gpu.make_stream(gpu.highest_priority, stream_);
@@ -97,6 +110,7 @@ int32_t CriticalTask::time_copies(const Gpu &gpu, const std::vector<Buffer> &buf
 // With the gate closed on the way, if it is `gated`.
 CUresult CriticalTask::copy_in(const Gpu &gpu, const RequestSlot &slot, const std::vector<Buffer> &buffers,
                                bool gated) {
+  if (maps_input_) return gated ? gpu.write_gate(stream_, task_word(work_.id), 1) : CUDA_SUCCESS;
   CUresult result = CUDA_SUCCESS;
   uint64_t done = 0;
   bool closed = !gated;
@@ -142,8 +156,64 @@ int32_t CriticalTask::measure(const Gpu &gpu, uint32_t most, uint64_t budget_ns,
   return 0;
 }
 
+// A buffer must be the input and nothing but the input, and lie as well in a slot as it does in the GPU's memory.
+bool CriticalTask::can_map_input(const std::vector<Buffer> &buffers) const {
+  if (plugin_ != nullptr) return false;  // it knows one address
+  return !work_.inputs.empty() && std::all_of(work_.inputs.begin(), work_.inputs.end(), [&](const calypte_io &io) {
+    return io.offset % kBufferAlignment == 0 && io.size_bytes == buffers[io.buffer].size_bytes;
+  });
+}
+
+int32_t CriticalTask::rebuild(Gpu &gpu, RequestSlot &slot, const std::vector<Buffer> &buffers) {
+  const CUgraphExec before = slot.exec;
+  slot.exec = nullptr;
+  const int32_t code = build(gpu, slot, buffers);
+  if (before != nullptr) cu_->GraphExecDestroy(before);
+  return code;
+}
+
+// Of the graph of slot 0, on the input that lies there.
+int32_t CriticalTask::best_of(const Gpu &gpu, uint64_t &best_ns, std::vector<uint8_t> &output) {
+  best_ns = core::kNever;
+  output.resize(work_.head.output_bytes);
+  for (int i = 0; i < kInputRuns; ++i) {
+    uint64_t duration_ns = 0;
+    if (const int32_t code = run_once(gpu, nullptr, output.data(), kMeasureTimeoutNs, duration_ns); code < 0)
+      return code;
+    best_ns = std::min(best_ns, duration_ns);
+  }
+  return 0;
+}
+
+int32_t CriticalTask::choose_input(Gpu &gpu, const std::vector<Buffer> &buffers, core::TaskConfig &config) {
+  if (!gpu.has(CALYPTE_FEATURE_INTEGRATED) || maps_input_ || !can_map_input(buffers)) return 0;
+  uint64_t copied_ns = 0, mapped_ns = 0;
+  std::vector<uint8_t> copied, mapped;
+  if (const int32_t code = best_of(gpu, copied_ns, copied); code < 0) return code;
+  const uint64_t closed_at_bytes = closed_at_bytes_;
+  maps_input_ = true;
+  closed_at_bytes_ = 0;  // there is no copy during which background could go on
+  if (const int32_t code = rebuild(gpu, *slots_[0], buffers); code < 0) return code;
+  if (const int32_t code = best_of(gpu, mapped_ns, mapped); code < 0) return code;
+  config.input_path = core::choose_input_path(copied_ns, mapped_ns, copied == mapped);
+  config.copy_costs_ns = copied_ns > mapped_ns ? copied_ns - mapped_ns : 0;
+  if (config.input_path != core::InputPath::mapped) {
+    maps_input_ = false;
+    closed_at_bytes_ = closed_at_bytes;
+    return rebuild(gpu, *slots_[0], buffers);
+  }
+  for (size_t i = 1; i < slots_.size(); ++i) {
+    if (const int32_t code = rebuild(gpu, *slots_[i], buffers); code < 0) return code;
+  }
+  return 0;
+}
+
 int32_t CriticalTask::build(Gpu &gpu, RequestSlot &slot, const std::vector<Buffer> &buffers) {
   const std::string what = "task '" + work_.name() + "': build its graph";
+  if (plugin_ != nullptr && plugin_->bracketed()) {
+    called_on_ = &buffers;
+    return 0;
+  }
   CUgraph graph = nullptr;
   CALYPTE_CU(cu_->StreamBeginCapture(stream_, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), what.c_str());
   const CUresult recorded = record(gpu, slot, buffers);
@@ -160,8 +230,18 @@ int32_t CriticalTask::build(Gpu &gpu, RequestSlot &slot, const std::vector<Buffe
 CUresult CriticalTask::record(const Gpu &gpu, RequestSlot &slot, const std::vector<Buffer> &buffers) {
   const bool gated = gpu.has(CALYPTE_FEATURE_GRAPH_MEMOPS) && !reserved_;
   CUresult result = copy_in(gpu, slot, buffers, gated);
-  for (Launch &launch : launches_) {
-    if (result == CUDA_SUCCESS) result = launch.enqueue(*cu_, stream_);
+  if (maps_input_) {
+    std::vector<Buffer> own = buffers;
+    for (const calypte_io &io : work_.inputs) own[io.buffer].address = slot.input.device + io.offset;
+    for (const calypte_step &step : work_.steps) {
+      // The graph keeps the arguments.
+      Launch launch(step, work_.args, kernels_[step.kernel], own, JobAddresses{});
+      if (result == CUDA_SUCCESS) result = launch.enqueue(*cu_, stream_);
+    }
+  } else {
+    for (Launch &launch : launches_) {
+      if (result == CUDA_SUCCESS) result = launch.enqueue(*cu_, stream_);
+    }
   }
   if (result == CUDA_SUCCESS && opens_early_) result = gpu.write_gate(stream_, task_word(work_.id), 0);
   if (result == CUDA_SUCCESS) result = copy_out(slot, buffers);
@@ -169,7 +249,31 @@ CUresult CriticalTask::record(const Gpu &gpu, RequestSlot &slot, const std::vect
   return result;
 }
 
+// A plugin that no graph can hold: between closing and opening the gate, it is called.
+CUresult CriticalTask::call(const Gpu &gpu, RequestSlot &slot) {
+  CUresult result = cu_->CtxSetCurrent(gpu.context);  // of whichever thread this is: the plugin needs one
+  if (result == CUDA_SUCCESS) result = write_gate(gpu, 1);
+  if (result == CUDA_SUCCESS) result = copy_in(gpu, slot, *called_on_, false);
+  for (Launch &launch : launches_) {
+    if (result == CUDA_SUCCESS) result = launch.enqueue(*cu_, stream_);
+  }
+  if (result == CUDA_SUCCESS) result = copy_out(slot, *called_on_);
+  return result == CUDA_SUCCESS ? write_gate(gpu, 0) : result;
+}
+
+int32_t CriticalTask::refresh(Gpu &gpu, const std::vector<Buffer> &buffers) {
+  if (plugin_ == nullptr) return 0;
+  if (const int32_t code = plugin_->refresh(); code < 0) return code;
+  if (captures_ == plugin_->captures()) return 0;
+  for (const auto &slot : slots_) {
+    if (const int32_t code = rebuild(gpu, *slot, buffers); code < 0) return code;
+  }
+  captures_ = plugin_->captures();
+  return 0;
+}
+
 CUresult CriticalTask::launch_work(const Gpu &gpu, RequestSlot &slot) {
+  if (called_on_ != nullptr) return call(gpu, slot);
   if (gpu.has(CALYPTE_FEATURE_GRAPH_MEMOPS) || reserved_) return cu_->GraphLaunch(slot.exec, stream_);
   CUresult result = gpu.write_gate(stream_, task_word(work_.id), 1);
   if (result == CUDA_SUCCESS) result = cu_->GraphLaunch(slot.exec, stream_);

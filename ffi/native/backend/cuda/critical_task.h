@@ -25,7 +25,7 @@ struct RequestSlot {
 
 class CriticalTask {
  public:
-  CriticalTask(const Work &work, const std::vector<Buffer> &buffers, const std::vector<Kernel> &kernels);
+  CriticalTask(const Work &work, const std::vector<Buffer> &buffers, const KernelTable &kernels);
   ~CriticalTask();
 
   // Makes the stream, the slots and their graphs, and runs each kernel. Loading.
@@ -35,6 +35,11 @@ class CriticalTask {
 
   // Launches as the dispatcher will, up to `most` times within `budget_ns`: launch to completion as the host sees it.
   int32_t measure(const Gpu &gpu, uint32_t most, uint64_t budget_ns, std::vector<uint64_t> &times_ns);
+  // Builds its graphs again if its plugin was captured again. Loading.
+  int32_t refresh(Gpu &gpu, const std::vector<Buffer> &buffers);
+  // Where CPU and GPU share memory: tries kernels that read the input where the CPU put it, and keeps to that if it
+  // pays and gives the same output. Nothing is in flight; run_once came before. Loading.
+  int32_t choose_input(Gpu &gpu, const std::vector<Buffer> &buffers, core::TaskConfig &config);
   // The copy of its input gives background the time to leave.
   bool hides_drain() const { return closed_at_bytes_ > 0; }
 
@@ -73,10 +78,18 @@ class CriticalTask {
   CUresult copy_out(const RequestSlot &slot, const std::vector<Buffer> &buffers);
   int32_t build(Gpu &gpu, RequestSlot &slot, const std::vector<Buffer> &buffers);
   CUresult launch_work(const Gpu &gpu, RequestSlot &slot);
+  CUresult call(const Gpu &gpu, RequestSlot &slot);
   CUresult record(const Gpu &gpu, RequestSlot &slot, const std::vector<Buffer> &buffers);
+  bool can_map_input(const std::vector<Buffer> &buffers) const;
+  int32_t rebuild(Gpu &gpu, RequestSlot &slot, const std::vector<Buffer> &buffers);
+  int32_t best_of(const Gpu &gpu, uint64_t &best_ns, std::vector<uint8_t> &output);
 
   const Work work_;
   std::vector<Launch> launches_;
+  const KernelTable &kernels_;
+  plugin::LoadedPlugin *plugin_ = nullptr;          // that does its work, if one does
+  uint64_t captures_ = 0;                           // of the plugin, that the graphs were built from
+  const std::vector<Buffer> *called_on_ = nullptr;  // the buffers of a plugin that is called for each request
   std::vector<std::unique_ptr<RequestSlot>> slots_;
   const Driver *cu_ = nullptr;
   CUstream stream_ = nullptr;
@@ -86,6 +99,7 @@ class CriticalTask {
   uint32_t launched_ = 0;
   bool polls_event_ = false;  // without stream memory operations
   bool reserved_ = false;     // it has SMs of its own, and closes no gate
+  bool maps_input_ = false;   // kernels read the input in its slot: nothing is copied in
   // Idle time within a request: the gate closes when so many bytes of the input are in, and opens ahead of the output.
   uint64_t closed_at_bytes_ = 0;
   bool opens_early_ = false;

@@ -34,6 +34,8 @@ constexpr int kWarmUpRuns = 3;
 constexpr uint32_t kTimedRuns = 100;
 constexpr uint64_t kTimingBudgetNs = 300'000'000;
 constexpr uint64_t kWarmUpTimeoutNs = 10'000'000'000;
+// Of a worker's copies into its buffers: some 20 us each.
+constexpr uint64_t kWorkerCopyBytes = 256 * 1024;
 
 // Buffers that a work's kernels, inputs or outputs touch.
 std::vector<uint32_t> buffers_of(const Work &work) {
@@ -52,6 +54,7 @@ std::vector<uint32_t> buffers_of(const Work &work) {
 }  // namespace
 
 int32_t CudaBackend::open(const calypte_options &options) {
+  worker_ = (options.flags & CALYPTE_OPEN_WORKER) != 0;
   if (const int32_t code = gpu_.open(options.device_index, options.disable_features, options.reserve_sms); code < 0)
     return code;
   if (const int32_t code = gpu_.map_host(4096, done_, "allocate the entry counter"); code < 0) return code;
@@ -69,11 +72,14 @@ CudaBackend::~CudaBackend() {
   if (gpu_.abandoned) {
     for (auto &job : jobs_) job.release();
     for (auto &task : tasks_) task.release();
+    for (auto &plugin : plugins_) plugin.release();
     return;
   }
   jobs_.clear();
   tasks_.clear();
+  plugins_.clear();
   if (engine_gate_ != 0) gpu_.cu->IpcCloseMemHandle(engine_gate_);
+  if (registered_ != nullptr) gpu_.cu->MemHostUnregister(registered_);
   for (const Entry &entry : entries_) {
     if (entry.begin != nullptr) gpu_.cu->EventDestroy(entry.begin);
     if (entry.end != nullptr) gpu_.cu->EventDestroy(entry.end);
@@ -118,15 +124,14 @@ int32_t CudaBackend::kernel(int32_t module, const char *name) {
   const CUresult result = gpu_.cu->ModuleGetFunction(&function, modules_[static_cast<size_t>(module)], name);
   if (result == CUDA_ERROR_NOT_FOUND) return fail(CALYPTE_E_NOT_FOUND, "no kernel '%s' in the module", name);
   CALYPTE_CU(result, "find a kernel");
-  kernels_.push_back({function, name});
-  return static_cast<int32_t>(kernels_.size() - 1);
+  return kernels_.add(function, name);
 }
 
 int32_t CudaBackend::kernel_info(int32_t kernel, uint32_t threads, uint32_t shared_bytes, calypte_kernel_info &out) {
   if (const int32_t code = gpu_.enter(); code < 0) return code;
   if (!has_kernel(kernel)) return fail(CALYPTE_E_NOT_FOUND, "kernel_info: no kernel %d", kernel);
   memset(&out, 0, sizeof out);
-  CUfunction function = kernels_[static_cast<size_t>(kernel)].function;
+  CUfunction function = kernels_[static_cast<uint32_t>(kernel)].function;
   const auto read = [&](CUfunction_attribute attribute) {
     int value = 0;
     return gpu_.cu->FuncGetAttribute(&value, attribute, function) == CUDA_SUCCESS ? static_cast<uint32_t>(value) : 0;
@@ -168,10 +173,14 @@ uint64_t CudaBackend::buffer_bytes(int32_t buffer) const {
 
 int32_t CudaBackend::buffer_write(int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes) {
   if (const int32_t code = gpu_.enter(); code < 0) return code;
-  CALYPTE_CU(
-      gpu_.cu->MemcpyHtoDAsync(buffers_[static_cast<size_t>(buffer)].address + offset, data, size_bytes, gpu_.io),
-      "write a buffer");
-  CALYPTE_CU(gpu_.cu->StreamSynchronize(gpu_.io), "write a buffer");
+  const CUdeviceptr target = buffers_[static_cast<size_t>(buffer)].address + offset;
+  for (uint64_t at = 0; at < size_bytes;) {
+    // Critical work may be served beside a worker that loads: between two pieces its own copies get their turn.
+    const uint64_t piece = worker_ ? std::min(size_bytes - at, kWorkerCopyBytes) : size_bytes;
+    CALYPTE_CU(gpu_.cu->MemcpyHtoDAsync(target + at, data + at, piece, gpu_.io), "write a buffer");
+    CALYPTE_CU(gpu_.cu->StreamSynchronize(gpu_.io), "write a buffer");
+    at += piece;
+  }
   return 0;
 }
 
@@ -185,6 +194,9 @@ int32_t CudaBackend::buffer_read(int32_t buffer, uint64_t offset, uint8_t *data,
 }
 
 int32_t CudaBackend::add(const Work &work) {
+  if (work.head.source == CALYPTE_SOURCE_EXTERNAL)
+    gpu_.lower(CALYPTE_FEATURE_PARKED_RESUME,
+               "a critical task lives in another process, from which parked work takes time");
   if (work.critical()) {
     tasks_.push_back(std::make_unique<CriticalTask>(work, buffers_, kernels_));
   } else {
@@ -195,9 +207,14 @@ int32_t CudaBackend::add(const Work &work) {
 
 // A run by itself leaves no trace in what the work keeps from unit to unit.
 int32_t CudaBackend::with_contents_kept(const Work &work, const std::function<int32_t()> &call) {
+  return with_contents_kept("'" + work.name() + "'", buffers_of(work), call);
+}
+
+int32_t CudaBackend::with_contents_kept(const std::string &name, const std::vector<uint32_t> &buffers,
+                                        const std::function<int32_t()> &call) {
   std::vector<std::pair<Buffer, CUdeviceptr>> kept;
   int32_t code = 0;
-  for (const uint32_t id : buffers_of(work)) {
+  for (const uint32_t id : buffers) {
     const Buffer &buffer = buffers_[id];
     CUdeviceptr copy = 0;
     CUresult result = gpu_.cu->MemAlloc(&copy, buffer.size_bytes);
@@ -206,7 +223,7 @@ int32_t CudaBackend::with_contents_kept(const Work &work, const std::function<in
       result = gpu_.cu->MemcpyDtoDAsync(copy, buffer.address, buffer.size_bytes, gpu_.io);
     }
     if (result != CUDA_SUCCESS) {
-      code = fail_cuda(result, "MemAlloc", ("keep the buffers of '" + work.name() + "' while it is tried").c_str());
+      code = fail_cuda(result, "MemAlloc", ("keep the buffers of " + name + " while it is tried").c_str());
       break;
     }
   }
@@ -231,6 +248,7 @@ int32_t CudaBackend::run_once(const Work &work, const uint8_t *input, uint8_t *o
   if (work.critical()) {
     CriticalTask &task = *tasks_[work.id];
     if (const int32_t code = task.prepare(gpu_, buffers_); code < 0) return code;
+    if (const int32_t code = task.refresh(gpu_, buffers_); code < 0) return code;
     return with_contents_kept(work, [&] { return task.run_once(gpu_, input, output, timeout_ns, duration_ns); });
   }
   if (const int32_t code = prepare_job(work, input); code < 0) return code;
@@ -297,6 +315,12 @@ int32_t CudaBackend::warm_up(core::SchedulerConfig &config, std::vector<calypte_
     if (const int32_t code = run(tasks_[i]->work(), config.tasks[i].estimate_ns); code < 0) return code;
     std::vector<uint64_t> times_ns;
     CriticalTask &task = *tasks_[i];
+    core::TaskConfig &found = config.tasks[i];
+    if (const int32_t code = with_contents_kept(task.work(), [&] { return task.choose_input(gpu_, buffers_, found); });
+        code < 0)
+      return code;
+    if (found.input_path == core::InputPath::mapped)
+      found.estimate_ns -= std::min(found.estimate_ns - 1, found.copy_costs_ns);
     if (const int32_t code =
             with_contents_kept(task.work(), [&] { return task.measure(gpu_, kTimedRuns, kTimingBudgetNs, times_ns); });
         code < 0)
@@ -319,6 +343,11 @@ int32_t CudaBackend::warm_up(core::SchedulerConfig &config, std::vector<calypte_
   return 0;
 }
 
+int32_t CudaBackend::take_place(const core::JobConfig &job) {
+  if (const int32_t code = gpu_.enter(); code < 0) return code;
+  return jobs_.front()->take_place(gpu_, buffers_, kernels_, job);
+}
+
 // ---- Between processes
 
 bool CudaBackend::gate_handle(uint8_t (&out)[kGateHandleBytes]) {
@@ -338,10 +367,31 @@ int32_t CudaBackend::adopt_gate(const uint8_t (&handle)[kGateHandleBytes]) {
   memcpy(&from, handle, sizeof from);
   CALYPTE_CU(gpu_.cu->IpcOpenMemHandle(&engine_gate_, from, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS),
              "open the engine's gate line");
+  return read_gate_at(engine_gate_);
+}
+
+// Only where memory is shared: over a bus, a thousand blocks that poll one line of the host's wait milliseconds for it.
+int32_t CudaBackend::adopt_gate_memory(void *memory, uint64_t memory_bytes, const void *line) {
+  constexpr const char *kWhat = "read the engine's gate line in shared memory";
+  if (const int32_t code = gpu_.enter(); code < 0) return code;
+  if (!gpu_.has(CALYPTE_FEATURE_INTEGRATED))
+    return fail(CALYPTE_E_STATE, "%s: %s", kWhat, gpu_.features[CALYPTE_FEATURE_INTEGRATED].reason.c_str());
+  if (gpu_.cu->MemHostRegister == nullptr || gpu_.cu->MemHostUnregister == nullptr)
+    return fail(CALYPTE_E_STATE, "%s: the driver registers no memory", kWhat);
+  CALYPTE_CU(gpu_.cu->MemHostRegister(memory, memory_bytes, CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP),
+             kWhat);
+  registered_ = memory;
+  CUdeviceptr mapped = 0;
+  CALYPTE_CU(gpu_.cu->MemHostGetDevicePointer(&mapped, memory, 0), kWhat);
+  const auto offset = static_cast<uint64_t>(static_cast<const uint8_t *>(line) - static_cast<const uint8_t *>(memory));
+  return read_gate_at(mapped + offset);
+}
+
+int32_t CudaBackend::read_gate_at(CUdeviceptr gate) {
   for (const auto &job : jobs_) {
-    if (const int32_t code = job->read_gate_at(gpu_, engine_gate_); code < 0) return code;
+    if (const int32_t code = job->read_gate_at(gpu_, gate); code < 0) return code;
   }
-  CALYPTE_CU(gpu_.cu->CtxSynchronize(), "open the engine's gate line");
+  CALYPTE_CU(gpu_.cu->CtxSynchronize(), "read the engine's gate line");
   return 0;
 }
 

@@ -35,8 +35,11 @@ class CudaBackend final : public Backend {
   int32_t buffer_write(int32_t buffer, uint64_t offset, const uint8_t *data, uint64_t size_bytes) override;
   int32_t buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes) override;
   uint64_t buffer_bytes(int32_t buffer) const override;
-  bool has_kernel(int32_t kernel) const override {
-    return kernel >= 0 && static_cast<size_t>(kernel) < kernels_.size();
+  bool has_kernel(int32_t kernel) const override { return kernels_.has(kernel); }
+  int32_t plugin(const plugin::Spec &spec) override;
+  const plugin::LoadedPlugin *loaded_plugin(int32_t plugin) const override {
+    return plugin >= 0 && static_cast<size_t>(plugin) < plugins_.size() ? plugins_[static_cast<size_t>(plugin)].get()
+                                                                        : nullptr;
   }
   int32_t add(const Work &work) override;
   int32_t run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns,
@@ -47,8 +50,10 @@ class CudaBackend final : public Backend {
   }
   int32_t job_step(const Work &work, uint32_t step, calypte_step_info &out) override;
   int32_t warm_up(core::SchedulerConfig &config, std::vector<calypte_timing> &timings) override;
+  int32_t take_place(const core::JobConfig &job) override;
   int32_t ready() override;
 
+  void enter() override;
   void execute(const core::Action &action, uint64_t now_ns) override;
   bool poll(core::Event &out, uint64_t now_ns) override;
   uint64_t next_event_ns() const override { return core::kNever; }
@@ -56,6 +61,7 @@ class CudaBackend final : public Backend {
   std::string fault_text() const override;
   bool gate_handle(uint8_t (&out)[kGateHandleBytes]) override;
   int32_t adopt_gate(const uint8_t (&handle)[kGateHandleBytes]) override;
+  int32_t adopt_gate_memory(void *memory, uint64_t memory_bytes, const void *line) override;
   void stop() override;
 
  private:
@@ -74,6 +80,8 @@ class CudaBackend final : public Backend {
     uint32_t number = 0;
   };
 
+  int32_t with_contents_kept(const std::string &name, const std::vector<uint32_t> &buffers,
+                             const std::function<int32_t()> &call);
   int32_t with_contents_kept(const Work &work, const std::function<int32_t()> &call);
   int32_t read_contents(const Work &work, std::vector<uint8_t> &out);
   int32_t prepare_job(const Work &work, const uint8_t *input);
@@ -88,8 +96,9 @@ class CudaBackend final : public Backend {
   const BackendHost host_;
   Gpu gpu_;
   std::vector<CUmodule> modules_;
-  std::vector<Kernel> kernels_;
+  KernelTable kernels_;
   std::vector<Buffer> buffers_;
+  std::vector<std::unique_ptr<plugin::LoadedPlugin>> plugins_;
   std::vector<std::unique_ptr<CriticalTask>> tasks_;
   std::vector<std::unique_ptr<BackgroundJob>> jobs_;
   std::unique_ptr<IoThread> io_;
@@ -111,7 +120,11 @@ class CudaBackend final : public Backend {
   std::atomic<bool> stop_feeder_{false};
   std::thread feeder_;
 
-  CUdeviceptr engine_gate_ = 0;  // worker: the gate line of the engine's process
+  int32_t read_gate_at(CUdeviceptr gate);
+
+  bool worker_ = false;
+  CUdeviceptr engine_gate_ = 0;  // worker: the gate line of the engine's process, by CUDA IPC
+  void *registered_ = nullptr;   // ... or the memory that it lies in
 
   mutable std::mutex fault_mutex_;
   std::string fault_text_;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/error.h"
+#include "plugin/plugin_gpu.h"
 
 namespace calypte::cuda {
 namespace {
@@ -31,11 +32,15 @@ Opened open_driver() {
 #define CALYPTE_CUDA_FIND(member, symbol, required)                                                 \
   opened.driver.member = reinterpret_cast<decltype(opened.driver.member)>(dlsym(library, #symbol)); \
   if (required && opened.driver.member == nullptr) {                                                \
-    opened.reason = "the CUDA driver lacks " #symbol "; CUDA 11.7 or newer is needed";              \
+    opened.reason = "the CUDA driver lacks " #symbol "; CUDA 11.4 or newer is needed";              \
     return opened;                                                                                  \
   }
   CALYPTE_CUDA_CALLS(CALYPTE_CUDA_FIND)
 #undef CALYPTE_CUDA_FIND
+#define CALYPTE_CUDA_FIND_OLD(arguments, member, symbol) \
+  opened.driver.member = reinterpret_cast<decltype(opened.driver.member)>(dlsym(library, symbol));
+  CALYPTE_CUDA_OLD_CALLS(CALYPTE_CUDA_FIND_OLD)
+#undef CALYPTE_CUDA_FIND_OLD
   const CUresult result = opened.driver.Init(0);
   if (result != CUDA_SUCCESS) {
     const char *name = nullptr;
@@ -60,6 +65,10 @@ const Driver *driver() {
 }
 
 int32_t fail_cuda(CUresult result, const char *call, const char *what) {
+  if (static_cast<int32_t>(result) == plugin::kEnqueueFailed) {
+    const std::string text = last_error();
+    return fail(CALYPTE_E_FAULT, "%s: %s", what, text.c_str());
+  }
   const char *name = nullptr;
   driver()->GetErrorName(result, &name);
   // The call's own text up to its arguments says enough.

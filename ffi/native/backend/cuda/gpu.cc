@@ -1,5 +1,6 @@
 #include "backend/cuda/gpu.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -10,6 +11,9 @@ namespace {
 
 // What the driver maps at once: smaller allocations share it.
 constexpr uint64_t kGateAllocationBytes = 2 << 20;
+// Memory is cleared by kernels of the driver's. They read no gate, and a worker that loads runs them beside critical
+// work of another process: so many bytes take some 40 us where memory is slowest.
+constexpr uint64_t kClearedAtOnceBytes = 4 << 20;
 
 }  // namespace
 
@@ -68,8 +72,10 @@ void Gpu::lower(uint32_t feature, std::string reason) { features[feature] = {fal
 int32_t Gpu::allocate(uint64_t size_bytes, CUdeviceptr &out, const char *what) {
   CALYPTE_CU(cu->MemAlloc(&out, size_bytes), what);
   device_memory_.push_back(out);
-  CALYPTE_CU(cu->MemsetD8Async(out, 0, size_bytes, io), what);
-  CALYPTE_CU(cu->StreamSynchronize(io), what);
+  for (uint64_t at = 0; at < size_bytes; at += kClearedAtOnceBytes) {
+    CALYPTE_CU(cu->MemsetD8Async(out + at, 0, std::min(size_bytes - at, kClearedAtOnceBytes), io), what);
+    CALYPTE_CU(cu->StreamSynchronize(io), what);
+  }
   return 0;
 }
 
@@ -101,12 +107,20 @@ int32_t Gpu::make_reserved_stream(CUstream &out) {
   return 0;
 }
 
+// One that waits for the default stream where that is possible: only beside such a one does the driver refuse the
+// default stream in a capture.
+CUresult Gpu::plugin_stream(bool critical, CUstream *out) const {
+  if (!plugin_stream_beside_default(critical))
+    return cu->GreenCtxStreamCreate(out, rest_, CU_STREAM_NON_BLOCKING, lowest_priority);
+  return cu->StreamCreateWithPriority(out, CU_STREAM_DEFAULT, critical ? highest_priority : lowest_priority);
+}
+
 // Splits the SMs in two with green contexts, and makes the background stream on the larger part.
 int32_t Gpu::reserve(uint32_t wanted) {
   constexpr const char *kWhat = "keep SMs for critical work";
   if (cu->DeviceGetDevResource == nullptr || cu->DevSmResourceSplitByCount == nullptr ||
       cu->DevResourceGenerateDesc == nullptr || cu->GreenCtxCreate == nullptr || cu->GreenCtxStreamCreate == nullptr) {
-    return fail(CALYPTE_E_NO_DEVICE, "reserve_sms: this driver has no green contexts (CUDA 12.4 and newer have)");
+    return fail(CALYPTE_E_NO_DEVICE, "reserve_sms: this driver has no green contexts (CUDA 12.5 and newer have)");
   }
   if (wanted >= static_cast<uint32_t>(sms))
     return fail(CALYPTE_E_INVALID, "reserve_sms: %u of %d SMs leave none for background", wanted, sms);

@@ -6,14 +6,10 @@
 #include <vector>
 
 #include "backend/cuda/driver.h"
+#include "backend/cuda/kernel_table.h"
 #include "calypte.h"
 
 namespace calypte::cuda {
-
-struct Kernel {
-  CUfunction function = nullptr;
-  std::string name;
-};
 
 struct Buffer {
   CUdeviceptr address = 0;
@@ -56,6 +52,10 @@ class Gpu {
   int32_t make_stream(int priority, CUstream &out);
   // A stream for critical work, on the SMs that are kept for it.
   int32_t make_reserved_stream(CUstream &out);
+  // In which a plugin is captured. The caller destroys it.
+  CUresult plugin_stream(bool critical, CUstream *out) const;
+  // Does the default stream wait for it? One on a part of the SMs never does.
+  bool plugin_stream_beside_default(bool critical) const { return critical || rest_ == nullptr; }
 
   CUdeviceptr gate_word(uint32_t word) const { return gate + word * sizeof(uint32_t); }
   // Writes a word in stream order: by a stream memory operation, else by a copy from a pinned constant (values

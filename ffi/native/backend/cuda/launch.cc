@@ -24,7 +24,12 @@ Division division_by(uint32_t divisor) {
 
 Launch::Launch(const calypte_step &step, const std::vector<calypte_arg> &args, const Kernel &kernel,
                const std::vector<Buffer> &buffers, const JobAddresses &job)
-    : function_(kernel.function), name_(kernel.name), step_(step), grid_{step.grid[0], step.grid[1], step.grid[2]} {
+    : function_(kernel.function),
+      plugin_(kernel.plugin),
+      plugin_step_(kernel.plugin_step),
+      name_(kernel.name),
+      step_(step),
+      grid_{step.grid[0], step.grid[1], step.grid[2]} {
   values_.reserve(step.arg_count + kWorkerParameters);  // pointers into it are kept
   for (uint32_t i = 0; i < step.arg_count; ++i) {
     const calypte_arg &arg = args[step.first_arg + i];
@@ -80,7 +85,7 @@ void Launch::set_run(uint32_t blocks) { values_[run_at_] = blocks - 1; }
 void Launch::set_period(uint32_t period_slots) { values_[period_at_] = period_slots; }
 
 int32_t Launch::prepare(const Gpu &gpu) const {
-  if (step_.shared_bytes <= kSharedWithoutAskingBytes) return 0;
+  if (plugin_ != nullptr || step_.shared_bytes <= kSharedWithoutAskingBytes) return 0;
   CALYPTE_CU(gpu.cu->FuncSetAttribute(function_, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                                       static_cast<int>(step_.shared_bytes)),
              ("kernel '" + name_ + "': raise its dynamic shared memory").c_str());
@@ -88,6 +93,7 @@ int32_t Launch::prepare(const Gpu &gpu) const {
 }
 
 CUresult Launch::enqueue(const Driver &cu, CUstream stream) {
+  if (plugin_ != nullptr) return static_cast<CUresult>(plugin_->enqueue(plugin_step_, stream));
   return cu.LaunchKernel(function_, grid_[0], grid_[1], grid_[2], step_.block[0], step_.block[1], step_.block[2],
                          step_.shared_bytes, stream, pointers_.data(), nullptr);
 }

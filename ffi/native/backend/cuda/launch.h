@@ -38,11 +38,15 @@ class Launch {
   // Raises the kernel's dynamic shared memory limit where the launch needs it.
   int32_t prepare(const Gpu &gpu) const;
   CUresult enqueue(const Driver &cu, CUstream stream);
+  // Null: an ordinary kernel.
+  plugin::LoadedPlugin *plugin() const { return plugin_; }
 
  private:
   void add(const void *bytes, uint32_t size_bytes);
 
   CUfunction function_;
+  plugin::LoadedPlugin *plugin_;  // not null: it launches
+  uint32_t plugin_step_;
   std::string name_;
   calypte_step step_;
   uint32_t grid_[3];

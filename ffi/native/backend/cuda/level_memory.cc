@@ -49,14 +49,32 @@ int32_t BackgroundJob::run_as(Gpu &gpu, const std::vector<calypte_step_info> &in
   return 0;
 }
 
+bool BackgroundJob::can_run_as_suggested() const {
+  if (suggested_.size() != steps_.size()) return false;
+  for (uint32_t i = 0; i < steps_.size(); ++i) {
+    if (!can_run_as(i, suggested_[i])) return false;
+  }
+  return true;
+}
+
+// Where nothing is known: the shortest way to the next look at the gate that the step has.
+int32_t BackgroundJob::run_at_safest(Gpu &gpu) {
+  for (uint32_t i = 0; i < steps_.size(); ++i) {
+    JobStep &own = steps_[i];
+    if (!preemptible(work_.steps[i]) || own.fixed || own.loop.launch == nullptr) continue;
+    own.looping = true;
+    if (const int32_t code = activate(gpu, i); code < 0) return code;
+  }
+  return 0;
+}
+
 // `taken`: the steps run as was suggested. Otherwise they are as they were.
 int32_t BackgroundJob::take_suggestion(Gpu &gpu, const uint8_t *input, bool &taken) {
   taken = false;
-  if (suggested_.size() != steps_.size()) return 0;
+  if (!can_run_as_suggested()) return 0;
   std::vector<calypte_step_info> before(steps_.size());
   std::vector<uint32_t> periods;
   for (uint32_t i = 0; i < steps_.size(); ++i) {
-    if (!can_run_as(i, suggested_[i])) return 0;
     describe(i, before[i]);
     periods.push_back(steps_[i].period_slots);
   }

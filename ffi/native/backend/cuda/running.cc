@@ -35,6 +35,12 @@ std::string CudaBackend::fault_text() const {
 
 // ---- Dispatcher
 
+// The driver's calls are described as needing a current context, even those that name a stream.
+void CudaBackend::enter() {
+  if (const CUresult result = gpu_.cu->CtxSetCurrent(gpu_.context); result != CUDA_SUCCESS)
+    set_fault(result, "making the context current");
+}
+
 void CudaBackend::launch(uint32_t id, uint64_t number) {
   CriticalTask &task = *tasks_[id];
   RequestSlot *slot = task.staged(number);
@@ -128,6 +134,7 @@ void CudaBackend::execute(const core::Action &action, uint64_t) {
       if (const CUresult result = gpu_.wake(); result != CUDA_SUCCESS) set_fault(result, "launch of the empty kernel");
       break;
     case core::ActionKind::kill_worker:
+    case core::ActionKind::wake_outside:
     case core::ActionKind::report:
       break;
   }
@@ -255,6 +262,7 @@ void CudaBackend::stop() {
   commands_sequence_.fetch_add(1, std::memory_order_release);
   syscall(SYS_futex, &commands_sequence_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
   if (feeder_.joinable()) feeder_.join();
+  gpu_.enter();
   const uint64_t give_up_ns = monotonic_ns() + kStopTimeoutNs;
   bool running = !faulted_.load();
   while (running && monotonic_ns() < give_up_ns) {
@@ -262,7 +270,6 @@ void CudaBackend::stop() {
     for (const auto &task : tasks_) running |= task->in_flight() && !task->poll();
   }
   if (!faulted_.load()) {
-    gpu_.enter();
     for (const auto &job : jobs_) job->write_pause(gpu_, 1);
     for (const auto &task : tasks_) {
       if (!task->in_flight()) task->write_gate(gpu_, 0);

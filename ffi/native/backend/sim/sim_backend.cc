@@ -77,6 +77,7 @@ void SimBackend::execute(const core::Action &action, uint64_t now_ns) {
       return;
     case core::ActionKind::kill_worker:
     case core::ActionKind::wake:
+    case core::ActionKind::wake_outside:
     case core::ActionKind::report:
       return;
   }

@@ -31,12 +31,18 @@ class SimBackend final : public Backend, private GpuHost {
   int32_t buffer_read(int32_t buffer, uint64_t offset, uint8_t *data, uint64_t size_bytes) override;
   uint64_t buffer_bytes(int32_t buffer) const override;
   bool has_kernel(int32_t kernel) const override;
+  int32_t plugin(const plugin::Spec &spec) override;
+  const plugin::LoadedPlugin *loaded_plugin(int32_t plugin) const override {
+    return plugin >= 0 && static_cast<size_t>(plugin) < plugins_.size() ? plugins_[static_cast<size_t>(plugin)].get()
+                                                                        : nullptr;
+  }
   int32_t add(const Work &work) override;
   int32_t check_surplus(const Work &, const uint8_t *, uint32_t) override { return 0; }
   int32_t job_step(const Work &work, uint32_t step, calypte_step_info &out) override;
   int32_t run_once(const Work &work, const uint8_t *input, uint8_t *output, uint64_t timeout_ns,
                    uint64_t &duration_ns) override;
   int32_t warm_up(core::SchedulerConfig &config, std::vector<calypte_timing> &timings) override;
+  int32_t take_place(const core::JobConfig &job) override;
   int32_t ready() override { return 0; }
 
   void execute(const core::Action &action, uint64_t now_ns) override;
@@ -96,8 +102,10 @@ class SimBackend final : public Backend, private GpuHost {
   void await_arrival(uint32_t task);
   void replayed_arrival(uint32_t task, uint64_t now_ns);
   void publish(const core::Action &action, uint32_t flags);
+  void add_to_gpu(const Job &job, const core::JobConfig &config);
   uint32_t frame_count(const Work &work) const;
   uint64_t buffers_bytes() const;
+  int32_t refresh_plugins(const Work &work);
   int32_t check_range(const char *operation, int32_t buffer, uint64_t offset, uint64_t size_bytes) const;
 
   const calypte_options options_;
@@ -112,6 +120,7 @@ class SimBackend final : public Backend, private GpuHost {
   std::vector<PtxEntries> modules_;
   std::vector<Kernel> kernels_;
   std::vector<uint64_t> buffers_;
+  std::vector<std::unique_ptr<plugin::LoadedPlugin>> plugins_;
   std::deque<Task> tasks_;  // deques: their elements hold atomics and do not move
   std::deque<Job> jobs_;
 

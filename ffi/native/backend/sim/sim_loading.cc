@@ -111,11 +111,16 @@ int32_t SimBackend::device(calypte_device &out) {
 void SimBackend::features(calypte_feature (&out)[CALYPTE_FEATURES]) {
   for (uint32_t i = 0; i < CALYPTE_FEATURES; ++i) {
     const bool unasked = i == CALYPTE_FEATURE_RESERVED_SMS && options_.reserve_sms == 0;
-    const bool off = kFeatures[i].on && switched_off(options_, i);
+    const bool integrated = i == CALYPTE_FEATURE_INTEGRATED && conditions_.profile.integrated != 0;
+    const bool present = kFeatures[i].on || integrated;
+    const bool off = present && switched_off(options_, i);
     out[i] = {};
     out[i].feature = i;
-    out[i].on = kFeatures[i].on && !off && !unasked ? 1 : 0;
-    const char *reason = unasked ? "no SMs were asked for" : off ? "switched off by the caller" : kFeatures[i].reason;
+    out[i].on = present && !off && !unasked ? 1 : 0;
+    const char *reason = unasked      ? "no SMs were asked for"
+                         : off        ? "switched off by the caller"
+                         : integrated ? "by its profile, CPU and GPU share memory"
+                                      : kFeatures[i].reason;
     snprintf(out[i].reason, sizeof out[i].reason, "%s", reason);
   }
 }
@@ -230,13 +235,15 @@ int32_t SimBackend::add(const Work &work) {
   return 0;
 }
 
-int32_t SimBackend::run_once(const Work &, const uint8_t *, uint8_t *, uint64_t, uint64_t &duration_ns) {
+int32_t SimBackend::run_once(const Work &work, const uint8_t *, uint8_t *, uint64_t, uint64_t &duration_ns) {
   duration_ns = 0;
-  return 0;
+  return refresh_plugins(work);
 }
 
 int32_t SimBackend::warm_up(core::SchedulerConfig &config, std::vector<calypte_timing> &timings) {
-  config.parked_resume = !switched_off(options_, CALYPTE_FEATURE_PARKED_RESUME);
+  const bool outside = std::any_of(tasks_.begin(), tasks_.end(),
+                                   [](const Task &task) { return task.work.head.source == CALYPTE_SOURCE_EXTERNAL; });
+  config.parked_resume = !outside && !switched_off(options_, CALYPTE_FEATURE_PARKED_RESUME);
   config.reserved_sms = options_.reserve_sms > 0 && !switched_off(options_, CALYPTE_FEATURE_RESERVED_SMS);
   gpu_.set_conditions(conditions_);
   gpu_.use_parked_resume(config.parked_resume);
@@ -245,6 +252,12 @@ int32_t SimBackend::warm_up(core::SchedulerConfig &config, std::vector<calypte_t
     const uint64_t estimate_ns = work_estimate_ns(task.work, task.steps);
     config.tasks[i].estimate_ns = estimate_ns;
     timings[i] = {0, estimate_ns, estimate_ns, estimate_ns};
+    // An estimate has no copy in it, so that only the choice is simulated.
+    if (conditions_.profile.integrated != 0 && !switched_off(options_, CALYPTE_FEATURE_INTEGRATED) &&
+        task.work.head.input_bytes > 0) {
+      config.tasks[i].copy_costs_ns = conditions_.copy_ns(task.work.head.input_bytes);
+      config.tasks[i].input_path = core::choose_input_path(config.tasks[i].copy_costs_ns, 0, true);
+    }
     gpu_.add_task({estimate_ns, conditions_.copy_ns(task.work.head.output_bytes),
                    config.reserved_sms && task.work.head.yield == CALYPTE_YIELD_RESERVED, task.durations});
   }
@@ -266,12 +279,23 @@ int32_t SimBackend::warm_up(core::SchedulerConfig &config, std::vector<calypte_t
           step.loop ? std::min(block_ns, profile.loop_drain_ns) : block_ns + profile.block_drain_ns;
       out.drain_ns = std::max(out.drain_ns, drain_ns);
     }
-    GpuJob gpu_job;
-    gpu_job.steps = job.steps;
-    gpu_job.segments = out.segments;
-    gpu_job.durations = job.durations;
-    gpu_.add_job(std::move(gpu_job));
+    add_to_gpu(job, out);
   }
+  return 0;
+}
+
+void SimBackend::add_to_gpu(const Job &job, const core::JobConfig &config) {
+  GpuJob gpu_job;
+  gpu_job.steps = job.steps;
+  gpu_job.segments = config.segments;
+  gpu_job.durations = job.durations;
+  gpu_.add_job(std::move(gpu_job));
+}
+
+int32_t SimBackend::take_place(const core::JobConfig &job) {
+  gpu_.set_conditions(conditions_);
+  gpu_.use_parked_resume(false);
+  add_to_gpu(jobs_.front(), job);
   return 0;
 }
 
