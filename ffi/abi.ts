@@ -20,7 +20,7 @@ export interface StructLayout {
 
 /** CALYPTE_*, without the prefix. */
 export const CONSTANTS = {
-  ABI_VERSION: 4,
+  ABI_VERSION: 5,
   MAX_TASKS: 7,
   MAX_JOBS: 24,
   MAX_SAFE_MODE_COUNT: 64,
@@ -29,6 +29,9 @@ export const CONSTANTS = {
   MAX_ENTRIES_AHEAD: 16,
   NOTE_BYTES: 1048576,
   MAX_SEGMENTS: 64,
+  MAX_PLUGINS: 64,
+  MAX_PLUGIN_STEPS: 1000,
+  TRACE_RECORDS: 16384,
   NAME_BYTES: 64,
   TEXT_BYTES: 160,
   LEVELS: 4,
@@ -48,6 +51,7 @@ export const CONSTANTS = {
   E_CUDA: -12,
   E_BUFFER: -13,
   E_LOST: -14,
+  E_DENIED: -15,
   BACKEND_SIM: 1,
   BACKEND_CUDA: 2,
   CLOCK_REAL: 1,
@@ -105,6 +109,10 @@ export const CONSTANTS = {
   SOURCE_API: 2,
   SOURCE_SOCKET: 3,
   SOURCE_RING: 4,
+  SOURCE_EXTERNAL: 5,
+  CAPTURE_AUTO: 1,
+  CAPTURE_REQUIRE: 2,
+  CAPTURE_NEVER: 3,
   RESULT_COMPLETE: 1,
   RESULT_LATE: 2,
   RESULT_DROPPED: 4,
@@ -126,6 +134,7 @@ export const CONSTANTS = {
   EVENT_INPUT: 15,
   EVENT_SAFE_MODE: 17,
   EVENT_WORKER: 16,
+  EVENT_MAPPED_INPUT: 19,
   EVENT_ENGINE: 18,
   WORKER_JOINED: 1,
   WORKER_LOST: 2,
@@ -141,6 +150,12 @@ export const CONSTANTS = {
   STATE_READY: 2,
   STATE_FAULT: 3,
   STATE_LOST: 4,
+  TRACE_REQUEST: 1,
+  TRACE_SLICE: 2,
+  OUTCOME_ON_TIME: 0,
+  OUTCOME_LATE: 1,
+  OUTCOME_DROPPED: 2,
+  OUTCOME_FAILED: 3,
 } as const satisfies Record<string, number>;
 
 /** calypte_*, without the prefix. */
@@ -236,6 +251,56 @@ export const STRUCTS = {
       reserved: { c: "reserved", type: "u32", offset: 4, count: 1 },
       offset: { c: "offset", type: "u64", offset: 8, count: 1 },
       sizeBytes: { c: "size_bytes", type: "u64", offset: 16, count: 1 },
+    },
+  },
+  plugin_io: {
+    size: 136,
+    fields: {
+      name: { c: "name", type: "char", offset: 0, count: 128 },
+      buffer: { c: "buffer", type: "u32", offset: 128, count: 1 },
+      role: { c: "role", type: "u32", offset: 132, count: 1 },
+    },
+  },
+  plugin_spec: {
+    size: 32,
+    fields: {
+      abiVersion: { c: "abi_version", type: "u32", offset: 0, count: 1 },
+      sizeBytes: { c: "size_bytes", type: "u32", offset: 4, count: 1 },
+      kind: { c: "kind", type: "u32", offset: 8, count: 1 },
+      capture: { c: "capture", type: "u32", offset: 12, count: 1 },
+      mostSteps: { c: "most_steps", type: "u32", offset: 16, count: 1 },
+      bufferCount: { c: "buffer_count", type: "u32", offset: 20, count: 1 },
+      pathBytes: { c: "path_bytes", type: "u32", offset: 24, count: 1 },
+      configBytes: { c: "config_bytes", type: "u32", offset: 28, count: 1 },
+    },
+  },
+  plugin_info: {
+    size: 432,
+    fields: {
+      stepCount: { c: "step_count", type: "u32", offset: 0, count: 1 },
+      captured: { c: "captured", type: "u32", offset: 4, count: 1 },
+      nodeCount: { c: "node_count", type: "u32", offset: 8, count: 1 },
+      kernels: { c: "kernels", type: "u32", offset: 12, count: 1 },
+      copies: { c: "copies", type: "u32", offset: 16, count: 1 },
+      memsets: { c: "memsets", type: "u32", offset: 20, count: 1 },
+      captures: { c: "captures", type: "u64", offset: 24, count: 1 },
+      longestNs: { c: "longest_ns", type: "u64", offset: 32, count: 1 },
+      totalNs: { c: "total_ns", type: "u64", offset: 40, count: 1 },
+      name: { c: "name", type: "char", offset: 48, count: 128 },
+      reason: { c: "reason", type: "char", offset: 176, count: 256 },
+    },
+  },
+  plugin_step: {
+    size: 176,
+    fields: {
+      kernel: { c: "kernel", type: "u32", offset: 0, count: 1 },
+      nodeCount: { c: "node_count", type: "u32", offset: 4, count: 1 },
+      grid: { c: "grid", type: "u32", offset: 8, count: 3 },
+      block: { c: "block", type: "u32", offset: 20, count: 3 },
+      sharedBytes: { c: "shared_bytes", type: "u32", offset: 32, count: 1 },
+      reserved: { c: "reserved", type: "u32", offset: 36, count: 1 },
+      estimateNs: { c: "estimate_ns", type: "u64", offset: 40, count: 1 },
+      name: { c: "name", type: "char", offset: 48, count: 128 },
     },
   },
   work: {
@@ -515,6 +580,31 @@ export const STRUCTS = {
       text: { c: "text", type: "char", offset: 40, count: 160 },
     },
   },
+  trace: {
+    size: 128,
+    fields: {
+      kind: { c: "kind", type: "u32", offset: 0, count: 1 },
+      source: { c: "source", type: "u32", offset: 4, count: 1 },
+      number: { c: "number", type: "u64", offset: 8, count: 1 },
+      beginNs: { c: "begin_ns", type: "u64", offset: 16, count: 1 },
+      endNs: { c: "end_ns", type: "u64", offset: 24, count: 1 },
+      sensorNs: { c: "sensor_ns", type: "u64", offset: 32, count: 1 },
+      deadlineNs: { c: "deadline_ns", type: "u64", offset: 40, count: 1 },
+      launchNs: { c: "launch_ns", type: "u64", offset: 48, count: 1 },
+      queuedNs: { c: "queued_ns", type: "u64", offset: 56, count: 1 },
+      deferredNs: { c: "deferred_ns", type: "u64", offset: 64, count: 1 },
+      drainNs: { c: "drain_ns", type: "u64", offset: 72, count: 1 },
+      usualNs: { c: "usual_ns", type: "u64", offset: 80, count: 1 },
+      clockKey: { c: "clock_key", type: "u64", offset: 88, count: 1 },
+      busyNs: { c: "busy_ns", type: "u64", offset: 96, count: 1 },
+      outcome: { c: "outcome", type: "u32", offset: 104, count: 1 },
+      drainJob: { c: "drain_job", type: "u32", offset: 108, count: 1 },
+      step: { c: "step", type: "u32", offset: 112, count: 1 },
+      level: { c: "level", type: "u32", offset: 116, count: 1 },
+      preempted: { c: "preempted", type: "u32", offset: 120, count: 1 },
+      reserved: { c: "reserved", type: "u32", offset: 124, count: 1 },
+    },
+  },
   sim_profile: {
     size: 208,
     fields: {
@@ -540,7 +630,7 @@ export const STRUCTS = {
       criticalDeviationPpm: { c: "critical_deviation_ppm", type: "u32", offset: 192, count: 1 },
       stepDeviationPpm: { c: "step_deviation_ppm", type: "u32", offset: 196, count: 1 },
       clockPermille: { c: "clock_permille", type: "u32", offset: 200, count: 1 },
-      reserved: { c: "reserved", type: "u32", offset: 204, count: 1 },
+      integrated: { c: "integrated", type: "u32", offset: 204, count: 1 },
     },
   },
   sim_faults: {
@@ -591,6 +681,43 @@ export const SYMBOLS = {
   calypte_now_ns: {
     parameters: [],
     result: "u64",
+  },
+  calypte_notify: {
+    parameters: [
+      "buffer", // const char *state
+    ],
+    result: "i32",
+  },
+  calypte_system_read: {
+    parameters: [
+      "buffer", // const char *path
+      "buffer", // uint8_t *text
+      "u64", // uint64_t capacity
+    ],
+    result: "i32",
+  },
+  calypte_system_list: {
+    parameters: [
+      "buffer", // const char *path
+      "buffer", // uint8_t *names
+      "u64", // uint64_t capacity
+    ],
+    result: "i32",
+  },
+  calypte_system_links: {
+    parameters: [
+      "buffer", // const char *path
+      "buffer", // uint8_t *links
+      "u64", // uint64_t capacity
+    ],
+    result: "i32",
+  },
+  calypte_system_write: {
+    parameters: [
+      "buffer", // const char *path
+      "buffer", // const char *text
+    ],
+    result: "i32",
   },
   calypte_probe: {
     parameters: [
@@ -703,6 +830,13 @@ export const SYMBOLS = {
     ],
     result: "i32",
   },
+  calypte_external: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // const char *path
+    ],
+    result: "i32",
+  },
   calypte_ring_output: {
     parameters: [
       "i32", // int32_t engine
@@ -710,6 +844,31 @@ export const SYMBOLS = {
       "u32", // uint32_t slots
       "u64", // uint64_t slot_bytes
       "u64", // uint64_t expiry_ns
+    ],
+    result: "i32",
+  },
+  calypte_plugin: {
+    parameters: [
+      "i32", // int32_t engine
+      "buffer", // const uint8_t *spec
+      "u32", // uint32_t size_bytes
+    ],
+    result: "i32",
+  },
+  calypte_plugin_info_of: {
+    parameters: [
+      "i32", // int32_t engine
+      "i32", // int32_t plugin
+      "buffer", // calypte_plugin_info *out
+    ],
+    result: "i32",
+  },
+  calypte_plugin_step_of: {
+    parameters: [
+      "i32", // int32_t engine
+      "i32", // int32_t plugin
+      "u32", // uint32_t step
+      "buffer", // calypte_plugin_step *out
     ],
     result: "i32",
   },
@@ -943,6 +1102,17 @@ export const SYMBOLS = {
       "i32", // int32_t engine
       "buffer", // calypte_event *events
       "u32", // uint32_t capacity
+    ],
+    result: "i32",
+  },
+  calypte_take_trace: {
+    parameters: [
+      "i32", // int32_t engine
+      "u64", // uint64_t from
+      "buffer", // calypte_trace *records
+      "u32", // uint32_t capacity
+      "buffer", // uint64_t *next
+      "buffer", // uint64_t *lost
     ],
     result: "i32",
   },

@@ -52,12 +52,13 @@ export function encodeOptions(options: OpenOptions, operation: string): Uint8Arr
 }
 
 /** A `calypte_sim_profile`. */
-export function encodeSimProfile({ name, estimate, ...numbers }: SimProfile): Uint8Array {
+export function encodeSimProfile({ name, estimate, integrated, ...numbers }: SimProfile): Uint8Array {
   const view = new StructView("sim_profile");
   return view.setText("name", name).setNumbers({
     abiVersion: CONSTANTS.ABI_VERSION,
     sizeBytes: view.size,
     estimate: estimate ? 1 : 0,
+    integrated: integrated === true ? 1 : 0,
     ...numbers,
   }).bytes;
 }
@@ -135,7 +136,7 @@ function encodeHead(
 function encodeSource(source: SourceSpec, operation: string) {
   const number = numberOf(SOURCES, source.kind, "source.kind", operation);
   if (source.kind === "api") return { source: number };
-  if (source.kind === "socket" || source.kind === "ring") {
+  if ("channel" in source) {
     return { source: number, channel: source.channel, periodNs: source.periodNs };
   }
   const { periodNs, phaseNs } = source;

@@ -9,6 +9,8 @@
  * of uptime. Every method throws `EngineError`; after `close()` every method throws `EngineError` with code -2.
  */
 
+import type { PluginCalls } from "./plugin.ts";
+import type { TracePart } from "./trace.ts";
 import type { SimFaults, SimProfile } from "./sim_options.ts";
 import type { SafeModeRule, SafeModeState } from "./safe_mode.ts";
 
@@ -134,9 +136,8 @@ export type SourceSpec =
   | { kind: "none"; periodNs: number; phaseNs: number }
   | { kind: "frames"; frames: number; periodNs: number; phaseNs: number }
   | { kind: "api" }
-  /** Critical only. `channel`: id from `socket()` or `ringInput()`. `periodNs`: about how often; 0: not known. */
-  | { kind: "socket"; channel: number; periodNs: number }
-  | { kind: "ring"; channel: number; periodNs: number };
+  /** Critical only. `channel`: id of `socket`, `ringInput`, `external`. `periodNs`: about how often; 0: not known. */
+  | { kind: "socket" | "ring" | "external"; channel: number; periodNs: number };
 
 interface CommonWorkSpec {
   /** Unique per kind; at most 63 bytes of UTF-8. */
@@ -277,6 +278,7 @@ export type EventKind =
   | "hold"
   | "events-lost"
   | "anticipation"
+  | "mapped-input"
   | "long-blocks"
   | "input"
   | "worker"
@@ -393,7 +395,7 @@ export interface EngineSnapshot extends SafeModeState {
   jobs: JobStats[];
 }
 
-export interface Engine extends Disposable {
+export interface Engine extends PluginCalls, Disposable {
   readonly backend: Backend;
   device(): DeviceInfo;
   features(): Feature[];
@@ -413,6 +415,8 @@ export interface Engine extends Disposable {
   socket(path: string): number;
   /** The ring that a producer writes at `path`, now or later. Real clock only. Returns a channel id. */
   ringInput(path: string): number;
+  /** Listens for the process that does a critical task's work itself (calypte_client.h). Real clock only. A channel id. */
+  external(path: string): number;
   /** Makes or takes over a ring for the outputs of one work. Real clock only. Returns a channel id. */
   ringOutput(ring: OutputRing): number;
   /** Returns the id of the task or job, from 0 for each kind. */
@@ -437,7 +441,7 @@ export interface Engine extends Disposable {
   timing(task: number): Timing;
   ready(): void;
 
-  /** Worker, after `warmUp`. */
+  /** Worker, after `warmUp` or `join`. */
   isolatedOf(): IsolatedJob;
   /**
    * Before `warmUp` and behind all other background jobs: a job that lives in a worker's process, with which it will share
@@ -446,7 +450,7 @@ export interface Engine extends Disposable {
   addIsolated(job: IsolatedJob, page: string): number;
   /** This process may join as the job's worker; one that joined before is ended. */
   admit(job: number, process: number): void;
-  /** Worker, instead of `ready`, once it was admitted. */
+  /** Worker, instead of `ready`, once it was admitted. Without `warmUp` before, nothing of its job is run or measured. */
   join(page: string): void;
 
   setPlan(plan: Plan): void;
@@ -475,6 +479,8 @@ export interface Engine extends Disposable {
   /** Instead of taking them: forgets all results that wait. Returns how many there were. */
   dropResults(): number;
   takeEvents(): EngineEvent[];
+  /** What was recorded of requests and slices behind position `from`; 0: from the oldest that is kept. Consumes nothing. */
+  takeTrace(from: number): TracePart;
   snapshot(): EngineSnapshot;
   /** Virtual clock only: run until this time. */
   advance(untilNs: number): void;

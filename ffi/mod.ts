@@ -27,4 +27,12 @@ export {
   type RingShape,
   RingWriter,
 } from "./ring.ts";
-export { probe, serve } from "./without_engine.ts";
+export {
+  linksOfSystemFolder,
+  listSystemFolder,
+  readSystemFile,
+  systemAccessBy,
+  writeSystemFile,
+} from "./system_files.ts";
+export type { Outcome, TracePart, TraceRecord, TraceRequest, TraceSlice } from "./trace.ts";
+export { notify, probe, serve } from "./without_engine.ts";

@@ -44,9 +44,18 @@ import type {
   WorkSpec,
 } from "./engine.ts";
 import { check, EngineError } from "./errors.ts";
+import {
+  decodePluginInfo,
+  decodePluginStep,
+  encodePlugin,
+  type PluginInfo,
+  type PluginSpec,
+  type PluginStep,
+} from "./plugin.ts";
 import type { SafeModeRule } from "./safe_mode.ts";
 import { cString, type Library, type Symbols } from "./library.ts";
 import { checkInteger, sizeOf, StructView } from "./structs.ts";
+import { decodeTrace, TRACE_RECORDS_PER_CALL, type TracePart, traceRoom } from "./trace.ts";
 import { HOLD_BITS, numberOf, WORK_KINDS } from "./words.ts";
 
 const DEFAULT_TAKE_BYTES = 4 * 1024 * 1024;
@@ -76,6 +85,7 @@ export class NativeEngine implements Engine {
   readonly #outputBytes: Record<WorkKind, number[]> = { critical: [], background: [] };
   readonly #snapshot = new SnapshotReader();
   readonly #plan = new StructView("plan");
+  #trace: StructView<"trace"> | undefined;
   readonly #event = new StructView("event", new Uint8Array(EVENTS_PER_CALL * sizeOf("event")));
   readonly #kernelInfo = new StructView("kernel_info");
   readonly #duration = new DataView(new ArrayBuffer(8));
@@ -238,6 +248,29 @@ export class NativeEngine implements Engine {
     return data;
   }
 
+  plugin(spec: PluginSpec): number {
+    const operation = `load plugin ${JSON.stringify(spec.path)}`;
+    const bytes = encodePlugin(spec, operation);
+    return this.#call(operation, (c) => c.calypte_plugin(this.#id, ffi(bytes), bytes.length));
+  }
+
+  pluginInfo(plugin: number): PluginInfo {
+    const operation = `read how plugin ${plugin} was loaded`;
+    checkInteger(plugin, "i32", operation, "plugin");
+    const view = new StructView("plugin_info");
+    this.#call(operation, (c) => c.calypte_plugin_info_of(this.#id, plugin, ffi(view.bytes)));
+    return decodePluginInfo(view);
+  }
+
+  pluginStep(plugin: number, step: number): PluginStep {
+    const operation = `read step ${step} of plugin ${plugin}`;
+    checkInteger(plugin, "i32", operation, "plugin");
+    checkInteger(step, "u32", operation, "step");
+    const view = new StructView("plugin_step");
+    this.#call(operation, (c) => c.calypte_plugin_step_of(this.#id, plugin, step, ffi(view.bytes)));
+    return decodePluginStep(view);
+  }
+
   addFrames(data: Uint8Array, frameBytes: number, count: number): number {
     const operation = "add frames";
     const stride = u64(frameBytes, operation, "frameBytes");
@@ -262,6 +295,12 @@ export class NativeEngine implements Engine {
     const operation = `take input from ring ${JSON.stringify(path)}`;
     const text = cString(path, operation);
     return this.#call(operation, (c) => c.calypte_ring_input(this.#id, text));
+  }
+
+  external(path: string): number {
+    const operation = `listen for a critical process at ${JSON.stringify(path)}`;
+    const text = cString(path, operation);
+    return this.#call(operation, (c) => c.calypte_external(this.#id, text));
   }
 
   ringOutput({ path, slots, slotBytes, expiryNs }: OutputRing): number {
@@ -467,6 +506,25 @@ export class NativeEngine implements Engine {
       for (let i = 0; i < count; i++) events.push(decodeEvent(view.moveTo(i * view.size)));
     } while (count === EVENTS_PER_CALL);
     return events;
+  }
+
+  takeTrace(from: number): TracePart {
+    const operation = "take the trace";
+    const view = this.#trace ??= traceRoom();
+    const [next, lost] = [new BigUint64Array(1), new BigUint64Array(1)];
+    const part: TracePart = { records: [], next: from, lost: 0 };
+    let count: number;
+    do {
+      const at = u64(part.next, operation, "from");
+      count = this.#call(
+        operation,
+        (c) => c.calypte_take_trace(this.#id, at, ffi(view.bytes), TRACE_RECORDS_PER_CALL, next, lost),
+      );
+      for (let i = 0; i < count; i++) part.records.push(decodeTrace(view.moveTo(i * view.size)));
+      part.next = Number(next[0]);
+      part.lost += Number(lost[0]);
+    } while (count === TRACE_RECORDS_PER_CALL);
+    return part;
   }
 
   snapshot(): EngineSnapshot {

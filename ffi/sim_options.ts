@@ -24,6 +24,8 @@ export interface SimProfile {
   criticalDeviationPpm: number;
   stepDeviationPpm: number;
   clockPermille: number;
+  /** CPU and GPU share memory. Default: no. */
+  integrated?: boolean;
 }
 
 /** See calypte_sim_faults in calypte.h. */

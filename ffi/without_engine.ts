@@ -19,6 +19,15 @@ export function probe(library: Library, backend: Backend, deviceIndex = 0): Devi
 }
 
 /**
+ * Tells this process's service manager, such as `READY=1` or `WATCHDOG=1` (systemd's sd_notify). False: nobody asked to be
+ * told ($NOTIFY_SOCKET is not set). `EngineError` E_INVALID if the socket cannot be reached.
+ */
+export function notify(library: Library, state: string): boolean {
+  const operation = `notify the service manager of ${JSON.stringify(state)}`;
+  return check(library.symbols.calypte_notify(cString(state, operation)), operation, library) > 0;
+}
+
+/**
  * Holds one engine for the agent, in a process that is there for nothing else: blocks this thread until the agent has closed
  * it, nobody has been attached for `keepNs`, or SIGTERM comes. `EngineError` E_FAULT if the engine has stopped by itself;
  * the process should end then, too.

@@ -16,7 +16,7 @@ import type {
 import { EngineError } from "./errors.ts";
 import type { SafeModeReason } from "./safe_mode.ts";
 
-type Numbers<W extends string> = Readonly<Record<W, number>>;
+export type Numbers<W extends string> = Readonly<Record<W, number>>;
 
 export const BACKENDS: Numbers<Backend> = { cuda: C.BACKEND_CUDA, sim: C.BACKEND_SIM };
 export const CLOCKS: Numbers<NonNullable<OpenOptions["clock"]>> = {
@@ -83,6 +83,7 @@ export const SOURCES: Numbers<SourceSpec["kind"]> = {
   api: C.SOURCE_API,
   socket: C.SOURCE_SOCKET,
   ring: C.SOURCE_RING,
+  external: C.SOURCE_EXTERNAL,
 };
 export const EVENTS: Numbers<EventKind> = {
   "ready": C.EVENT_READY,
@@ -97,6 +98,7 @@ export const EVENTS: Numbers<EventKind> = {
   "hold": C.EVENT_HOLD,
   "events-lost": C.EVENT_EVENTS_LOST,
   "anticipation": C.EVENT_ANTICIPATION,
+  "mapped-input": C.EVENT_MAPPED_INPUT,
   "long-blocks": C.EVENT_LONG_BLOCKS,
   "input": C.EVENT_INPUT,
   "worker": C.EVENT_WORKER,

@@ -10,6 +10,7 @@ export type { Position } from "./error.ts";
 export type { Module } from "./ast.ts";
 export { parseModule } from "./parser.ts";
 export { printModule } from "./printer.ts";
+export { lowestVersion } from "./version.ts";
 export { kernelParams, reportModule, rewriteModule } from "./report.ts";
 export type {
   CountRegisters,

@@ -257,9 +257,21 @@ test("every method of a closed engine throws E_CLOSED, and closing twice is fine
       createBuffer: () => engine.createBuffer(1),
       writeBuffer: () => engine.writeBuffer(0, 0, bytes),
       readBuffer: () => engine.readBuffer(0, 0, 1),
+      plugin: () =>
+        engine.plugin({
+          kind: "background",
+          path: "/p.so",
+          config: "{}",
+          capture: "auto",
+          mostSteps: 1,
+          buffers: [],
+        }),
+      pluginInfo: () => engine.pluginInfo(0),
+      pluginStep: () => engine.pluginStep(0, 0),
       addFrames: () => engine.addFrames(bytes, 1, 1),
       socket: () => engine.socket("s"),
       ringInput: () => engine.ringInput("r"),
+      external: () => engine.external("e"),
       ringOutput: () => engine.ringOutput({ path: "r", slots: 2, slotBytes: 64, expiryNs: 10 * MS }),
       addWork: () => load(engine),
       runOnce: () => engine.runOnce("critical", 0, bytes),
@@ -284,6 +296,7 @@ test("every method of a closed engine throws E_CLOSED, and closing twice is fine
       retakeResults: () => engine.retakeResults(),
       dropResults: () => engine.dropResults(),
       takeEvents: () => engine.takeEvents(),
+      takeTrace: () => engine.takeTrace(0),
       snapshot: () => engine.snapshot(),
       advance: () => engine.advance(1),
       replayDurations: () => engine.replayDurations("critical", 0, new BigUint64Array(1)),
@@ -297,7 +310,12 @@ test("every method of a closed engine throws E_CLOSED, and closing twice is fine
 test("sockets and rings are refused in virtual time, with the reason", (engine) => {
   const ring = { path: "/dev/shm/calypte-none", slots: 2, slotBytes: 64, expiryNs: 10 * MS };
   for (
-    const call of [() => engine.socket("s"), () => engine.ringInput("r"), () => engine.ringOutput(ring)]
+    const call of [
+      () => engine.socket("s"),
+      () => engine.ringInput("r"),
+      () => engine.external("e"),
+      () => engine.ringOutput(ring),
+    ]
   ) {
     assertEquals(assertThrows(call, EngineError, "this engine's clock is virtual").code, -3);
   }

@@ -2,8 +2,17 @@
 import { CONSTANTS } from "../../ffi/abi.ts";
 import { EngineError } from "../../ffi/errors.ts";
 import { openLibrary } from "../../ffi/library.ts";
-import { NativeEngine, probe } from "../../ffi/mod.ts";
+import {
+  linksOfSystemFolder,
+  listSystemFolder,
+  NativeEngine,
+  notify,
+  probe,
+  readSystemFile,
+  writeSystemFile,
+} from "../../ffi/mod.ts";
 import { sizeOf } from "../../ffi/structs.ts";
+import type { TraceRecord } from "../../ffi/trace.ts";
 import { assertEquals, assertThrows } from "../assert.ts";
 import { double, SHOW, testEngine as test } from "./double.ts";
 import { BACKGROUND, CRITICAL } from "./specs.ts";
@@ -152,6 +161,23 @@ test("all events are taken, however many", (engine) => {
   assertEquals(engine.takeEvents(), []);
 });
 
+test("a trace tells of requests and slices under their names", (engine) => {
+  const { records, next, lost } = engine.takeTrace(1);
+  assertEquals({ next, lost }, { next: 2, lost: 1 });
+  assertEquals(records, [
+    {
+      ...{ kind: "request", task: 3, number: 7, outcome: "late", arrivalNs: 10, sensorNs: 5, deadlineNs: 80 },
+      ...{ launchNs: 40, doneNs: 90, queuedNs: 11, deferredNs: 12, drainNs: 13, drainJob: -1, usualNs: 14 },
+      clockKey: 15,
+    } as TraceRecord,
+    {
+      ...{ kind: "slice", job: 2, unit: 9, step: 4, beginNs: 20, endNs: 30, busyNs: 8 },
+      ...{ level: "loop", preempted: true },
+    } as TraceRecord,
+  ]);
+  assertEquals(engine.takeTrace(2), { records: [], next: 2, lost: 0 });
+});
+
 test("a snapshot holds as many tasks and jobs as there are", (engine) => {
   engine.advance(8_000_000_000);
   engine.hold("safe-mode", true);
@@ -221,7 +247,27 @@ test("shared memory is refused before the library sees it", (engine) => {
 test("sockets and rings become channels", (engine) => {
   assertEquals(engine.socket("abc"), 3);
   assertEquals(engine.ringInput("abc"), 103);
+  assertEquals(engine.external("abc"), 303);
   const ring = { path: "abcd", slots: 8, slotBytes: 1000, expiryNs: 20_000_000 };
   assertEquals(engine.ringOutput(ring), 4 + 8 + 1000 + 20);
   assertThrows(() => engine.ringOutput({ ...ring, slots: 1 }), EngineError, "slots must be 2..65536");
+});
+
+Deno.test("the service manager is told through the library", () => {
+  using library = openLibrary(double());
+  assertEquals(notify(library, "READY=1"), true);
+});
+
+Deno.test("files of the system are read and written through the library", () => {
+  using library = openLibrary(double());
+  assertEquals(new TextDecoder().decode(readSystemFile(library, "/proc/x")), "/proc/x");
+  assertEquals(listSystemFolder(library, "/sys/x"), ["a", "b"]);
+  assertEquals([...linksOfSystemFolder(library, "/proc/7/fd")], [["7", "/dev/null"]]);
+  assertEquals(
+    assertThrows(() => linksOfSystemFolder(library, "/proc/1/fd"), EngineError).codeName,
+    "E_DENIED",
+  );
+  writeSystemFile(library, "/sys/x", "1");
+  assertThrows(() => writeSystemFile(library, "/sys/x", ""), EngineError, 'write "/sys/x"');
+  assertThrows(() => readSystemFile(library, "/sys/\0"), EngineError);
 });
