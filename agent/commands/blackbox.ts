@@ -18,11 +18,11 @@ Options:
   --mission FILE     of this mission; default: of the one that ran last, in the default state folder
   --dir DIR          of this state folder
   --backend cuda|sim with --mission: of flights on a GPU, the default, or on the simulator
-  --last DURATION    of flight time, such as 2m; default: everything that there is
+  --last DURATION    of flight time, such as 2min; default: everything that there is
   --json             one JSON object per line
 
 Example:
-  calypte blackbox --last 2m
+  calypte blackbox --last 2min
 `;
 
 export const blackboxCommand: Command = {
@@ -48,7 +48,8 @@ export const blackboxCommand: Command = {
   },
 };
 
-async function findFolder(
+/** The state folder that is meant. Throws `InputError` if there is none. */
+export async function findFolder(
   { mission: file, dir, backend = "cuda" }: Readonly<
     Record<"mission" | "dir" | "backend", string | undefined>
   >,

@@ -2,6 +2,9 @@
 import { type KernelReport, ptxasRegisters, reportModule } from "../../ptx/mod.ts";
 import { type Bundle, loadBundle } from "../bundle.ts";
 import { asInputError, checkModules, checkpointCompiler } from "../checkpoint.ts";
+import { pluginLine } from "../load_plugin.ts";
+import { type PluginEntry, pluginLibraries } from "../plugin_manifest.ts";
+import { bytesOn, type MemoryNeed, memoryNeed } from "../memory_need.ts";
 import { mayOverlap, overlapsOf } from "../overlaps.ts";
 import { formatBytes, formatDurationNs } from "../quantity.ts";
 import { loadReference } from "../reference.ts";
@@ -16,7 +19,10 @@ const INSPECT_HELP = `Usage: calypte bundle inspect DIR [--json]
 
 Checks the bundle in DIR, with the hash of every file and the kernels of every module, and shows what it
 holds. Of the kernels that its steps launch it says how preemptible they are as background work, as ptx report
-does, but knowing which of their parameters lead to the same buffer.
+does, but knowing which of their parameters lead to the same buffer. What it takes of memory is reckoned as
+for a mission's budgets. Of a plugin it shows the libraries and checks their hashes, and loads none: how long
+its longest kernel takes, which is its bound, only a run tells. "units under way" lie in host memory, which
+counts only where the GPU shares it; "while it is tried" is for a moment, at load.
 
 Options:
   --json  one JSON object instead of tables
@@ -43,10 +49,35 @@ export const bundleInspectCommand: Command = {
   },
 };
 
-/** Of each module, in order, the kernels that some step launches. */
-type Reports = readonly { readonly file: string; readonly kernels: readonly KernelReport[] }[];
+/** By how it is used. */
+function needsOf(bundle: Bundle): { critical: MemoryNeed; background: MemoryNeed } {
+  return {
+    critical: memoryNeed(bundle, { kind: "critical", queueDepth: 1 }),
+    background: memoryNeed(bundle, { kind: "background" }),
+  };
+}
 
-function reportKernels({ manifest, modules, dir }: Bundle): Reports {
+function needLines(bundle: Bundle): string[] {
+  const needs = Object.values(needsOf(bundle));
+  const whats = [...new Set(needs.flatMap(({ items }) => items.map(({ what }) => what)))];
+  const row = (what: string, of: (need: MemoryNeed) => number) => [
+    what,
+    ...needs.map((need) => formatBytes(of(need))),
+  ];
+  const sizeOf = (what: string) => ({ items }: MemoryNeed) =>
+    items.find((item) => item.what === what)?.sizeBytes ?? 0;
+  return table(["memory", "as a critical task", "as a background job"], [
+    ...whats.map((what) => row(what, sizeOf(what))),
+    row("in all, on the GPU", (need) => bytesOn(need, false)),
+    row("units under way", ({ slots }) => slots.sizeBytes),
+    row("while it is tried", ({ copyBytes }) => copyBytes),
+  ]);
+}
+
+/** Of each module, in order, the kernels that some step launches. */
+export type Reports = readonly { readonly file: string; readonly kernels: readonly KernelReport[] }[];
+
+export function reportKernels({ manifest, modules, dir }: Bundle): Reports {
   const overlaps = overlapsOf(manifest.steps);
   const overlap = (kernel: string, written: number, read: number) =>
     mayOverlap(overlaps, kernel, written, read);
@@ -57,7 +88,8 @@ function reportKernels({ manifest, modules, dir }: Bundle): Reports {
   });
 }
 
-function asJson({ manifest, digestHex }: Bundle, reports: Reports): unknown {
+function asJson(bundle: Bundle, reports: Reports): unknown {
+  const { manifest, digestHex } = bundle;
   const { name, description, license, modules, buffers, steps, verify, reference } = manifest;
   return {
     name,
@@ -78,13 +110,16 @@ function asJson({ manifest, digestHex }: Bundle, reports: Reports): unknown {
     kernels: reports.flatMap(({ file, kernels }) =>
       kernelJson(kernels).map((kernel) => ({ module: file, ...kernel }))
     ),
+    memory: needsOf(bundle),
+    plugin: bundle.manifest.plugin,
     verify,
     reference,
   };
 }
 
-function asText({ manifest, digestHex }: Bundle, reports: Reports): string {
-  const { name, description, modules, buffers, steps } = manifest;
+function asText(bundle: Bundle, reports: Reports): string {
+  const { manifest, digestHex } = bundle;
+  const { name, description, modules, buffers, steps, plugin } = manifest;
   const rows = buffers.map(({ name, role, sizeBytes, dtype, shape }) => [
     name,
     role,
@@ -105,11 +140,14 @@ function asText({ manifest, digestHex }: Bundle, reports: Reports): string {
   return lines([
     description === "" ? name : `${name}: ${description}`,
     `digest ${digestHex}`,
-    `modules ${modules.map(({ file, arch }) => `${file} (${arch})`).join(", ")}`,
+    ...(plugin === undefined
+      ? [`modules ${modules.map(({ file, arch }) => `${file} (${arch})`).join(", ")}`]
+      : pluginLines(bundle, plugin)),
     "",
     ...table(["buffer", "role", "size", "elements"], rows),
     "",
-    ...table(["step", "kernel", "grid", "block", "shared"], stepRows),
+    ...(plugin === undefined ? [...table(["step", "kernel", "grid", "block", "shared"], stepRows), ""] : []),
+    ...needLines(bundle),
     ...reports.flatMap(({ file, kernels }) => [
       "",
       ...(reports.length > 1 ? [`${file}:`] : []),
@@ -118,11 +156,23 @@ function asText({ manifest, digestHex }: Bundle, reports: Reports): string {
   ]);
 }
 
+function pluginLines({ pluginFile }: Bundle, plugin: PluginEntry): string[] {
+  const files = pluginLibraries(plugin).map(({ arch, entry }) =>
+    arch === undefined ? entry.file : `${entry.file} (${arch})`
+  );
+  return [
+    `plugin ${files.join(", ")}; capture: ${plugin.capture}`,
+    ...(pluginFile === undefined ? [`none of them is for this machine (${Deno.build.arch})`] : []),
+    "its code is not in the bundle's kernels: the bound is its longest one, which is measured when it is loaded",
+    "(calypte bundle verify shows it, and so does the status of a mission)",
+  ];
+}
+
 const VERIFY_HELP = `Usage: calypte bundle verify DIR [options]
 
 Runs the bundle's sample input and compares the output with its sample output. On a GPU the kernels run twice,
 as they are and rewritten; the two must agree bit for bit. Without a GPU only the bundle's CPU reference is
-compared with the sample.
+compared with the sample. A plugin runs as one graph, and once more step by step.
 
 Options:
   --backend auto|cuda|sim  default auto: the GPU if there is one
@@ -168,14 +218,18 @@ function onGpu(bundle: Bundle): Verified {
   const unkept: string[] = [];
   const folder = cacheFolder((name) => Deno.env.get(name));
   const compiler = cachedCompiler(checkpointCompiler, { folder, note: (text) => unkept.push(text) });
-  const { checks, untouchedNs, rewrittenNs, steps } = verifyOnGpu(engine, compiler, bundle);
-  const times = `one unit takes ${formatDurationNs(untouchedNs)} as it is, ${
-    formatDurationNs(rewrittenNs)
-  } rewritten`;
+  const { checks, untouchedNs, rewrittenNs, steps, plugins } = verifyOnGpu(engine, compiler, bundle);
+  const times = `one unit takes ${formatDurationNs(untouchedNs)} as it is, ${formatDurationNs(rewrittenNs)} ${
+    plugins === undefined ? "rewritten" : "step by step"
+  }`;
   const notes = steps.flatMap(({ kernel, level, notes }) =>
     notes.map((note) => `${kernel} (${level}): ${note}`)
   );
-  return { checks, notes: [`on ${engine.device().name}: ${times}`, ...new Set(notes), ...unkept] };
+  const lines = plugins === undefined ? [] : [
+    `as critical task: ${pluginLine(plugins.critical, "critical")}`,
+    `as background: ${pluginLine(plugins.background, "background")}`,
+  ];
+  return { checks, notes: [`on ${engine.device().name}: ${times}`, ...lines, ...new Set(notes), ...unkept] };
 }
 
 async function onCpu(bundle: Bundle, reason: string | undefined): Promise<Verified> {

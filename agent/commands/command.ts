@@ -11,6 +11,21 @@ import { parseArgs } from "../std/mod.ts";
 export interface Terminal {
   out(text: string): void;
   err(text: string): void;
+  /** Absent: nobody looks; both go into pipes or files. */
+  screen?: Screen;
+}
+
+/** What people look at. */
+export interface Screen {
+  /** `out` is a terminal, and takes colours. */
+  color: boolean;
+  /** `out` is a terminal: it can be drawn on. */
+  draws: boolean;
+  /** `err` is a terminal: a line that is drawn over tells how far something is. */
+  progress: boolean;
+  /** As it is now. */
+  columns(): number;
+  rows(): number;
 }
 
 export interface Command {
@@ -27,7 +42,7 @@ export interface Command {
 export interface Options<B extends string, S extends string> {
   boolean: readonly B[];
   string: readonly S[];
-  /** Names of the positional arguments; the last may end in `...`: one or more. */
+  /** Names of the positional arguments; the last may end in `...`: one or more. Those that end in `?` may be left out. */
   positional: readonly string[];
 }
 
@@ -71,9 +86,9 @@ export function parseCommand<B extends string = never, S extends string = never>
   const flags = {} as Record<B, boolean>;
   for (const name of boolean) flags[name] = parsed[name] === true;
   const rest = parsed._.map(String);
-  const many = positional.at(-1)?.endsWith("...") === true;
+  const many = /\.\.\.\??$/.test(positional.at(-1) ?? "");
   const missing = positional[rest.length];
-  if (missing !== undefined) fail(missing.replace("...", ""), "must be given");
+  if (missing !== undefined && !missing.endsWith("?")) fail(missing.replace("...", ""), "must be given");
   if (!many && rest.length > positional.length) {
     fail(rest[positional.length] ?? "", "is one argument too many");
   }

@@ -6,16 +6,20 @@ import {
   EngineError,
   type Library,
   LIBRARY_VARIABLE,
-  libraryPath,
   NativeEngine,
   openLibrary,
   type OpenOptions,
   probe,
+  systemAccessBy,
 } from "../../ffi/mod.ts";
+import { libraryFile } from "../assets/library.ts";
+import { keepToLibrary } from "../assets/permissions.ts";
+import { runsBehindAnother } from "../assets/place.ts";
 import type { HostWorld } from "../containment/connect.ts";
 import { EngineHost } from "../containment/engine_host.ts";
 import type { HostOptions } from "../containment/host_options.ts";
 import { engineSocket, spawnEngine } from "../containment/engine_process.ts";
+import type { SystemAccess } from "../../jetson/board_files.ts";
 import { InputError, showValue, type Where } from "../errors.ts";
 import { needsMemory } from "../memory.ts";
 import { realTimers } from "../timers.ts";
@@ -24,6 +28,10 @@ export type EnginePlace = "process" | "in-process";
 
 /** Without an agent an engine goes on for this long: a crashed one is back in seconds, one that never is has been given up. */
 const KEEP_NS = 600_000_000_000;
+/** Of an engine that nobody is to take over: it ends with its agent, whatever ends that. */
+export const ENDS_WITH_AGENT_NS = 1_000_000;
+/** Behind an emulator. */
+const SLOW_START_NS = 200_000_000_000;
 
 export type WantedBackend = "auto" | Backend;
 
@@ -37,8 +45,16 @@ let opened: Library | undefined;
 
 /** The library, opened once for the process. Throws `InputError` if there is none, or not the one that is needed. */
 export function theLibrary(): Library {
-  opened ??= openOrExplain(libraryPath());
+  if (opened === undefined) {
+    opened = openOrExplain(libraryFile());
+    keepToLibrary();
+  }
   return opened;
+}
+
+/** Opens the library when it is first used. */
+export function systemAccess(): SystemAccess {
+  return systemAccessBy(theLibrary);
 }
 
 function openOrExplain(path: string): Library {
@@ -52,7 +68,7 @@ function openOrExplain(path: string): Library {
   }
 }
 
-/** For the end of the process; the next use opens it again. */
+/** For the end of the process. In a source tree the next use opens it again. */
 export function closeLibrary(): void {
   opened?.close();
   opened = undefined;
@@ -104,9 +120,11 @@ export function openEngine(options: OpenOptions): Engine {
 
 /** Where engines of a run are served, and what stands between two of them. */
 export interface RunPlaces {
-  /** Of the engine, or of the job's process. */
-  world(job?: string): HostWorld;
+  /** Of the engine, or of the job's process. `keepNs`: how long it goes on without an agent. Default: ten minutes. */
+  world(job?: string, keepNs?: number): HostWorld;
   page(job: string): string;
+  /** Ids of all processes that were started here, also of those that have ended. */
+  spawned: ReadonlySet<number>;
 }
 
 /** `key` stands for the mission, whatever version of it: one engine each. Throws `InputError`. */
@@ -114,12 +132,19 @@ export async function runPlaces(key: string): Promise<RunPlaces> {
   const library = theLibrary();
   const base = (await engineSocket(key)).replace(/\.sock$/, "");
   const place = (job?: string) => job === undefined ? base : `${base}-${job}`;
+  const spawned = new Set<number>();
   return {
+    spawned,
     page: (job) => `${place(job)}.page`,
-    world(job) {
+    world(job, keepNs = KEEP_NS) {
       const socket = `${place(job)}.sock`;
       return {
-        spawn: () => spawnEngine({ socket, library: library.path, keepNs: KEEP_NS }),
+        servedWithinNs: runsBehindAnother() ? SLOW_START_NS : undefined,
+        spawn() {
+          const process = spawnEngine({ socket, library: library.path, keepNs });
+          spawned.add(process.processId);
+          return process;
+        },
         attach: (open) =>
           NativeEngine.attach(library, { path: socket, ...(open === undefined ? {} : { open }) }),
         nowNs: () => library.nowNs(),

@@ -3,6 +3,7 @@
  *
  * From then on no JavaScript runs here: whatever happens to a heap or an event loop, it is not in the way of critical work.
  */
+import { keepNothing } from "../assets/permissions.ts";
 import { EngineError, libraryPath, openLibrary, serve } from "../../ffi/mod.ts";
 
 const HELP = `Usage: calypte engine --socket PATH [--keep DURATION]
@@ -11,7 +12,7 @@ Holds an engine for an agent. calypte run starts it; there is no need to do so b
 
 Options:
   --socket PATH    where the agent finds it
-  --keep SECONDS   how long it goes on without an agent, such as 600s; default 600s
+  --keep DURATION  how long it goes on without an agent, such as 600s; default 600s
 
 Exit status: 0: closed by the agent, told to end by SIGTERM, or left alone for too long; 1: the engine has stopped.
 `;
@@ -25,11 +26,13 @@ export function holdEngine(args: readonly string[]): number {
   const socket = valueOf(args, "--socket");
   const keepS = Number((valueOf(args, "--keep") ?? "600s").replace(/s$/, ""));
   if (socket === undefined || !(keepS > 0) || !Number.isFinite(keepS)) {
-    console.error("calypte: engine: needs --socket PATH and, if given, --keep SECONDS above 0; see --help");
+    console.error("calypte: engine: needs --socket PATH and, if given, --keep DURATION above 0; see --help");
     return 2;
   }
   try {
-    serve(openLibrary(libraryPath()), socket, Math.round(keepS * 1e9));
+    const library = openLibrary(libraryPath());
+    keepNothing();
+    serve(library, socket, Math.round(keepS * 1e9));
     return 0;
   } catch (error) {
     // A fault has been told to the agent already, with its events.

@@ -3,12 +3,13 @@ import { DEFAULT_LISTEN } from "../config_schema.ts";
 import { InputError } from "../errors.ts";
 import { formatDurationNs } from "../quantity.ts";
 import type { SafeModeStatus } from "../safe_mode.ts";
-import { ask, parseAddress } from "./address.ts";
+import { ask, noAnswer, parseAddress } from "./address.ts";
 import { type Command, parseCommand } from "./command.ts";
 
 const HELP = `Usage: calypte safe-mode on|off|status [options]
 
-on     no background runs until \`off\`, whatever the policy plans; critical work goes on
+on     no background runs until \`off\`, whatever the policy plans; critical work goes on. Like an order to a
+       job it holds over a crash, until the run ends in order
 off    takes back what \`on\` asked for; safe mode goes on while requests miss or the planner is silent
 status says whether it stands, since when and why
 
@@ -46,7 +47,7 @@ export const safeModeCommand: Command = {
       },
     );
     if (answer instanceof Error) {
-      terminal.err(`no agent does so on ${address}: ${answer.message}\n`);
+      terminal.err(noAnswer(address, answer));
       return 1;
     }
     terminal.out(flags.json ? JSON.stringify(answer) + "\n" : safeModeText(answer) + "\n");

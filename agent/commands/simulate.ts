@@ -1,6 +1,7 @@
 /** `calypte simulate`: a mission on the simulator, in virtual time. */
 import { checkpointCompiler } from "../checkpoint.ts";
 import { loadMission } from "../config.ts";
+import { blaming, overridesOf } from "../config_overrides.ts";
 import { NO_FAULTS, parseFaults } from "../faults.ts";
 import { stderrLogger } from "../log.ts";
 import { InputError } from "../errors.ts";
@@ -21,6 +22,7 @@ import { simulate } from "../simulation.ts";
 import { summaryText } from "../summary.ts";
 import { type Command, parseCommand, parseSeed } from "./command.ts";
 import { openEngine } from "./engines.ts";
+import { progress } from "./paint.ts";
 
 const HELP = `Usage: calypte simulate MISSION --for DURATION [options]
        calypte simulate MISSION --replay FILE [options]
@@ -31,6 +33,8 @@ unless --output is given.
 
 Options:
   --for DURATION  virtual time to run for, such as 60s
+  --policy NAME|FILE, --preemption-bound TIME
+                  instead of the mission's, as for calypte run
   --seed N        seed of all randomness; default 1
   --output        compute the outputs with the bundles' CPU references and write them as the mission says
   --profile NAME  the device to simulate: h200 (measured), orin-agx or orin-nano (estimates), or a file
@@ -55,7 +59,7 @@ export const simulateCommand: Command = {
   async run(args, terminal) {
     const { flags, values, positional: [file = ""] } = parseCommand("simulate", args, {
       boolean: ["json", "output"],
-      string: ["for", "seed", "profile", "faults", "replay"],
+      string: ["for", "policy", "preemption-bound", "seed", "profile", "faults", "replay"],
       positional: ["MISSION"],
     });
     const record = values.replay === undefined ? undefined : await readRecord(values.replay);
@@ -68,7 +72,11 @@ export const simulateCommand: Command = {
     const seed = parseSeed(values.seed);
     const profile = values.profile === undefined ? undefined : await readProfile(values.profile);
     const faults = values.faults === undefined ? NO_FAULTS : parseFaults(values.faults);
-    const files = await readMissionFiles(await loadMission(file));
+    const overrides = overridesOf(values, (name) => Deno.env.get(name));
+    const files = await blaming(
+      overrides,
+      async () => readMissionFiles(await loadMission(file, overrides)),
+    );
     let virtualNs = 0;
     const engine = openEngine({
       backend: "sim",
@@ -81,6 +89,7 @@ export const simulateCommand: Command = {
     const log = stderrLogger(() => `${(virtualNs / 1e9).toFixed(3)}s`, "warn");
     const folder = cacheFolder((name) => Deno.env.get(name));
     const watcher = record === undefined ? undefined : new FlightWatcher(record.header.tasks.length);
+    using bar = progress(terminal);
     const summary = await simulate({
       engine,
       tap: watcher,
@@ -100,8 +109,12 @@ export const simulateCommand: Command = {
       durationNs,
       output: flags.output,
       onAdmitted: (lines) => lines.forEach((line) => terminal.err(`${line}\n`)),
-      onTime: (nowNs) => virtualNs = nowNs,
+      onTime: (nowNs) => {
+        virtualNs = nowNs;
+        bar.at(nowNs / durationNs, `${Math.floor(nowNs / 1e9)} s of virtual time`);
+      },
     });
+    bar[Symbol.dispose]();
     const comparison = record === undefined || watcher === undefined
       ? undefined
       : compareFlights(record.header, recordedFigures(record), watcher.figures());

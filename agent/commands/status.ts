@@ -1,10 +1,10 @@
 /** `calypte status`: asks a running agent how it is. */
 import { DEFAULT_LISTEN } from "../config_schema.ts";
 import type { ResponseUs } from "../metrics.ts";
-import { formatDurationNs } from "../quantity.ts";
+import { formatDurationNs, formatPowerW, formatTemperatureC } from "../quantity.ts";
 import type { SafeModeStatus } from "../safe_mode.ts";
 import { table } from "../summary.ts";
-import { ask, parseAddress } from "./address.ts";
+import { ask, noAnswer, parseAddress } from "./address.ts";
 import { type Command, lines, parseCommand } from "./command.ts";
 import { safeModeText } from "./safe_mode.ts";
 
@@ -28,12 +28,18 @@ interface Status {
   backend?: string;
   holds?: string[];
   safeMode?: SafeModeStatus;
+  timing?: "measured" | "simulated";
+  foreign?: { withheld: string | null } | null;
+  readings?: { powerWatts: number | null; temperatureCelsius: number | null };
   agent?: { uptimeNs: number };
   critical?: Record<
     string,
     { requests: number; misses: Record<string, number>; longestMissRun: number; response: ResponseUs }
   >;
-  background?: Record<string, { units: number; preemptions: number; gpuNs: Record<string, number> }>;
+  background?: Record<
+    string,
+    { state?: string; why?: string | null; units: number; preemptions: number; gpuNs: Record<string, number> }
+  >;
 }
 
 export const statusCommand: Command = {
@@ -49,7 +55,7 @@ export const statusCommand: Command = {
     const address = parseAddress(values.address);
     const status = await ask<Status>(address, "/v1/status");
     if (status instanceof Error) {
-      terminal.err(`no agent answers on ${address}: ${status.message}\n`);
+      terminal.err(noAnswer(address, status));
       return 1;
     }
     terminal.out(flags.json ? JSON.stringify(status) + "\n" : asText(status));
@@ -57,9 +63,9 @@ export const statusCommand: Command = {
   },
 };
 
-function asText(
-  { version, mission, state, backend, holds = [], safeMode, agent, critical = {}, background = {} }: Status,
-): string {
+function asText(status: Status): string {
+  const { version, mission, state, backend, holds = [], safeMode, agent } = status;
+  const { critical = {}, background = {}, timing, foreign, readings } = status;
   const up = agent === undefined ? "" : ` for ${formatDurationNs(agent.uptimeNs)}`;
   const held = holds.length === 0 ? "" : `, background held: ${holds.join(", ")}`;
   const on = backend === undefined ? "" : ` on ${backend}`;
@@ -74,18 +80,30 @@ function asText(
     us(response.p99Us),
     us(response.maxUs),
   ]);
-  const jobs = Object.entries(background).map(([name, { units, preemptions, gpuNs }]) => [
+  const sensors = [
+    ...(readings?.powerWatts == null ? [] : [formatPowerW(readings.powerWatts)]),
+    ...(readings?.temperatureCelsius == null ? [] : [formatTemperatureC(readings.temperatureCelsius)]),
+  ];
+  const missed = tasks.some(([, , misses]) => misses !== "0");
+  const jobs = Object.entries(background).map(([name, { state, why, units, preemptions, gpuNs }]) => [
     name,
+    state === undefined ? "-" : why == null ? state : `${state} (${why})`,
     `${units}`,
     `${preemptions}`,
     formatDurationNs(sum(gpuNs)),
   ]);
   return lines([
     `calypte ${version}, ${mission}: ${state}${on}${up}${held}`,
+    ...(timing === "simulated" ? ["timing is simulated: no GPU takes part"] : []),
     ...(safeMode?.on === true ? [safeModeText(safeMode)] : []),
+    ...(foreign?.withheld == null ? [] : [`no attainment is claimed: ${foreign.withheld}`]),
+    ...(sensors.length === 0 ? [] : [sensors.join(", ")]),
     ...(tasks.length === 0
       ? []
       : ["", ...table(["critical", "requests", "misses", "in a row", "p50", "p99", "max"], tasks)]),
-    ...(jobs.length === 0 ? [] : ["", ...table(["background", "units", "preempted", "GPU time"], jobs)]),
+    ...(jobs.length === 0
+      ? []
+      : ["", ...table(["background", "state", "units", "preempted", "GPU time"], jobs)]),
+    ...(missed ? ["", "calypte explain says where the time of late requests went"] : []),
   ]);
 }
