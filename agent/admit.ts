@@ -50,7 +50,12 @@ function refusal(file: string, tasks: readonly AdmissionTask[], answer: Admissio
 function taskOf(engine: Engine, task: CriticalTask, id: number, interruptible: boolean): AdmissionTask {
   const { runs, worstNs } = engine.timing(id);
   const { name, deadlineNs, overlap, queueDepth, source } = task;
-  const origin = runs === 0 ? "as estimated, not measured" : `the worst of ${runs} runs`;
+  const unknown = source.kind === "external" && source.executionNs === 0;
+  const origin = unknown
+    ? "not known: the task may state `execution`"
+    : runs === 0
+    ? "as estimated, not measured"
+    : `the worst of ${runs} runs`;
   return {
     name,
     execution: { ns: worstNs, origin, safety: true },

@@ -4,6 +4,7 @@
  * Gives the launch of each kernel of ffi/native/kernels/builtin.cu as an engine step. Inside a background job these
  * are rewritten to level `block` like any other kernel (docs/PREEMPTION.md says why); inside a critical task they run as they are.
  */
+import { assetPath } from "./assets/place.ts";
 import type { ArgSpec, StepSpec } from "../ffi/engine.ts";
 
 export const BUILTIN_KERNELS = [
@@ -29,7 +30,7 @@ const DEVICE_BYTES_PER_NS = 50;
 const LAUNCH_NS = 3000;
 
 export function builtinPtx(): string {
-  return Deno.readTextFileSync(new URL("../ffi/native/kernels/builtin.ptx", import.meta.url));
+  return Deno.readTextFileSync(assetPath("ffi/native/kernels/builtin.ptx"));
 }
 
 /** A step but for its kernel id and level, which depend on how the module was loaded. */

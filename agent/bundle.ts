@@ -16,6 +16,7 @@ import {
   parseManifest,
   type StepArg,
 } from "./manifest.ts";
+import { pluginFileFor, pluginFiles } from "./plugin_manifest.ts";
 import { path } from "./std/mod.ts";
 
 export * from "./manifest.ts";
@@ -23,6 +24,7 @@ export * from "./manifest.ts";
 export const MANIFEST_FILE = "bundle.json";
 const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
 const MAX_MODULE_BYTES = 256 * 2 ** 20;
+const MAX_PLUGIN_BYTES = 2 ** 30;
 
 export interface BundleModule extends ModuleEntry {
   /** The PTX. */
@@ -45,6 +47,8 @@ export interface Bundle {
   sampleInput: Uint8Array | undefined;
   /** The blob of `verify.output`, laid out as `outputLayout` says. */
   sampleOutput: Uint8Array | undefined;
+  /** Absolute path of the plugin's library for this machine; `undefined`: there is no plugin, or not for this machine. */
+  pluginFile?: string | undefined;
   /** Path of the reference implementation. */
   referenceFile: string | undefined;
 }
@@ -69,7 +73,10 @@ export async function loadBundle(dir: string): Promise<Bundle> {
   return { dir, file, manifest, digest, digestHex, ...await loadFiles(reader, manifest, file) };
 }
 
-type Files = Pick<Bundle, "modules" | "weights" | "sampleInput" | "sampleOutput" | "referenceFile">;
+type Files = Pick<
+  Bundle,
+  "modules" | "weights" | "sampleInput" | "sampleOutput" | "referenceFile" | "pluginFile"
+>;
 
 async function loadFiles(reader: BundleReader, manifest: Manifest, file: string): Promise<Files> {
   const problems: Problem[] = [];
@@ -86,6 +93,7 @@ async function loadFiles(reader: BundleReader, manifest: Manifest, file: string)
     const module = await attempt(loadModule(reader, entry, { file, field: `modules[${i}]` }));
     if (module !== undefined) modules.push(module);
   }
+  const pluginFile = await attempt(loadPlugin(reader, manifest, file));
   const weights = new Map<string, Uint8Array>();
   for (const [i, buffer] of manifest.buffers.entries()) {
     const weight = await attempt(loadWeight(reader, buffer, { file, field: `buffers[${i}]` }));
@@ -100,12 +108,29 @@ async function loadFiles(reader: BundleReader, manifest: Manifest, file: string)
     ? undefined
     : (await attempt(reader.locate(reference, { file, field: "reference" })))?.path;
   throwIfAny(problems);
-  return { modules, weights, sampleInput, sampleOutput, referenceFile };
+  return { modules, weights, sampleInput, sampleOutput, referenceFile, pluginFile };
 }
 
 async function loadModule(reader: BundleReader, entry: ModuleEntry, where: Where): Promise<BundleModule> {
   const expected = { sha256: entry.sha256, minBytes: 1, maxBytes: MAX_MODULE_BYTES };
   return { ...entry, text: decodeText(await reader.read(entry.file, where, expected), where) };
+}
+
+/** Checks every file of it, also libraries for other machines. */
+async function loadPlugin(
+  reader: BundleReader,
+  { plugin }: Manifest,
+  file: string,
+): Promise<string | undefined> {
+  if (plugin === undefined) return undefined;
+  const here = pluginFileFor(plugin, Deno.build.arch);
+  let found: string | undefined;
+  for (const { field, entry } of pluginFiles(plugin)) {
+    const where = { file, field };
+    await reader.read(entry.file, where, { sha256: entry.sha256, minBytes: 1, maxBytes: MAX_PLUGIN_BYTES });
+    if (entry === here) found = await Deno.realPath((await reader.locate(entry.file, where)).path);
+  }
+  return found;
 }
 
 async function loadWeight(

@@ -5,6 +5,7 @@
  * ranges inside buffers) are in manifest.ts; rules about files are in bundle.ts.
  */
 import { z } from "zod";
+import { pluginSchema } from "./plugin_manifest.ts";
 import { nameSchema, strictObject } from "./schema.ts";
 
 export const BUNDLE_FORMAT = "calypte-bundle/1";
@@ -150,11 +151,12 @@ export const manifestSchema = strictObject({
   name: nameSchema,
   description: z.string().max(4096).optional(),
   license: z.string().max(256).optional(),
-  modules: z.array(moduleEntry).min(1).max(MAX_MODULES),
+  modules: z.array(moduleEntry).max(MAX_MODULES).default([]),
   buffers: z.array(bufferEntry).min(1).max(MAX_BUFFERS),
   steps: z.array(
     z.union([kernelStep, memsetStep, copyStep], { error: "must be one of {kernel, …}, {memset}, {copy}" }),
-  ).min(1).max(MAX_STEPS),
+  ).max(MAX_STEPS).default([]),
+  plugin: pluginSchema(fileName, sha256).optional(),
   verify: verify.optional(),
   reference: fileName.optional(),
 });

@@ -7,6 +7,8 @@ import {
   kernelParams,
   type KernelReport,
   type Level,
+  lowestVersion,
+  parseModule,
   PtxError,
   rewriteModule,
   verifyRewrite,
@@ -44,6 +46,27 @@ export interface CheckpointCompiler {
   /** The parameters of each entry of a module, by its name. Throws `InputError` for text that is not PTX. */
   params(ptx: string, file: string): ReadonlyMap<string, readonly ParamInfo[]>;
   rewrite(request: RewriteRequest): RewriteResult;
+  /**
+   * The same text under the lowest `.version` that its instructions allow, for a driver that takes PTX up to `newest` (85 for
+   * 8.5; 0: unknown). A text that says no newer one comes back as it is. Throws `InputError` if the driver takes none that would do.
+   */
+  forDriver(ptx: string, file: string, newest: number): string;
+}
+
+const VERSION = /^(\s*(?:\/\/[^\n]*\n\s*)*\.version\s+)([0-9]+\.[0-9]+)/;
+
+function forDriver(ptx: string, file: string, newest: number): string {
+  const tenths = (version: string) => Math.round(Number(version) * 10);
+  const own = ptx.match(VERSION)?.[2];
+  if (own === undefined || newest === 0 || tenths(own) <= newest) return ptx;
+  const lowest = asInputError(() => lowestVersion(parseModule(ptx, file)));
+  if (tenths(lowest) <= newest) return ptx.replace(VERSION, `$1${lowest}`);
+  throw new InputError({
+    file,
+    field: "",
+    rule: `must be PTX ${(newest / 10).toFixed(1)} or older for this driver, and needs ${lowest}`,
+    remedy: "update the driver (on a Jetson: JetPack), or compile it for an older chip",
+  });
 }
 
 /** The compiler of `ptx/`, and its second reader. */
@@ -54,6 +77,7 @@ export function compilerWith(verify: typeof verifyRewrite): CheckpointCompiler {
   const params: CheckpointCompiler["params"] = (ptx, file) => asInputError(() => kernelParams(ptx, file));
   return {
     params,
+    forDriver,
     rewrite: (request) => {
       const { ptx, file, kernels, level } = request;
       const levels = new Map(

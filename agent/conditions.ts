@@ -1,8 +1,9 @@
 /**
  * What goes on around the GPU: which phase of the flight, how much battery, how hot?
  *
- * A source answers at once, from what it knows; where it learns that is its own affair. The one source so far is a small JSON
- * file that a companion of the flight stack rewrites. What is too old, unreadable or wrong is not known.
+ * A source answers at once, from what it knows; where it learns that is its own affair. The one here is a small JSON
+ * file that a companion of the flight stack rewrites; what is too old, unreadable or wrong is not known. Another one, the
+ * autopilot itself, is in flight.ts.
  */
 import { z } from "zod";
 import { type Phase, PHASES } from "../policies/policy.ts";
@@ -19,6 +20,8 @@ export interface Conditions {
   powerW?: number;
   /** Stands for the device's clocks or power mode; another number: they have changed. */
   clockKey?: number;
+  /** No background, whatever the policy says. The source says why, in the log. */
+  keepOff?: boolean;
 }
 
 export interface ConditionsSource {

@@ -13,15 +13,20 @@ import {
   policyOf,
   stopLimitsOf,
 } from "./config_policy.ts";
+import { type Override, override } from "./config_overrides.ts";
 import { safeModeOf } from "./config_safe_mode.ts";
 import type { SafeModeRule } from "../ffi/safe_mode.ts";
 import type { Phase } from "../policies/policy.ts";
 import type { StopLimits } from "./stop_limits.ts";
+import { flightOf, type MissionFlight } from "./config_flight.ts";
 import { decodeText } from "./bundle_reader.ts";
+import { externalBundle, type ExternalSource } from "./external_task.ts";
 import { InputError, type Problem, problemsOf, reasonOf, throwIfAny } from "./errors.ts";
 import { formatDurationNs } from "./quantity.ts";
 import { parseWith } from "./schema.ts";
 import { path, yaml } from "./std/mod.ts";
+import { type MaskOptions, maskProblem } from "./mask_files.ts";
+import { httpOf, type HttpSettings } from "./http/settings.ts";
 
 export { missionJsonSchema } from "./config_schema.ts";
 
@@ -34,13 +39,15 @@ export type MissionSource =
   | { kind: "socket" | "ring"; path: string; periodNs: number }
   /** Files that are renamed into a folder; `keep`: what becomes of those that are done. Background only. */
   | { kind: "queue"; dir: string; keep: "done" | "none" }
+  /** Another process does the work. Critical only. */
+  | ExternalSource
   /** No input. Background only. */
   | { kind: "none" };
 
 /** Of a file or folder: only results whose number is a multiple of `every` (1..1000000) are written. */
 export type MissionOutput =
   | { kind: "jsonl"; file: string; every: number }
-  | { kind: "dir"; dir: string; every: number }
+  | { kind: "dir"; dir: string; every: number; masks?: MaskOptions }
   /** A ring of `slots` (2..65536) that the engine writes itself, with a heartbeat. */
   | { kind: "shm"; file: string; slots: number; expiryNs: number }
   | { kind: "drop" };
@@ -72,7 +79,7 @@ export interface BackgroundJob {
   /** Kebab-case, unique among all work of the mission. */
   name: string;
   bundleDir: string;
-  source: Exclude<MissionSource, { kind: "api" | "socket" | "ring" }>;
+  source: Exclude<MissionSource, { kind: "api" | "socket" | "ring" | "external" }>;
   /** 1..1000000. */
   weight: number;
   /** Where it lives; `auto`: in the engine's process if its bundle was verified on this machine, else in its own. */
@@ -83,6 +90,8 @@ export interface BackgroundJob {
   when: readonly Phase[];
   /** Soft, of one unit; 0: none. */
   deadlineNs: number;
+  /** False: it is loaded and gets nothing, until a reload says otherwise. */
+  enabled: boolean;
   output: MissionOutput;
 }
 
@@ -95,8 +104,10 @@ export interface Mission {
   reserveSms: number;
   /** GPU memory of all background jobs together; 0: no limit. */
   backgroundMemoryBytes: number;
+  /** Names of programs that may use the GPU beside this agent; `undefined`: the mission does not say. */
+  foreign: readonly string[] | undefined;
   /** `undefined`: no HTTP. Port 0: any free port. */
-  http: { hostname: string; port: number } | undefined;
+  http: HttpSettings | undefined;
   /** How long background may keep the GPU after the gate has closed. */
   preemptionBoundNs: number;
   /** Starts also where critical tasks cannot all meet their deadlines. */
@@ -108,6 +119,8 @@ export interface Mission {
   policy: MissionPolicy;
   /** `undefined`: nothing is known of the world outside the GPU. */
   conditions: MissionConditions | undefined;
+  /** The vehicle; `undefined`: none is listened to. */
+  flight: MissionFlight | undefined;
   /** Empty: never. */
   stopBackgroundAbove: StopLimits;
   /** When misses keep background away; `undefined`: never. */
@@ -118,8 +131,8 @@ export interface Mission {
 
 const MAX_MISSION_BYTES = 2 ** 20;
 
-/** Reads and checks a mission file. Throws one `InputError` with every problem found. */
-export async function loadMission(file: string): Promise<Mission> {
+/** Reads and checks a mission file, with what was given outside of it. Throws one `InputError` with every problem found. */
+export async function loadMission(file: string, overrides: readonly Override[] = []): Promise<Mission> {
   const whole = { file, field: "" };
   let bytes: Uint8Array;
   try {
@@ -131,12 +144,13 @@ export async function loadMission(file: string): Promise<Mission> {
     if (error instanceof InputError) throw error;
     throw new InputError({ ...whole, rule: reasonOf(error) }, { cause: error });
   }
-  return parseMission(decodeText(bytes, whole), file);
+  return parseMission(decodeText(bytes, whole), file, overrides);
 }
 
 /** Parses the text of a mission file. Paths in it are taken relative to `file`. Throws like `loadMission`. */
-export function parseMission(text: string, file: string): Mission {
-  const mission = missionOf(parseWith(missionSchema, parseYaml(text, file), file), file);
+export function parseMission(text: string, file: string, overrides: readonly Override[] = []): Mission {
+  const data = override(parseYaml(text, file), overrides);
+  const mission = missionOf(parseWith(missionSchema, data, file), file);
   throwIfAny(checkMission(mission));
   return mission;
 }
@@ -160,14 +174,17 @@ function missionOf(raw: RawMission, file: string): Mission {
     if ("shm" in out) {
       return { kind: "shm", file: resolve(out.shm), slots: out.slots, expiryNs: out.expiry };
     }
-    return "jsonl" in out
-      ? { kind: "jsonl", file: resolve(out.jsonl), every: out.every }
-      : { kind: "dir", dir: resolve(out.dir), every: out.every };
+    return "jsonl" in out ? { kind: "jsonl", file: resolve(out.jsonl), every: out.every } : {
+      kind: "dir",
+      dir: resolve(out.dir),
+      every: out.every,
+      ...(out.as === "masks" ? { masks: out.across === undefined ? {} : { across: out.across } } : {}),
+    };
   };
   const critical = Object.entries(raw.critical).map(([name, task]): CriticalTask => ({
     name,
-    bundleDir: resolve(task.bundle),
-    source: sourceOf(task.source, resolve),
+    bundleDir: resolve(task.bundle ?? ""),
+    source: sourceOf(task, resolve),
     deadlineNs: typeof task.deadline === "number" ? task.deadline : task.deadline.within,
     from: typeof task.deadline === "number" ? "arrival" : task.deadline.from,
     queue: task.queue.kind,
@@ -192,21 +209,23 @@ function missionOf(raw: RawMission, file: string): Mission {
     memoryBytes: job.memory ?? 0,
     when: job.when,
     deadlineNs: job.deadline ?? 0,
+    enabled: job.enabled,
     output: output(job.output),
   }));
-  const listen = raw.http === false ? false : raw.http.listen;
   return {
     file,
     backend: raw.device.backend,
     reserveSms: raw.device.reserveSms,
     backgroundMemoryBytes: raw.device.backgroundMemory ?? 0,
-    http: listen === false ? undefined : listen,
+    foreign: raw.device.foreign,
+    http: httpOf(raw.http, resolve),
     preemptionBoundNs: raw.preemptionBound,
     overcommit: raw.overcommit,
     critical,
     background,
     policy: policyOf(raw.policy, resolve),
     conditions: raw.conditions && { file: resolve(raw.conditions.file), maxAgeNs: raw.conditions.maxAge },
+    flight: raw.flight && flightOf(raw.flight),
     stopBackgroundAbove: stopLimitsOf(raw.stopBackgroundAbove),
     safeMode: safeModeOf(raw.safeMode),
     state: stateOf(raw.state, resolve),
@@ -219,9 +238,13 @@ function stateOf(state: RawMission["state"], resolve: (text: string) => string):
 }
 
 function sourceOf(
-  source: RawMission["critical"][string]["source"],
+  { source, external, rate, execution }: RawMission["critical"][string],
   resolve: (text: string) => string,
 ): CriticalTask["source"] {
+  if (external !== undefined) {
+    return { kind: "external", path: resolve(external), periodNs: rate ?? 0, executionNs: execution ?? 0 };
+  }
+  if (source === undefined) throw new Error("a task has a source or is external");
   if ("api" in source) {
     return { kind: "api", ...(source.rate === undefined ? {} : { periodNs: source.rate }) };
   }
@@ -233,7 +256,7 @@ function sourceOf(
 }
 
 /** The rules that join several fields. */
-function checkMission(mission: Mission): Problem[] {
+export function checkMission(mission: Mission): Problem[] {
   const { file, critical, background } = mission;
   const problems: Problem[] = [];
   if (critical.length + background.length === 0) {
@@ -269,6 +292,7 @@ function checkMission(mission: Mission): Problem[] {
     ...critical.flatMap((task) => checkDeadline(task, file)),
     ...checkOutputs(mission),
     ...checkQueues(mission),
+    ...checkMaskOutputs(mission),
     ...checkConditional(mission),
   ];
 }
@@ -295,7 +319,7 @@ function checkOutputs(mission: Mission): Problem[] {
   );
   const inputs = new Set<string>();
   for (const { field, work: { source } } of works) {
-    if (source.kind !== "socket" && source.kind !== "ring" && source.kind !== "queue") continue;
+    if (!("path" in source) && source.kind !== "queue") continue;
     const from = key(source.kind === "queue" ? source.dir : source.path);
     if (frameDirs.has(from)) {
       problems.push({
@@ -362,6 +386,19 @@ function checkQueues(mission: Mission): Problem[] {
   return problems;
 }
 
+/** A frame's place among tiles is known from its place in the folder. */
+function checkMaskOutputs(mission: Mission): Problem[] {
+  return worksOf(mission).flatMap(({ field, work: { output, source } }) =>
+    output.kind === "dir" && output.masks?.across !== undefined && source.kind !== "frames"
+      ? [{
+        file: mission.file,
+        field: `${field}.output.across`,
+        rule: "must be left out without a source of frames, whose order says which tile is which",
+      }]
+      : []
+  );
+}
+
 /** One text for all ways to write a path. */
 function key(target: string): string {
   return path.resolve(target);
@@ -383,6 +420,10 @@ export async function loadMissionBundles(mission: Mission): Promise<Map<string, 
   const byDir = new Map<string, Promise<Bundle | undefined>>();
   const bundles = new Map<string, Bundle>();
   for (const { field, work } of worksOf(mission)) {
+    if (work.source.kind === "external") {
+      bundles.set(work.name, await externalBundle(work.name, work.source));
+      continue;
+    }
     const known = byDir.get(key(work.bundleDir));
     const loading = known ?? loadBundle(work.bundleDir).catch((error) => {
       problems.push(
@@ -395,6 +436,7 @@ export async function loadMissionBundles(mission: Mission): Promise<Map<string, 
     if (bundle === undefined) continue;
     bundles.set(work.name, bundle);
     problems.push(...checkSource(work, bundle, mission.file, field));
+    problems.push(...checkMasks(work, bundle, mission.file, field));
   }
   throwIfAny(problems);
   return bundles;
@@ -403,6 +445,17 @@ export async function loadMissionBundles(mission: Mission): Promise<Map<string, 
 /** A bundle that is not there at all is a fault of the mission; one that is broken is its own. */
 function named(problem: Problem, bundleDir: string, file: string, field: string): Problem {
   return problem.file === bundleDir ? { ...problem, file, field: `${field}.bundle` } : problem;
+}
+
+function checkMasks(
+  { output }: CriticalTask | BackgroundJob,
+  bundle: Bundle,
+  file: string,
+  field: string,
+): Problem[] {
+  if (output.kind !== "dir" || output.masks === undefined) return [];
+  const found = maskProblem(bundle);
+  return found === undefined ? [] : [{ file, field: `${field}.output.as`, ...found }];
 }
 
 function checkSource(

@@ -113,22 +113,24 @@ interface Conditional {
   background: readonly { name: string; when: readonly Phase[] }[];
   policy: MissionPolicy;
   conditions: MissionConditions | undefined;
+  flight: unknown;
   stopBackgroundAbove: StopLimits;
 }
 
 /** What depends on conditions needs a source of them. */
 export function checkConditional(mission: Conditional): Problem[] {
-  const { file, background, policy, conditions, stopBackgroundAbove } = mission;
-  if (conditions !== undefined) return [];
+  const { file, background, policy, conditions, flight, stopBackgroundAbove } = mission;
+  if (conditions !== undefined || flight !== undefined) return [];
+  // The vehicle knows its phase and battery; temperature and power are known from the board's own sensors too.
   const fields = background.filter(({ when }) => when.length > 0).map(({ name }) =>
     `background.${name}.when`
   );
   if (policy.name === "mission") fields.push("policy");
-  if (Object.keys(stopBackgroundAbove).length > 0) fields.push("stopBackgroundAbove");
+  if (stopBackgroundAbove.batteryPercent !== undefined) fields.push("stopBackgroundAbove.batteryBelow");
   return fields.map((field) => ({
     file,
     field,
     rule: "needs `conditions`, without which it would keep background off for ever",
-    remedy: "add `conditions: { file: PATH }`",
+    remedy: "add `conditions: { file: PATH }`, or for phase and battery `flight: { mavlink: ADDRESS }`",
   }));
 }

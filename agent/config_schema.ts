@@ -4,7 +4,9 @@
  * The shape only: types, ranges, units, names. Rules that join several fields are in config.ts.
  */
 import { z } from "zod";
+import { described, type SchemaNode } from "./config_docs.ts";
 import { safeModeSchema } from "./config_safe_mode.ts";
+import { checkExternal, externalKeys } from "./external_task.ts";
 import { conditionsSchema, policySchema, stopSchema, whenSchema } from "./config_policy.ts";
 import {
   bytesSchema,
@@ -14,6 +16,7 @@ import {
   pathSchema as filePath,
   strictObject,
 } from "./schema.ts";
+import { flightSchema } from "./config_flight.ts";
 
 /** CALYPTE_MAX_TASKS in calypte.h. */
 export const MAX_CRITICAL = 7;
@@ -31,9 +34,14 @@ const address = z.string({ error: LISTEN_RULE }).transform((text, context) => {
   return z.NEVER;
 });
 const off = z.literal(false);
-const http = z.union([off, strictObject({ listen: z.union([off, address], { error: LISTEN_RULE }) })], {
-  error: "must be {listen} or false",
-});
+const http = z.union([
+  off,
+  strictObject({
+    listen: z.union([off, address], { error: LISTEN_RULE }).prefault(DEFAULT_LISTEN),
+    socket: filePath.optional(),
+    tokenFile: filePath.optional(),
+  }),
+], { error: "must be {listen, socket, tokenFile} or false" });
 
 const framesSource = strictObject({ frames: filePath, rate: frequencySchema() });
 const apiSource = strictObject({ api: z.literal(true), rate: frequencySchema().optional() });
@@ -57,7 +65,15 @@ const every = z.int().min(1).max(1_000_000).default(1);
 const output = z.union([
   z.literal("drop"),
   strictObject({ jsonl: filePath, every }),
-  strictObject({ dir: filePath, every }),
+  strictObject({
+    dir: filePath,
+    every,
+    as: z.enum(["binaries", "masks"]).default("binaries"),
+    across: z.int().min(1).max(1024).optional(),
+  }).refine(({ as, across }) => across === undefined || as === "masks", {
+    path: ["across"],
+    error: "must be left out without `as: masks`",
+  }),
   strictObject({
     shm: filePath,
     slots: z.int().min(2).max(65_536).default(8),
@@ -87,8 +103,9 @@ const queue = z.string({ error: QUEUE_RULE }).regex(/^(latest|fifo:([1-9]|1[0-6]
 const isolation = z.enum(["shared", "process"], { error: "must be shared or process" });
 
 const criticalTask = strictObject({
-  bundle: filePath,
-  source: criticalSource,
+  bundle: filePath.optional(),
+  source: criticalSource.optional(),
+  ...externalKeys,
   deadline,
   queue: queue.prefault("latest"),
   onMiss: z.enum(["publish-late", "drop"], { error: "must be publish-late or drop" }).default("publish-late"),
@@ -97,19 +114,23 @@ const criticalTask = strictObject({
     .default("always"),
   anticipate: z.boolean().default(true),
   overlap: z.boolean().default(false),
-  output: output.default("drop"),
-}, ["plugin", "external"]);
+  output: output.prefault("drop"),
+}, ["plugin"]).superRefine(checkExternal);
 
 const backgroundJob = strictObject({
   bundle: filePath,
   weight: z.int().min(1).max(1_000_000).default(1),
-  source: backgroundSource.default({ none: true }),
+  source: backgroundSource.prefault({ none: true }),
   isolation: isolation.optional(),
-  output: output.default("drop"),
+  output: output.prefault("drop"),
   when: whenSchema.default([]),
   deadline: durationSchema().optional(),
   memory: bytesSchema().optional(),
+  enabled: z.boolean().default(true),
 }, ["plugin"]);
+
+const FOREIGN_RULE = "must be the name of a program, without its folder, of 1 to 64 characters";
+const foreign = z.array(z.string({ error: FOREIGN_RULE }).regex(/^[^\p{Cc}/]{1,64}$/u, FOREIGN_RULE)).max(64);
 
 const STATE_RULE = "must be {dir} or off";
 const state = z.union([z.literal("off"), off, strictObject({ dir: filePath.optional() })], {
@@ -121,19 +142,19 @@ export const missionSchema = strictObject({
     backend: z.enum(["auto", "cuda", "sim"], { error: "must be auto, cuda or sim" }).default("auto"),
     reserveSms: z.int().min(0).max(1024).default(0),
     backgroundMemory: bytesSchema().optional(),
+    foreign: foreign.optional(),
   }).prefault({}),
   http: http.prefault({ listen: DEFAULT_LISTEN }),
   preemptionBound: durationSchema().prefault("30us"),
   overcommit: z.boolean().default(false),
-  critical: z.record(nameSchema, criticalTask).default({}),
-  background: z.record(nameSchema, backgroundJob).default({}),
+  critical: z.record(nameSchema, criticalTask).prefault({}),
+  background: z.record(nameSchema, backgroundJob).prefault({}),
   policy: policySchema,
+  flight: flightSchema.optional(),
   conditions: conditionsSchema.optional(),
-  stopBackgroundAbove: stopSchema.default({}),
+  stopBackgroundAbove: stopSchema.prefault({}),
   safeMode: safeModeSchema,
-  state: state.prefault({}).describe(
-    "Where a run keeps what the next one needs, and the black box; default: a folder for this mission below the user's state folder. off: nowhere.",
-  ),
+  state: state.prefault({}),
 });
 
 /** A mission whose shape is right: durations in nanoseconds, rates as periods in nanoseconds, defaults applied. */
@@ -141,5 +162,6 @@ export type RawMission = z.infer<typeof missionSchema>;
 
 /** The JSON Schema of a mission file; it states shapes and ranges, not the rules that join fields. */
 export function missionJsonSchema(): Record<string, unknown> {
-  return z.toJSONSchema(missionSchema, { io: "input" }) as Record<string, unknown>;
+  const { $schema, ...schema } = z.toJSONSchema(missionSchema, { io: "input" }) as SchemaNode;
+  return { $schema, title: "A mission of Calypte", ...described(schema) };
 }

@@ -3,12 +3,14 @@
  *
  * Files that are renamed into it are units, oldest first by name, a few ahead of the engine. A file leaves the folder only
  * after its result is durable: to `done/`, or away; one that can never work goes to `failed/` with its reason. Whatever
- * ends in between leaves the file where it is, to be taken again; a result that is there already is not written twice. Only
- * `feed` looks at the folder, one call at a time, and it never throws.
+ * ends in between leaves the file where it is, to be taken again; a result that is there already is not written twice. Where
+ * the job's own process dies over its units, they are given one at a time until the one that kills it is known
+ * (input_suspects.ts). Only `feed` looks at the folder, one call at a time, and it never throws.
  */
 import { reasonOf } from "./errors.ts";
-import { exists } from "./earlier.ts";
+import { InputSuspects, type Suspect } from "./input_suspects.ts";
 import type { Logger } from "./log.ts";
+import { putAway, type Reason } from "./put_away.ts";
 import { path } from "./std/mod.ts";
 
 export interface QueueUnit {
@@ -34,6 +36,14 @@ export interface QueueOptions {
   nowNs: () => number;
   /** Units that are with the engine at the same time, at most. Default 8. */
   ahead?: number;
+  /** The job has a process of its own, whose death is told by `processLost`; else it shares the engine's. Default false. */
+  apart?: boolean;
+  /** What is with the job's process may be an earlier agent's: its first death says nothing for sure. Default false. */
+  resume?: boolean;
+  /** Default: none is known, and nothing is kept. */
+  suspects?: InputSuspects;
+  /** A file that killed the job's process was put away: the job is not to blame. Perhaps a second time after a restart. */
+  onPoison?: (name: string, reason: string) => void;
 }
 
 /** A file that is written in place, against the rule, is given this long without a change before its size counts. */
@@ -50,6 +60,8 @@ const FAILED = "failed";
 
 interface Taken extends QueueUnit {
   stamp: string;
+  /** Its result has come, and may still have to be computed. */
+  arrived: boolean;
 }
 
 interface Looked {
@@ -68,9 +80,12 @@ export class DirectoryQueue {
   /** Files that were looked at and not taken. */
   readonly #looked = new Map<string, Looked>();
   readonly #tries = new Map<string, number>();
+  readonly #suspects: InputSuspects;
+  /** Deaths of the job's process are its units'. */
+  #sure: boolean;
   readonly #told = new Set<string>();
   /** What is to be done with files, by `feed`. */
-  #errands: (() => Promise<void>)[] = [];
+  #errands: (() => Promise<unknown>)[] = [];
   #names: string[] = [];
   #nextListNs = -Infinity;
   #feeding: Promise<void> | undefined;
@@ -81,6 +96,8 @@ export class DirectoryQueue {
   constructor(options: QueueOptions) {
     this.#options = options;
     this.#ahead = options.ahead ?? 8;
+    this.#suspects = options.suspects ?? new InputSuspects(undefined);
+    this.#sure = options.resume !== true;
   }
 
   /** Gives the engine what it has room for. Call it often, after results were taken. */
@@ -102,14 +119,43 @@ export class DirectoryQueue {
     await this.feed();
   }
 
-  /** The engine was started anew: what it had in hand and has not given until the next `feed` is submitted again. */
+  /**
+   * The engine was started anew: what it had in hand and has not given until the next `feed` is submitted again. Where the job
+   * shares its process, units are given one at a time after it, so that the log can name the file; none is put away for it, as
+   * critical work and other jobs were there too.
+   */
   engineLost(): void {
+    this.#lost = true;
+    const units = this.#withEngine();
+    if (this.#options.apart === true || units.length === 0) return;
+    this.#suspects.died(units, false);
+    const files = units.map(({ name }) => shown(name)).join(", ");
+    this.#options.log.warn("inputs were under way when the engine was lost", {
+      dir: this.#options.dir,
+      files,
+    });
+  }
+
+  /**
+   * The job's own process has ended by itself, with what it had in hand. Call it when all results that came before were taken.
+   * `sure`: nothing else that is known of took it along.
+   */
+  processLost(sure = true): void {
+    if (this.#stopped) return;
+    this.#suspects.died(this.#withEngine(), sure && this.#sure);
+    this.#sure = true;
     this.#lost = true;
   }
 
-  /** Whether this agent gave the engine a unit of this number. */
-  has(number: number): boolean {
-    return this.#inFlight.has(number);
+  #withEngine(): Taken[] {
+    return [...this.#inFlight.values()].filter(({ arrived }) => !arrived);
+  }
+
+  /** The result of a unit came. False: it is none that this agent gave the engine. */
+  arrived(number: number): boolean {
+    const unit = this.#inFlight.get(number);
+    if (unit !== undefined) unit.arrived = true;
+    return unit !== undefined;
   }
 
   /** Input of a unit that is with the engine. */
@@ -133,6 +179,7 @@ export class DirectoryQueue {
    */
   end(unit: QueueUnit, how: "durable" | "lost" | "failed", reason = ""): void {
     const taken = unit as Taken;
+    if (how !== "failed") this.#suspects.completed(taken);
     if (how === "durable") {
       this.#tries.delete(taken.name);
       this.#errands.push(() => this.#acknowledge(taken));
@@ -141,7 +188,7 @@ export class DirectoryQueue {
     const tries = (this.#tries.get(taken.name) ?? 0) + 1;
     if (how === "failed" && tries >= MOST_TRIES) {
       this.#tries.delete(taken.name);
-      this.#errands.push(() => this.#refuse(taken.name, reason));
+      this.#errands.push(() => this.#refuse(taken.name, { reason }));
       return;
     }
     if (how === "failed") this.#tries.set(taken.name, tries);
@@ -162,10 +209,12 @@ export class DirectoryQueue {
     }
     while (!this.#stopped && this.#inFlight.size < this.#ahead) {
       if (this.#names.length === 0 && !await this.#list()) return;
-      const name = this.#names.shift();
-      if (name === undefined) return;
-      if (!await this.#take(name)) {
-        this.#names.unshift(name);
+      if (this.#names.length === 0) return;
+      const next = this.#suspects.pick(this.#names, [...this.#inFlight.values()].map(({ name }) => name));
+      if (next === undefined) return;
+      const [name] = this.#names.splice(next, 1);
+      if (!await this.#take(name!)) {
+        this.#names.splice(next, 0, name!);
         return;
       }
     }
@@ -199,6 +248,10 @@ export class DirectoryQueue {
     for (const map of [this.#looked, this.#tries]) {
       for (const name of map.keys()) if (!present.has(name)) map.delete(name);
     }
+    // The agent before this one put it away and did not come to say so.
+    for (const name of this.#suspects.retain(present)) {
+      this.#options.onPoison?.(shown(name), "ended the job's process");
+    }
     this.#names = names.sort().slice(0, MOST_LISTED);
     return names.length > 0;
   }
@@ -213,7 +266,7 @@ export class DirectoryQueue {
       const before = await Deno.lstat(file);
       stamp = stampOf(before);
       if (!before.isFile) {
-        if (before.isSymlink) await this.#refuse(name, "must be a plain file, not a link");
+        if (before.isSymlink) await this.#refuse(name, { reason: "must be a plain file, not a link" });
         else this.#putOff(name, stamp, "is not a plain file and stays where it is");
         return true;
       }
@@ -229,9 +282,14 @@ export class DirectoryQueue {
       if (!(error instanceof Deno.errors.NotFound)) this.#putOff(name, "", reasonOf(error));
       return true;
     }
-    const unit: Taken = { name, id: await idOf(name, input), input, stamp };
+    const unit: Taken = { name, id: await idOf(name, input), input, stamp, arrived: false };
+    const suspect = this.#suspects.look(unit);
     if (await holds(unit)) {
       await this.#acknowledge(unit);
+      return true;
+    }
+    if (suspect?.guilty === true) {
+      await this.#condemn(suspect, stamp);
       return true;
     }
     if (this.#stopped) return false;
@@ -247,10 +305,9 @@ export class DirectoryQueue {
     const now = this.#options.nowNs();
     const seen = this.#looked.get(name);
     if (seen?.stamp === stamp && now - seen.firstNs >= STILL_NS) {
-      await this.#refuse(
-        name,
-        `must have ${this.#options.inputBytes} bytes, as the bundle's input, not ${sizeBytes}`,
-      );
+      await this.#refuse(name, {
+        reason: `must have ${this.#options.inputBytes} bytes, as the bundle's input, not ${sizeBytes}`,
+      });
     } else this.#retryLater(name, stamp, LIST_EVERY_NS);
     return true;
   }
@@ -274,7 +331,7 @@ export class DirectoryQueue {
     try {
       if (stampOf(await Deno.lstat(file)) !== stamp) return;
       if (keep === "none") await Deno.remove(file);
-      else await this.#move(name, DONE);
+      else await putAway(dir, name, DONE);
     } catch (error) {
       if (error instanceof Deno.errors.NotFound) return;
       this.#putOff(
@@ -287,31 +344,31 @@ export class DirectoryQueue {
     }
   }
 
-  async #refuse(name: string, reason: string): Promise<void> {
+  /** It waits, and is not run, where it cannot be moved. */
+  async #condemn({ name, id, lone }: Suspect, stamp: string): Promise<void> {
+    const times = lone === 1 ? "once" : lone === 2 ? "twice" : `${lone} times`;
+    const reason = `ended the job's process ${times} while it was the only input there`;
+    if (!await this.#refuse(name, { reason, id, deaths: lone })) {
+      return this.#retryLater(name, stamp, RETRY_NS);
+    }
+    // First what follows from it: if the agent ends in between, the next one does it again.
+    this.#options.onPoison?.(shown(name), reason);
+    this.#suspects.putAway(name);
+  }
+
+  /** False: it could not be moved, and is looked at again. */
+  async #refuse(name: string, why: Omit<Reason, "file">): Promise<boolean> {
     const { dir, log } = this.#options;
-    log.warn("an input cannot be used", { dir, file: shown(name), why: reason });
     try {
-      const target = await this.#move(name, FAILED);
-      const beside = path.join(path.dirname(target), `${path.basename(target).slice(0, 60)}.reason`);
-      await Deno.writeTextFile(beside, `${shown(name)}: ${reason}\n`);
+      await putAway(dir, name, FAILED, { file: name, ...why });
+      log.warn("an input cannot be used", { dir, file: shown(name), why: why.reason });
+      return true;
     } catch (error) {
-      this.#putOff(name, "", `cannot be moved to ${FAILED}/: ${reasonOf(error)}`);
+      this.#putOff(name, "", `${why.reason}, and cannot be moved to ${FAILED}/: ${reasonOf(error)}`);
+      return false;
     } finally {
       this.#busy.delete(name);
     }
-  }
-
-  /** Into a subfolder, under a name that is free there; returns the new path. */
-  async #move(name: string, subfolder: string): Promise<string> {
-    const { dir } = this.#options;
-    const folder = path.join(dir, subfolder);
-    await Deno.mkdir(folder).catch((error) => {
-      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-    });
-    let target = path.join(folder, name);
-    for (let n = 1; await exists(target); n++) target = path.join(folder, `${n}-${name.slice(0, 60)}`);
-    await Deno.rename(path.join(dir, name), target);
-    return target;
   }
 
   /** Once for each name and reason, and not without end. */

@@ -78,7 +78,7 @@ export async function setAside(file: string): Promise<Undo> {
 export async function setFolderAside(dir: string): Promise<Undo> {
   const earlier: string[] = [];
   for await (const { name, isFile } of Deno.readDir(dir)) {
-    if (isFile && /^\d{8,}\.(bin|json)$/.test(name)) earlier.push(name);
+    if (isFile && /^\d{8,}\.(bin|png|geojson|json)$/.test(name)) earlier.push(name);
   }
   if (earlier.length === 0) return NOTHING_TO_UNDO;
   const target = await makeAside(dir);

@@ -10,6 +10,7 @@ import { HOLD_BITS, INPUT_FAULTS } from "../ffi/words.ts";
 import type { Counters } from "./counters.ts";
 import type { LogFields, Logger, LogLevel } from "./log.ts";
 import { formatDurationNs } from "./quantity.ts";
+import type { EventHistory } from "./http/history.ts";
 import { safeModeWords } from "./safe_mode.ts";
 
 const QUIET_NS = 1_000_000_000;
@@ -28,6 +29,7 @@ const LOUDNESS: Record<EventKind, LogLevel> = {
   "hold": "debug",
   "events-lost": "warn",
   "anticipation": "info",
+  "mapped-input": "info",
   "long-blocks": "warn",
   "input": "warn",
   "engine": "error",
@@ -37,14 +39,13 @@ const LOUDNESS: Record<EventKind, LogLevel> = {
 
 /** For events that the engine sends without a text. */
 const WORDS: Partial<Record<EventKind, string>> = {
-  "miss": "a request missed its deadline",
   "results-lost": "critical results were lost: their store was full",
   "events-lost": "events were lost: their store was full",
   "input": "inputs are not as they should be",
   "long-blocks": "a job makes no progress: none of its blocks ends before it has to leave",
 };
 
-const OF_TASK: readonly EventKind[] = ["miss", "watchdog", "anticipation", "input"];
+const OF_TASK: readonly EventKind[] = ["miss", "watchdog", "anticipation", "input", "mapped-input"];
 const OF_JOB: readonly EventKind[] = ["whole-refused", "long-blocks", "worker"];
 
 const WORKER_WORDS: Readonly<Record<number, string>> = {
@@ -54,6 +55,14 @@ const WORKER_WORDS: Readonly<Record<number, string>> = {
   [CONSTANTS.WORKER_NONSENSE]: "the job's process wrote what no worker writes and is killed",
 };
 
+/** A file of a queue that is not run again. */
+export interface PutAway {
+  timeNs: number;
+  job: string;
+  file: string;
+  reason: string;
+}
+
 export interface EventLogOptions {
   log: Logger;
   counters: Counters;
@@ -61,6 +70,8 @@ export interface EventLogOptions {
   /** Names by id. */
   tasks: readonly string[];
   jobs: readonly string[];
+  /** Gets what is logged, for whoever asks later. */
+  history?: EventHistory;
 }
 
 export class EventLog {
@@ -79,6 +90,14 @@ export class EventLog {
     }
   }
 
+  /** What the agent itself has done; the log has it. */
+  tell(notices: readonly PutAway[]): void {
+    for (const { timeNs, job, file, reason } of notices) {
+      const text = `${file} was put into failed/: it ${reason}`;
+      this.#options.history?.add({ timeNs, kind: "input-put-away", source: job, text });
+    }
+  }
+
   #log(event: EngineEvent): void {
     const loudness = loudnessOf(event);
     const key = `${event.kind}/${event.source ?? ""}/${loudness}`;
@@ -94,7 +113,16 @@ export class EventLog {
       ...details(event),
       ...(last === undefined || last.leftOut === 0 ? {} : { leftOut: last.leftOut }),
     };
-    this.#options.log[loudness](this.#messageOf(event), fields);
+    const { task, job, source } = fields;
+    const text = this.#messageOf(event);
+    this.#options.log[loudness](text, fields);
+    const from = task ?? job ?? source;
+    this.#options.history?.add({
+      timeNs: event.timeNs,
+      kind: event.kind,
+      source: from === undefined ? null : String(from),
+      text,
+    });
   }
 
   #messageOf({ kind, a, b, text }: EngineEvent): string {
@@ -115,6 +143,8 @@ export class EventLog {
           : `the engine serves again, after ${formatDurationNs(b)}`;
       case "safe-mode":
         return a === 0 ? "safe mode is left: background may run again" : `safe mode: ${safeModeWords(a)}`;
+      case "miss":
+        return `request ${a} missed its deadline${b > 0 ? `, by ${formatDurationNs(b)}` : ""}`;
       case "anticipation":
         return `the gate closes ahead of requests: ${a === 1 ? "on" : "off, as it did not pay"}`;
       default:
@@ -163,6 +193,8 @@ function details({ kind, a, b }: EngineEvent): LogFields {
       return { feature: FEATURE_NAMES[a] ?? a };
     case "anticipation":
       return { lostPpm: b };
+    case "mapped-input":
+      return { mapped: a === 1, copyCostsUs: b / 1000 };
     case "long-blocks":
       return { abandoned: a };
     case "input":

@@ -8,13 +8,16 @@ import type { Engine, EngineEvent, EngineSnapshot, Plan, Result } from "../ffi/e
 import { BoxThrottle, eventEntry, planEntry, snapshotEntry, type WorkNames } from "./box_entries.ts";
 import type { Counters } from "./counters.ts";
 import { InputError } from "./errors.ts";
+import type { SuspectsKeeper, SuspectsState } from "./input_suspects.ts";
 import type { Logger } from "./log.ts";
 import { agentCounts, engineCounts } from "./metric_counts.ts";
 import type { StoreView } from "./metrics.ts";
+import { NO_ORDERS, type OrdersKeeper, type OrdersState, parseOrders } from "./orders.ts";
 import type { MissionFiles } from "./prepare.ts";
 import type { FlightTap } from "./record.ts";
 import { type Counts, Lifetime, type LifetimeState, parseLifetime } from "./store/lifetime.ts";
-import { parseQuarantine, Quarantine, type Verdict } from "./store/quarantine.ts";
+import { parseQuarantine, Quarantine, type Quarantined, type Verdict } from "./store/quarantine.ts";
+import { KeptSuspects } from "./kept_suspects.ts";
 import { QUARANTINE, QUARANTINE_VERSION } from "./store/release.ts";
 import { messageOf } from "./store/sections.ts";
 import { Store, StoreTakenError } from "./store/store.ts";
@@ -31,6 +34,7 @@ export const STORE_MS = 2000;
 const TICKS_PER_COUNTERS = 5;
 const TICKS_PER_LEARNED = 30;
 const VERSION = 1;
+const ORDERS = "orders";
 
 interface CountersState {
   starts: number;
@@ -48,10 +52,12 @@ export interface FlightStoreOptions {
   nowNs: number;
 }
 
-export class FlightStore implements FlightTap, AsyncDisposable {
+export class FlightStore implements FlightTap, SuspectsKeeper, OrdersKeeper, AsyncDisposable {
   readonly #options: FlightStoreOptions;
   readonly #store: Store;
   readonly #quarantine: Quarantine;
+  readonly #suspects: KeptSuspects;
+  readonly orders: OrdersState | undefined;
   readonly #throttle = new BoxThrottle();
   #names: WorkNames = { tasks: [], jobs: [] };
   #digests: readonly string[] = [];
@@ -65,10 +71,17 @@ export class FlightStore implements FlightTap, AsyncDisposable {
   #ticks = 0;
   #learnedFailed = false;
 
-  private constructor(options: FlightStoreOptions, quarantine: Quarantine) {
+  private constructor(
+    options: FlightStoreOptions,
+    quarantine: Quarantine,
+    suspects: KeptSuspects,
+    orders: OrdersState | undefined,
+  ) {
     this.#options = options;
     this.#store = options.store;
     this.#quarantine = quarantine;
+    this.#suspects = suspects;
+    this.orders = orders;
     this.#nowNs = options.nowNs;
   }
 
@@ -87,7 +100,10 @@ export class FlightStore implements FlightTap, AsyncDisposable {
       files.mission.background.map(({ name }) => [name, files.bundles.get(name)?.digestHex ?? ""]),
     );
     const kept = await store.sections.readJson(QUARANTINE, QUARANTINE_VERSION, parseQuarantine);
-    const made = new FlightStore({ ...options, store }, new Quarantine(digests, kept, nowNs, { stamp }));
+    const quarantine = new Quarantine(digests, kept, nowNs, { stamp });
+    const suspects = await KeptSuspects.of(store, digests);
+    const orders = await store.sections.readJson(ORDERS, VERSION, parseOrders);
+    const made = new FlightStore({ ...options, store }, quarantine, suspects, orders);
     await made.#readCounters();
     return made;
   }
@@ -194,6 +210,31 @@ export class FlightStore implements FlightTap, AsyncDisposable {
     return verdict;
   }
 
+  /** Kept at once: what a job's process died of was an input, which has been put away. */
+  forgive(job: string): void {
+    this.#quarantine.forgive(job);
+    this.#record("job-forgiven", { job });
+    this.#putQuarantine();
+    void this.#store.writer.flush();
+  }
+
+  suspectsOf(job: string, dir: string): SuspectsState | undefined {
+    return this.#suspects.suspectsOf(job, dir);
+  }
+
+  keepSuspects(job: string, dir: string, state: SuspectsState): void {
+    this.#suspects.keepSuspects(job, dir, state);
+  }
+
+  keepOrders(state: OrdersState): void {
+    this.#store.writer.putJson(ORDERS, VERSION, state);
+    void this.#store.writer.flush();
+  }
+
+  stamp(): string {
+    return this.#options.stamp();
+  }
+
   /** False: it was not in quarantine. One that was left out at the start comes back at the next one. */
   release(job: string): boolean {
     const done = this.#quarantine.release(job);
@@ -218,13 +259,17 @@ export class FlightStore implements FlightTap, AsyncDisposable {
     void this.#store.writer.flush();
   }
 
-  /** While the engine is still open. Everything is on disk when it resolves. Never rejects. */
-  async finish(snapshot: EngineSnapshot, counters: Counters, reason: string): Promise<void> {
+  /**
+   * While the engine is still open. Everything is on disk when it resolves. Never rejects. `ends`: the run is over, and with it
+   * what was ordered; else the next agent goes on with it.
+   */
+  async finish(snapshot: EngineSnapshot, counters: Counters, reason: string, ends = true): Promise<void> {
     this.#nowNs = snapshot.nowNs;
     this.#count(snapshot, counters);
     this.#putCounters();
     this.#putLearned();
     this.#putQuarantine();
+    if (ends) this.#store.writer.putJson(ORDERS, VERSION, NO_ORDERS);
     this.#store.writer.record(snapshotEntry(snapshot, this.#names, 0));
     this.#record("end", { reason, at: this.#options.stamp() });
     await this.#store.writer.flush();
@@ -238,6 +283,10 @@ export class FlightStore implements FlightTap, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  quarantined(): readonly Quarantined[] {
+    return this.#quarantine.all();
   }
 
   view(): StoreView {

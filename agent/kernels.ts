@@ -178,7 +178,7 @@ export class KernelLoader {
 
   #untouched(ptx: string, file: string): number {
     try {
-      return this.#module(ptx);
+      return this.#module(this.#checkpoint.forDriver(ptx, file, this.#engine.device().ptxVersion));
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== CONSTANTS.E_MODULE) throw error;
       throw new InputError({ file, field: "", rule: `must be PTX that the driver takes: ${error.reason}` }, {

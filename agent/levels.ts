@@ -12,10 +12,15 @@ import { formatDurationNs } from "./quantity.ts";
 export function settleLevels(engine: Engine, jobs: readonly LoadedWork[], preemptionBoundNs: number): void {
   for (const job of jobs) {
     let launch = 0;
+    let longestNs = 0;
     for (const report of job.steps) {
-      const { level, blockDrainNs, loopDrainNs, workers, runBlocks } = engine.jobStep(job.id, launch);
+      const { level, blockNs, blockDrainNs, loopDrainNs, workers, runBlocks } = engine.jobStep(
+        job.id,
+        launch,
+      );
       launch += report.launches;
       report.level = level;
+      if (level === "whole") longestNs = Math.max(longestNs, blockNs);
       if (level !== "block" && level !== "loop") continue;
       report.workers = workers;
       report.runBlocks = runBlocks;
@@ -28,5 +33,7 @@ export function settleLevels(engine: Engine, jobs: readonly LoadedWork[], preemp
         `measured, it keeps the GPU ${drain} after the gate has closed, longer than preemptionBound ${bound}${why}`,
       ];
     }
+    // Measured once more, as it will run; 0: on the simulator.
+    if (job.plugin !== undefined && longestNs > 0) job.plugin.longestNs = longestNs;
   }
 }

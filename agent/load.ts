@@ -5,6 +5,7 @@
  * rewritten to level `block` where that is proven safe, and turns copies, memsets, uploads and downloads into kernels. It
  * reads no files and starts nothing: all of it happens before `engine.ready()`.
  */
+import type { ExternalSource } from "./external_task.ts";
 import type {
   ArgSpec,
   CriticalSpec,
@@ -17,6 +18,7 @@ import type {
 } from "../ffi/engine.ts";
 import { CONSTANTS } from "../ffi/abi.ts";
 import { EngineError } from "../ffi/errors.ts";
+import type { PluginInfo } from "../ffi/plugin.ts";
 import {
   BUILTIN_KERNELS,
   builtinPtx,
@@ -38,6 +40,7 @@ import {
 import type { CheckpointCompiler } from "./checkpoint.ts";
 import { InputError } from "./errors.ts";
 import type { Frames } from "./frames.ts";
+import { loadPlugin } from "./load_plugin.ts";
 import { KernelLoader, type LoadedKernel, type Shape } from "./kernels.ts";
 import { needsMemory } from "./memory.ts";
 import { overlapsOf } from "./overlaps.ts";
@@ -79,6 +82,8 @@ export interface LoadedWork {
   outputBytes: number;
   frames: Frames | undefined;
   steps: readonly StepReport[];
+  /** Of the library that does its work, if one does. */
+  plugin?: PluginInfo;
 }
 
 /** What the mission says about a work, beside its bundle. */
@@ -89,7 +94,8 @@ export type WorkSettings =
       | { kind: "none" }
       | { kind: "api" }
       | { kind: "frames"; periodNs: number }
-      | { kind: "socket" | "ring"; path: string; periodNs: number };
+      | { kind: "socket" | "ring"; path: string; periodNs: number }
+      | ExternalSource;
     keepOutput: boolean;
     /** A ring that the engine writes outputs into. */
     outputRing?: { file: string; slots: number; expiryNs: number };
@@ -117,10 +123,12 @@ export interface LoaderOptions {
   preemptionBoundNs: number;
   /**
    * `measured`: the cheapest level that keeps the bound, as the engine finds it; `loop`, `block`: that level where it is
-   * safe, for benchmarks. Default `measured`.
+   * safe, `whole`: all of the bundle's kernels as they are, for benchmarks. Default `measured`.
    */
-  prefer?: "measured" | "loop" | "block";
+  prefer?: Prefer;
 }
+
+export type Prefer = "measured" | "loop" | "block" | "whole";
 
 export class Loader {
   readonly #engine: Engine;
@@ -145,12 +153,16 @@ export class Loader {
       () => this.#loadKernels(settings.kind, bundle),
     );
     const buffers = this.#createBuffers(settings.name, bundle);
-    const planned = planSteps(settings.kind, bundle, buffers, inputs, outputs);
-    if (planned.length > MAX_STEPS) {
-      const rule = `must be at most ${MAX_STEPS} with uploads and downloads, not ${planned.length}`;
+    const plugin = loadPlugin(this.#engine, settings.kind, bundle, buffers);
+    const { before, steps, behind } = planSteps(settings.kind, bundle, buffers, inputs, outputs);
+    const planned = before.length + steps.length + behind.length;
+    if (planned > MAX_STEPS) {
+      const rule = `must be at most ${MAX_STEPS} with uploads and downloads, not ${planned}`;
       throw new InputError({ file: bundle.file, field: "steps", rule });
     }
-    const loaded = planned.flatMap((step) => this.#finish(step, settings.kind, kernels));
+    const finish = (steps: readonly PlannedStep[]) =>
+      steps.flatMap((step) => this.#finish(step, settings.kind, kernels));
+    const loaded = [...finish(before), ...plugin?.steps ?? finish(steps), ...finish(behind)];
     if (loaded.length > MAX_STEPS) {
       const rule = `must be at most ${MAX_STEPS} launches with slices, not ${loaded.length}`;
       throw new InputError({ file: bundle.file, field: "steps", rule });
@@ -166,7 +178,7 @@ export class Loader {
       source: this.#source(settings, frames),
       ...this.#outputChannel(settings, outputs.sizeBytes),
       keepOutput: settings.keepOutput,
-      estimateNs: 0,
+      estimateNs: settings.source.kind === "external" ? settings.source.executionNs : 0,
     };
     const { preemptionBoundNs } = this.#options;
     const bound = Number.isFinite(preemptionBoundNs) ? preemptionBoundNs : 0;
@@ -197,10 +209,12 @@ export class Loader {
       outputBytes: outputs.sizeBytes,
       frames,
       steps: [...new Set(loaded.map(({ report }) => report))],
+      ...(plugin === undefined ? {} : { plugin: plugin.info }),
     };
   }
 
   #loadKernels(kind: WorkKind, bundle: Bundle): ReadonlyMap<string, LoadedKernel> {
+    if (bundle.manifest.steps.length === 0) return new Map(); // another process or a plugin has the code
     const { computeMajor, computeMinor } = this.#engine.device();
     const module = pickModule(bundle, computeMajor, computeMinor);
     const file = `${bundle.dir}/${module.file}`;
@@ -211,7 +225,8 @@ export class Loader {
     }
     const { prefer = "measured" } = this.#options;
     const use = { shapes, overlaps: overlapsOf(bundle.manifest.steps), loops: prefer !== "block" };
-    const kernels = this.#kernels.load(module.text, file, shapes, kind === "background" ? use : undefined);
+    const rewritten = kind === "background" && prefer !== "whole";
+    const kernels = this.#kernels.load(module.text, file, shapes, rewritten ? use : undefined);
     for (const [i, step] of bundle.manifest.steps.entries()) {
       if (step.kind === "kernel") this.#checkFits(bundle, `steps[${i}]`, step, kernels);
     }
@@ -322,10 +337,16 @@ export class Loader {
     const { source } = settings;
     if (source.kind === "none") return { kind: "none", periodNs: 0, phaseNs: 0 };
     if (source.kind === "api") return { kind: "api" };
-    if (source.kind === "socket" || source.kind === "ring") {
+    if ("path" in source) {
       const { kind, path, periodNs } = source;
-      const open = kind === "socket" ? () => this.#engine.socket(path) : () => this.#engine.ringInput(path);
-      return { kind, channel: opened(`critical.${settings.name}.source`, path, open), periodNs };
+      const engine = this.#engine;
+      const open = {
+        socket: () => engine.socket(path),
+        ring: () => engine.ringInput(path),
+        external: () => engine.external(path),
+      }[kind];
+      const field = `critical.${settings.name}.${kind === "external" ? kind : "source"}`;
+      return { kind, channel: opened(field, path, open), periodNs };
     }
     if (frames === undefined) throw new Error(`${settings.name} has no frames`);
     let id = this.#frameIds.get(frames);
@@ -395,7 +416,7 @@ function planSteps(
   buffers: ReadonlyMap<string, number>,
   inputs: BlobLayout,
   outputs: BlobLayout,
-): PlannedStep[] {
+): { before: PlannedStep[]; steps: PlannedStep[]; behind: PlannedStep[] } {
   const place = (name: string, offsetBytes = 0) => ({ buffer: idOf(buffers, name), offsetBytes });
   const steps = bundle.manifest.steps.map((step): PlannedStep => {
     switch (step.kind) {
@@ -425,12 +446,14 @@ function planSteps(
       }
     }
   });
-  if (kind === "critical") return steps;
-  return [
-    ...inputs.entries.map(({ name, offset, sizeBytes }) => uploadStep(place(name), offset, sizeBytes)),
-    ...steps,
-    ...outputs.entries.map(({ name, offset, sizeBytes }) => downloadStep(place(name), offset, sizeBytes)),
-  ];
+  if (kind === "critical") return { before: [], steps, behind: [] };
+  const { entries: uploads } = inputs;
+  const { entries: downloads } = outputs;
+  return {
+    before: uploads.map(({ name, offset, sizeBytes }) => uploadStep(place(name), offset, sizeBytes)),
+    steps,
+    behind: downloads.map(({ name, offset, sizeBytes }) => downloadStep(place(name), offset, sizeBytes)),
+  };
 }
 
 function ioSpecs(layout: BlobLayout, buffers: ReadonlyMap<string, number>): IoSpec[] {

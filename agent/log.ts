@@ -98,3 +98,8 @@ export function wallClock(format: LogFormat): string {
   const now = new Date();
   return format === "json" ? now.toISOString() : now.toTimeString().slice(0, "hh:mm:ss".length);
 }
+
+/** The wall clock in milliseconds, for times that a person reads; nothing is reckoned with it. */
+export function wallMs(): number {
+  return new Date().getTime();
+}

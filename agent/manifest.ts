@@ -16,6 +16,8 @@ import {
   type RawStep,
 } from "./bundle_schema.ts";
 import { InputError, type Problem, throwIfAny } from "./errors.ts";
+import { checkHashes, type Report } from "./manifest_hashes.ts";
+import { type PluginEntry, pluginOf } from "./plugin_manifest.ts";
 import { parseWith } from "./schema.ts";
 
 export interface ModuleEntry {
@@ -91,9 +93,13 @@ export interface Manifest {
   name: string;
   description: string;
   license: string;
+  /** Empty with a plugin. */
   modules: readonly ModuleEntry[];
   buffers: readonly BufferEntry[];
+  /** Empty with a plugin. */
   steps: readonly Step[];
+  /** A library that does the work. */
+  plugin?: PluginEntry | undefined;
   verify: VerifyEntry | undefined;
   /** A TypeScript module that exports `createReference(dir)`. */
   reference: string | undefined;
@@ -154,17 +160,16 @@ function manifestOf(raw: RawManifest, file: string): Manifest {
   unique(raw.buffers.map((buffer) => buffer.name), (i) => `buffers[${i}].name`, report);
   const buffers = raw.buffers.map((buffer, i) => bufferOf(buffer, `buffers[${i}]`, report));
   checkIo(buffers, report);
-  checkHashes(raw, report);
+  const plugin = pluginOf(raw, report);
+  checkHashes(raw, plugin, report);
   const byName = new Map(buffers.map((buffer) => [buffer.name, buffer]));
   const steps = raw.steps.map((step, i) => stepOf(step, `steps[${i}]`, byName, report));
   const verify = verifyOf(raw, buffers, report);
   throwIfAny(problems);
 
   const { format, name, description = "", license = "", modules, reference } = raw;
-  return { format, name, description, license, modules, buffers, steps, verify, reference };
+  return { format, name, description, license, modules, buffers, steps, plugin, verify, reference };
 }
-
-type Report = (field: string, rule: string, remedy?: string) => void;
 
 function unique(names: readonly string[], field: (index: number) => string, report: Report): void {
   const first = new Map<string, number>();
@@ -218,26 +223,6 @@ function checkIo(buffers: readonly BufferEntry[], report: Report): void {
     }
     if (!Number.isSafeInteger(blobLayout(chosen).sizeBytes)) {
       report("buffers", `of role ${role} must not hold more than 2^53 - 1 bytes in all`);
-    }
-  }
-}
-
-/** One file has one hash, whoever names it. */
-function checkHashes(raw: RawManifest, report: Report): void {
-  const { modules, buffers, verify } = raw;
-  const named: { field: string; file: string | undefined; sha256: string | undefined }[] = [
-    ...modules.map(({ file, sha256 }, i) => ({ field: `modules[${i}].sha256`, file, sha256 })),
-    ...buffers.map(({ file, sha256 }, i) => ({ field: `buffers[${i}].sha256`, file, sha256 })),
-    { field: "verify.inputSha256", file: verify?.input, sha256: verify?.inputSha256 },
-    { field: "verify.outputSha256", file: verify?.output, sha256: verify?.outputSha256 },
-  ];
-  const known = new Map<string, { field: string; sha256: string }>();
-  for (const { field, file, sha256 } of named) {
-    if (file === undefined || sha256 === undefined) continue;
-    const earlier = known.get(file);
-    if (earlier === undefined) known.set(file, { field, sha256 });
-    else if (earlier.sha256 !== sha256) {
-      report(field, `must equal ${earlier.field}: both are for ${file}`);
     }
   }
 }

@@ -2,7 +2,7 @@
  * What if the device has no memory left for a mission?
  *
  * Then the mission asks for more than this device has, which is the user's to mend: an `InputError` that names the work,
- * the thing and its size. It does *not* guess beforehand what will fit; the engine says so.
+ * the thing and its size. What can be reckoned beforehand, memory_budget.ts has refused by then; this is for the rest.
  */
 import { CONSTANTS } from "../ffi/abi.ts";
 import { EngineError } from "../ffi/errors.ts";

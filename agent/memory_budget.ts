@@ -1,45 +1,17 @@
 /**
  * Does a mission need more GPU memory than it may have? Reckoned from the bundles, before anything is loaded.
  *
- * Nothing is allocated once an engine is ready, so that what is checked here is what a job ever has; its process's own
- * context, which the driver makes, is not counted.
+ * Nothing is allocated once an engine is ready, so that what is checked here is what a job ever has. A budget is for what
+ * stays; the copy of its buffers that a work takes while it is tried counts only against what the device has free, where all
+ * works lie at that time.
  */
-import type { BlobLayout, Bundle } from "./bundle.ts";
-import { inputLayout, outputLayout } from "./bundle.ts";
-import type { Mission } from "./config.ts";
-import { InputError } from "./errors.ts";
+import type { Bundle } from "./bundle.ts";
+import type { BackgroundJob, CriticalTask, Mission } from "./config.ts";
+import { InputError, type Problem, throwIfAny } from "./errors.ts";
+import { bytesOn, itemsOn, itemsText, type MemoryNeed, memoryNeed, useOf } from "./memory_need.ts";
 import { formatBytes } from "./quantity.ts";
 
-/** What the driver takes for the code of a module and its printf and stack room: measured loosely, and rather too much. */
-const MODULE_BYTES = 4 << 20;
-/** kUnitSlots and kLargeUnitBytes of the CUDA backend: inputs and outputs of units that may be under way. */
-const UNIT_SLOTS = 8;
-const LARGE_UNIT_BYTES = 4 << 20;
-
-export interface Need {
-  /** Buffers without a file: intermediate results, inputs, outputs. */
-  buffersBytes: number;
-  weightsBytes: number;
-  codeBytes: number;
-  /** Slots for units under way. In host memory, which is the GPU's where the two share it. */
-  slotsBytes: number;
-}
-
-export function needOf(bundle: Bundle): Need {
-  const { buffers } = bundle.manifest;
-  const sum = (weights: boolean) =>
-    buffers.filter(({ name }) => bundle.weights.has(name) === weights)
-      .reduce((bytes, { sizeBytes }) => bytes + sizeBytes, 0);
-  const unitBytes = [inputLayout(bundle.manifest), outputLayout(bundle.manifest)]
-    .reduce((bytes, { sizeBytes }: BlobLayout) => bytes + sizeBytes, 0);
-  const slots = unitBytes > LARGE_UNIT_BYTES ? UNIT_SLOTS / 2 : UNIT_SLOTS;
-  return {
-    buffersBytes: sum(false),
-    weightsBytes: sum(true),
-    codeBytes: MODULE_BYTES,
-    slotsBytes: slots * unitBytes,
-  };
-}
+type Bundles = ReadonlyMap<string, Bundle>;
 
 export interface DeviceMemory {
   /** Before anything is loaded; 0: not known. */
@@ -48,72 +20,99 @@ export interface DeviceMemory {
   integrated: boolean;
 }
 
-/** Throws `InputError` for the first limit that does not hold: a job's, that of all jobs, the device's with critical work first. */
-export function checkMemory(
-  mission: Mission,
-  bundles: ReadonlyMap<string, Bundle>,
-  { freeBytes, integrated }: DeviceMemory,
-): void {
-  const total = (name: string) => {
-    const bundle = bundles.get(name);
-    if (bundle === undefined) return 0;
-    const { buffersBytes, weightsBytes, codeBytes, slotsBytes } = needOf(bundle);
-    return buffersBytes + weightsBytes + codeBytes + (integrated ? slotsBytes : 0);
-  };
+/**
+ * The mission's own limits: each job's, and that of all background jobs. Throws one `InputError` with every one that does
+ * not hold. Without a device, `integrated` false refuses only what is too much on any.
+ */
+export function checkBudgets(mission: Mission, bundles: Bundles, integrated: boolean): void {
   const { file, backgroundMemoryBytes } = mission;
-  let all = 0;
-  for (const { name, memoryBytes } of mission.background) {
-    const bytes = total(name);
-    all += bytes;
-    if (memoryBytes === 0 || bytes <= memoryBytes) continue;
-    throw new InputError({
-      file,
-      field: `background.${name}.memory`,
-      rule: `must be at least what its bundle needs, which is ${words(bundles.get(name)!, integrated)}`,
-      remedy: `give it ${formatBytes(bytes)}, or take a smaller bundle`,
-    });
+  const problems: Problem[] = [];
+  let allBytes = 0;
+  let tooMuch: string | undefined;
+  for (const [{ name, memoryBytes }, need] of needed(mission.background, bundles)) {
+    const bytes = bytesOn(need, integrated);
+    const needs = `job ${name} needs ${formatBytes(bytes)}: ${itemsText(itemsOn(need, integrated))}`;
+    if (memoryBytes > 0 && bytes > memoryBytes) {
+      problems.push({
+        file,
+        field: `background.${name}.memory`,
+        rule: `must be at least what its bundle needs, not ${formatBytes(memoryBytes)}; ${needs}`,
+        remedy: `give it ${mebibytes(bytes)}, or take a smaller bundle`,
+      });
+    }
+    if (tooMuch === undefined && backgroundMemoryBytes > 0 && allBytes + bytes > backgroundMemoryBytes) {
+      const before = allBytes === 0 ? "" : `the jobs before it take ${formatBytes(allBytes)}, and `;
+      tooMuch = before + needs;
+    }
+    allBytes += bytes;
   }
-  if (backgroundMemoryBytes > 0 && all > backgroundMemoryBytes) {
-    throw new InputError({
+  if (tooMuch !== undefined) {
+    problems.push({
       file,
       field: "device.backgroundMemory",
-      rule: `must be at least what the background jobs need together, which is ${formatBytes(all)}`,
-      remedy: "raise it, or leave a job out",
+      rule: `must be at least what the background jobs need together, not ${
+        formatBytes(backgroundMemoryBytes)
+      }; ${tooMuch}`,
+      remedy: `raise it to ${mebibytes(allBytes)}, or leave a job out`,
     });
   }
+  throwIfAny(problems);
+}
+
+/** Throws `InputError` for the first work that does not fit what the device has free, critical work first. */
+export function checkDevice(
+  mission: Mission,
+  bundles: Bundles,
+  { freeBytes, integrated }: DeviceMemory,
+): void {
   if (freeBytes === 0) return;
-  // While a work is tried at load, what it keeps is copied aside.
-  const works = [...mission.critical, ...mission.background].map(({ name }) => ({
-    name,
-    bytes: total(name),
-  }));
-  let used = 0;
-  for (const { name, bytes } of works) {
-    used += bytes;
-    if (used + bytes <= freeBytes) continue;
-    const field = mission.critical.some((task) => task.name === name)
-      ? `critical.${name}`
-      : `background.${name}`;
-    throw new InputError({
-      file,
-      field,
-      rule:
-        `must fit the device's memory: with those before it that takes ${
-          formatBytes(used)
-        }, and as much as its own ` +
-        `${formatBytes(bytes)} again while it is tried; ${formatBytes(freeBytes)} are free`,
-      remedy: "leave a work out, take smaller bundles, or end what else takes memory of this device",
-    });
+  let beforeBytes = 0;
+  // Works are tried one after the other, when all are there.
+  let copy = { name: "", sizeBytes: 0 };
+  for (const [{ name }, need, kind] of works(mission, bundles)) {
+    const bytes = bytesOn(need, integrated);
+    if (need.copyBytes > copy.sizeBytes) copy = { name, sizeBytes: need.copyBytes };
+    if (beforeBytes + bytes + copy.sizeBytes > freeBytes) {
+      throw new InputError({
+        file: mission.file,
+        field: `${kind}.${name}`,
+        rule: `must fit the device's memory, of which ${formatBytes(freeBytes)} are free: it needs ${
+          formatBytes(bytes)
+        } (${itemsText(itemsOn(need, integrated))}), what is loaded before it takes ${
+          formatBytes(beforeBytes)
+        }, and ${formatBytes(copy.sizeBytes)} are needed once more while ${copy.name} is tried`,
+        remedy: "leave a work out, take smaller bundles, or end what else takes memory of this device",
+      });
+    }
+    beforeBytes += bytes;
   }
 }
 
-function words(bundle: Bundle, integrated: boolean): string {
-  const { buffersBytes, weightsBytes, codeBytes, slotsBytes } = needOf(bundle);
-  const parts = [
-    `${formatBytes(buffersBytes)} for buffers`,
-    `${formatBytes(weightsBytes)} for weights`,
-    `${formatBytes(codeBytes)} for code`,
-    ...(integrated ? [`${formatBytes(slotsBytes)} for units under way`] : []),
-  ];
-  return parts.join(", ");
+/** What all works take together once they are loaded, in bytes. */
+export function missionBytes(mission: Mission, bundles: Bundles, integrated: boolean): number {
+  return works(mission, bundles).reduce((sum, [, need]) => sum + bytesOn(need, integrated), 0);
+}
+
+function works(mission: Mission, bundles: Bundles): [{ name: string }, MemoryNeed, string][] {
+  const of = (
+    list: Mission["critical" | "background"],
+    kind: string,
+  ): [{ name: string }, MemoryNeed, string][] =>
+    needed<CriticalTask | BackgroundJob>(list, bundles).map(([work, need]) => [work, need, kind]);
+  return [...of(mission.critical, "critical"), ...of(mission.background, "background")];
+}
+
+function needed<W extends CriticalTask | BackgroundJob>(
+  list: readonly W[],
+  bundles: Bundles,
+): [W, MemoryNeed][] {
+  return list.flatMap((work): [W, MemoryNeed][] => {
+    const bundle = bundles.get(work.name);
+    return bundle === undefined ? [] : [[work, memoryNeed(bundle, useOf(work))]];
+  });
+}
+
+/** Not less, and as a mission takes it. */
+function mebibytes(bytes: number): string {
+  return `${Math.ceil(bytes / 2 ** 20)}MiB`;
 }

@@ -9,6 +9,7 @@ import {
   ENGINE_METRICS,
   isHistogram,
   type Metric,
+  type Reading,
 } from "./metrics.ts";
 
 /** `agent/KEY` or `agent/KEY/LABEL`, in the unit of the key. */
@@ -51,9 +52,12 @@ function add<T>(
 ): void {
   for (const { key, kind, read } of metrics) {
     if (kind !== "counter") continue;
-    const value = read(from);
-    if (isHistogram(value)) continue;
-    if (typeof value === "number") counts[`${prefix}/${key}`] = value;
-    else for (const [label, each] of Object.entries(value)) counts[`${prefix}/${key}/${label}`] = each;
+    addReading(counts, `${prefix}/${key}`, read(from));
   }
+}
+
+function addReading(counts: Record<string, number>, name: string, value: Reading): void {
+  if (value === undefined || isHistogram(value)) return;
+  if (typeof value === "number") counts[name] = value;
+  else for (const [label, each] of Object.entries(value)) addReading(counts, `${name}/${label}`, each);
 }

@@ -113,7 +113,7 @@ export class Route {
     }
     const { queue, settled } = this.#options;
     // An earlier agent's: its file is still there and is run again.
-    if (queue !== undefined && !queue.has(result.number)) return settled(result.position);
+    if (queue !== undefined && !queue.arrived(result.number)) return settled(result.position);
     const { complete, dropped, failed, simulated } = result;
     if (simulated && this.#options.computes) this.#computer.push(result);
     else this.#put(result, complete && !dropped && !failed && !simulated ? result.payload : undefined);

@@ -15,9 +15,12 @@ import {
   type PolicyPlan,
   type PolicySnapshot,
 } from "../policies/policy.ts";
+import type { BoardCap, BoardPower } from "./board_power.ts";
 import { type Conditions, type ConditionsSource, NO_CONDITIONS } from "./conditions.ts";
 import type { Logger } from "./log.ts";
+import type { LiveSettings, LiveValues } from "./reload/live_settings.ts";
 import { type PlannedJob, type PlannedTask, type PolicyOptions, PolicySnapshots } from "./policy_snapshot.ts";
+import type { PolicyFile } from "./policy_sandbox.ts";
 import { BackgroundStop, type StopLimits } from "./stop_limits.ts";
 import type { UserPolicy } from "./user_policy.ts";
 
@@ -38,8 +41,14 @@ export interface PlannerOptions {
   conditions?: ConditionsSource;
   /** Default: none. */
   limits?: StopLimits;
+  /** What replaces policy, options, limits and the jobs' settings while the mission runs. Default: nothing does. */
+  live?: LiveSettings | undefined;
+  /** Needed with `live`: starts a user's policy. */
+  openUser?: (file: PolicyFile) => UserPolicy;
   /** Whether a job, by name, gets nothing for now. Default: none is. */
   barred?: ((job: string) => boolean) | undefined;
+  /** What the board bears; closed with the planner. Default: all. */
+  power?: BoardPower | undefined;
 }
 
 /** A faster planner would not be more accurate: timers fire up to 85 ms late (shared FACTS on timers). */
@@ -53,6 +62,7 @@ export function tickNs(leaseNs: number): number {
 }
 
 const NOTHING: PolicyPlan = { entries: [] };
+const UNCAPPED = (conditions: Conditions): BoardCap => ({ conditions, duty: 1, stop: false });
 
 export class Planner {
   plansSet = 0;
@@ -61,34 +71,60 @@ export class Planner {
   readonly #options: PlannerOptions;
   readonly #snapshots: PolicySnapshots;
   readonly #conditions: ConditionsSource;
-  readonly #stop: BackgroundStop;
+  #policy: Policy;
+  #user: UserPolicy | undefined;
+  #limits: StopLimits;
+  #stop: BackgroundStop;
+  #live: LiveValues | undefined;
   #faults = 0;
   #lastFault = "";
   #clockKey = 0;
 
   constructor(options: PlannerOptions) {
     this.#options = options;
-    this.#snapshots = new PolicySnapshots({ options: {}, ...options });
+    const { power } = options;
+    this.#snapshots = new PolicySnapshots({
+      options: {},
+      ...options,
+      joules: power && ((job, unitNs) => power.joulesPerUnit(job, unitNs)),
+    });
     this.#conditions = options.conditions ?? NO_CONDITIONS;
-    this.#stop = new BackgroundStop(options.limits ?? {}, options.log);
+    this.#policy = options.policy;
+    this.#user = options.user;
+    this.#limits = options.limits ?? {};
+    this.#stop = new BackgroundStop(this.#limits, options.log);
+    this.#live = options.live?.values;
+  }
+
+  /** What the board says; `undefined`: nobody asks it. */
+  get board(): BoardPower | undefined {
+    return this.#options.power;
   }
 
   /** How often a policy failed. */
   get policyFaults(): number {
-    return this.#faults + (this.#options.user?.faults ?? 0);
+    return this.#faults + (this.#user?.faults ?? 0);
   }
 
   /** One look and, unless the policy fails or has not answered yet, one plan. Throws `EngineError`. */
   tick(): EngineSnapshot {
-    const { engine, leaseNs, limits = {} } = this.#options;
+    const { engine, leaseNs, power } = this.#options;
+    this.#adopt();
     const snapshot = engine.snapshot();
-    const conditions = this.#conditions.current(snapshot.nowNs);
+    const known = this.#conditions.current(snapshot.nowNs);
+    const { conditions, duty, stop } = power?.tick(snapshot, known) ?? UNCAPPED(known);
     this.#passClocks(conditions);
-    const given = this.#snapshots.next(snapshot, shownToPolicies(conditions, limits));
-    const plan = this.#stop.stopped(conditions) ? NOTHING : this.#decide(given, snapshot.leaseEndNs);
+    const given = this.#snapshots.next(snapshot, shownToPolicies(conditions, this.#limits));
+    // Each has its say, and its log, whatever the other says.
+    const stopped = this.#stop.stopped(conditions) || stop;
+    const plan = stopped ? NOTHING : this.#decide(given, snapshot.leaseEndNs);
     if (plan !== undefined) {
       const entries = plan.entries.filter(({ job }) => !this.#isBarred(job));
-      const next = { id: snapshot.planId + 1, leaseNs, ...forEngine({ ...plan, entries }) };
+      const next = {
+        id: snapshot.planId + 1,
+        leaseNs,
+        ...forEngine({ ...plan, entries, duty: Math.min(plan.duty ?? 1, duty) }),
+      };
       engine.setPlan(next);
       this.lastPlan = next;
       this.plansSet++;
@@ -98,15 +134,37 @@ export class Planner {
 
   /** For virtual time, which waits for a user's policy. */
   async settled(): Promise<void> {
-    await this.#options.user?.settled();
+    await this.#user?.settled();
   }
 
   close(): void {
-    this.#options.user?.close();
+    this.#user?.close();
+    this.#options.power?.close();
   }
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** All that was applied since the last look, or nothing. */
+  #adopt(): void {
+    const { live, jobs, log, openUser } = this.#options;
+    const before = this.#live;
+    if (live === undefined || before === undefined || live.values === before) return;
+    const { policy, limits } = this.#live = live.values;
+    if (policy !== before.policy) {
+      this.#faults += this.#user?.faults ?? 0;
+      this.#user?.close();
+      this.#policy = policy.builtIn;
+      this.#user = policy.file === undefined ? undefined : openUser?.(policy.file);
+      this.#lastFault = "";
+    }
+    if (limits !== before.limits) {
+      this.#limits = limits;
+      this.#options.power?.adopt(limits);
+      this.#stop = new BackgroundStop(limits, log);
+    }
+    this.#snapshots.adopt({ jobs: live.planned(jobs), options: policy.options });
   }
 
   /** A policy may have answered before a job was barred. */
@@ -123,7 +181,7 @@ export class Planner {
   }
 
   #decide(given: PolicySnapshot, leaseEndNs: number): PolicyPlan | undefined {
-    const turn = this.#options.user?.turn(given, leaseEndNs) ?? { kind: "default" };
+    const turn = this.#user?.turn(given, leaseEndNs) ?? { kind: "default" };
     if (turn.kind === "plan") return turn.plan;
     return turn.kind === "default" ? this.#askBuiltIn(given) : undefined;
   }
@@ -131,7 +189,7 @@ export class Planner {
   #askBuiltIn(given: PolicySnapshot): PolicyPlan | undefined {
     let fault: string | undefined;
     try {
-      const plan = this.#options.policy(given);
+      const plan = this.#policy(given);
       fault = planFault(plan, given);
       if (fault === undefined) {
         this.#lastFault = "";
@@ -150,7 +208,10 @@ export class Planner {
   }
 }
 
-function shownToPolicies({ clockKey: _, ...known }: Conditions, limits: StopLimits): PolicyConditions {
+function shownToPolicies(
+  { clockKey: _, keepOff: __, ...known }: Conditions,
+  limits: StopLimits,
+): PolicyConditions {
   return { ...known, limits };
 }
 

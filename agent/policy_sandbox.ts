@@ -5,6 +5,8 @@
  * message and loaded there, so that what it imports is checked as well. Needs Deno's `worker-options` (deno.json has
  * it). What is not guarded is memory taken at one stroke: a policy that allocates gigabytes within one answer can end the process.
  */
+import { isExecutable } from "./assets/place.ts";
+import { withoutTypes } from "./assets/typescript.ts";
 import { decodeText } from "./bundle_reader.ts";
 import { InputError, reasonOf, type Where } from "./errors.ts";
 import type { FromWorker, ToWorker } from "./policy_worker.ts";
@@ -35,9 +37,10 @@ export interface Sandbox {
 export type OpenSandbox = (policy: PolicyFile, limitMs: number, events: SandboxEvents) => Sandbox;
 
 export const POLICY_FILE_RULE = "must be a path that ends in .js, .mjs or .ts";
+const JAVASCRIPT = "text/javascript";
 const MEDIA: Readonly<Record<string, string>> = {
-  ".js": "text/javascript",
-  ".mjs": "text/javascript",
+  ".js": JAVASCRIPT,
+  ".mjs": JAVASCRIPT,
   ".ts": "application/typescript",
 };
 const MAX_POLICY_BYTES = 2 ** 20;
@@ -62,7 +65,11 @@ export async function readPolicyFile(file: string, where: Where = { file, field:
     const name = where.file === file ? "" : `${file} `;
     throw new InputError({ ...where, rule: `${name}${reasonOf(error)}` }, { cause: error });
   }
-  return { file, source: `data:${media},${encodeURIComponent(decodeText(bytes, where))}` };
+  const text = decodeText(bytes, where);
+  if (media !== JAVASCRIPT && isExecutable()) {
+    return { file, source: `data:${JAVASCRIPT},${encodeURIComponent(await withoutTypes(text, where))}` };
+  }
+  return { file, source: `data:${media},${encodeURIComponent(text)}` };
 }
 
 const NOTHING: Deno.PermissionOptionsObject = {

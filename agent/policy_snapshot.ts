@@ -36,6 +36,8 @@ export interface SnapshotsOptions {
   options: PolicyOptions;
   /** Default: none is. */
   barred?: ((job: string) => boolean) | undefined;
+  /** Measured energy of a unit of a job, by id; `undefined`: not known. Default: the board's power times the unit's time. */
+  joules?: ((job: number, unitNs: number) => number | undefined) | undefined;
 }
 
 /** How far a policy's `recentGpuNs` looks back. */
@@ -56,12 +58,17 @@ interface Begin {
 }
 
 export class PolicySnapshots {
-  readonly #options: SnapshotsOptions;
+  #options: SnapshotsOptions;
   readonly #samples: Sample[] = [];
   readonly #begins: Begin[] = [];
 
   constructor(options: SnapshotsOptions) {
     this.#options = options;
+  }
+
+  /** From the next one on; what was remembered of the past stays. */
+  adopt(changes: Pick<SnapshotsOptions, "jobs" | "options">): void {
+    this.#options = { ...this.#options, ...changes };
   }
 
   /** The next one. Jobs that are barred, or that the present phase excludes, are not in it. */
@@ -125,7 +132,7 @@ export class PolicySnapshots {
       recentGpuNs: Math.max(0, usedNs - (oldest.gpuNs[job.id] ?? 0)),
       unitNs,
       drainP99Ns: stats?.drainP99Ns ?? 0,
-      joulesPerUnit: powerW * unitNs / 1e9,
+      joulesPerUnit: this.#options.joules?.(job.id, unitNs) ?? powerW * unitNs / 1e9,
     };
   }
 

@@ -18,12 +18,14 @@ import {
 } from "./config.ts";
 import type { Counters } from "./counters.ts";
 import { DirectoryQueue } from "./directory_queue.ts";
+import type { PutAway } from "./events.ts";
+import { InputSuspects, type SuspectsKeeper } from "./input_suspects.ts";
 import { closest, InputError } from "./errors.ts";
 import { type Frames, loadFrames } from "./frames.ts";
 import { Ledger } from "./ledger.ts";
 import { type LoadedWork, Loader, type WorkSettings } from "./load.ts";
 import type { Logger } from "./log.ts";
-import { checkMemory } from "./memory_budget.ts";
+import { checkBudgets, checkDevice } from "./memory_budget.ts";
 import { openCountedSink, Route } from "./outputs.ts";
 import { type PolicyFile, readPolicyFile } from "./policy_sandbox.ts";
 import type { PlannedJob } from "./policy_snapshot.ts";
@@ -43,20 +45,30 @@ export interface MissionFiles {
   frames: ReadonlyMap<string, Frames>;
 }
 
-/** Reads all files that the mission names, but references. Throws `InputError`. */
-export async function readMissionFiles(mission: Mission): Promise<MissionFiles> {
+/**
+ * Reads all files that the mission names, but references. Throws `InputError`. Frames that were read `before`, for a run
+ * that goes on, are taken from there: they may be large, and play from memory anyway.
+ */
+export async function readMissionFiles(mission: Mission, before?: MissionFiles): Promise<MissionFiles> {
   const policy = policyOf(mission);
   const { file: policyFile } = mission.policy;
   const where = { file: mission.file, field: "policy" };
   const userPolicy = policyFile === undefined ? undefined : await readPolicyFile(policyFile, where);
   const bundles = await loadMissionBundles(mission);
+  checkBudgets(mission, bundles, false);
   const frames = new Map<string, Frames>();
+  const keyOf = (dir: string, bytes: number) => `${bytes} ${path.resolve(dir)}`;
   const byDir = new Map<string, Frames>();
-  for (const { name, source } of [...mission.critical, ...mission.background]) {
+  for (const { name, source } of before === undefined ? [] : worksOf(before.mission)) {
+    const [known, bundle] = [before?.frames.get(name), before?.bundles.get(name)];
+    if (source.kind !== "frames" || known === undefined || bundle === undefined) continue;
+    byDir.set(keyOf(source.dir, inputLayout(bundle.manifest).sizeBytes), known);
+  }
+  for (const { name, source } of worksOf(mission)) {
     const bundle = bundles.get(name);
     if (source.kind !== "frames" || bundle === undefined) continue;
     const expectBytes = inputLayout(bundle.manifest).sizeBytes;
-    const key = `${expectBytes} ${path.resolve(source.dir)}`;
+    const key = keyOf(source.dir, expectBytes);
     const loaded = byDir.get(key) ?? await loadFrames(source.dir, expectBytes);
     byDir.set(key, loaded);
     frames.set(name, loaded);
@@ -64,14 +76,26 @@ export async function readMissionFiles(mission: Mission): Promise<MissionFiles> 
   return { mission, policy, userPolicy, bundles, frames };
 }
 
+function worksOf({ critical, background }: Mission): (CriticalTask | BackgroundJob)[] {
+  return [...critical, ...background];
+}
+
 function policyOf({ policy, file }: Mission): Policy {
-  const found = findPolicy(policy.name);
+  return builtInPolicy(policy.file === undefined ? policy : { name: policy.name, options: {} }, file);
+}
+
+/** Throws `InputError` that names `file`. */
+export function builtInPolicy(
+  { name, options }: Pick<Mission["policy"], "name" | "options">,
+  file: string,
+): Policy {
+  const found = findPolicy(name);
   if (found !== undefined) {
-    if (policy.file === undefined) checkOptions(policy.name as PolicyName, policy.options, file);
+    checkOptions(name as PolicyName, options, file);
     return found;
   }
-  const near = closest(policy.name, POLICY_NAMES);
-  const rule = `must be one of ${POLICY_NAMES.join(", ")}, not ${policy.name}`;
+  const near = closest(name, POLICY_NAMES);
+  const rule = `must be one of ${POLICY_NAMES.join(", ")}, not ${name}`;
   throw new InputError({
     file,
     field: "policy.name",
@@ -110,6 +134,10 @@ export interface PreparedMission {
   ledger: Ledger;
   /** Of the jobs that are fed from folders; empty before `open`. */
   queues: readonly DirectoryQueue[];
+  /** Of a background job, by its id; `undefined`: it has none. */
+  queueOf(job: number | undefined): DirectoryQueue | undefined;
+  /** Files that ended their job's process, for whoever tells of them; he takes them out. */
+  putAway: PutAway[];
   /** Opens all sinks, which sets earlier results aside. Throws `InputError`; then call `discard`. */
   open(): Promise<void>;
   /** Waits until all that was taken is computed and durable, or reported as lost. */
@@ -134,6 +162,8 @@ export interface PrepareOptions {
   resume?: boolean | undefined;
   /** See `SinkOptions`. */
   durable?: boolean;
+  /** Default: what is known of inputs ends with the agent. */
+  store?: SuspectsKeeper | undefined;
 }
 
 /** A process for one background job. */
@@ -142,6 +172,8 @@ export interface Seat {
   engine: Engine;
   /** Loaded: the engine is told of it. Returns the job's id there. */
   take(): number;
+  /** What the process died of was found, and is not the job's fault. */
+  forgive(): void;
 }
 
 /** Loads all work into the engine and reads references; opens nothing. Throws `InputError` or `EngineError`. */
@@ -151,13 +183,17 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
   const { preemptionBoundNs } = mission;
   const loader = new Loader({ engine, checkpoint, preemptionBoundNs });
   // The simulator's device has as much memory as anybody wants.
-  const device = engine.backend === "cuda" ? engine.device().memoryFreeBytes : 0;
+  const freeBytes = engine.backend === "cuda" ? engine.device().memoryFreeBytes : 0;
   const integrated = engine.features().some(({ name, on }) => name === "integrated" && on);
-  if (options.resume !== true) checkMemory(mission, files.bundles, { freeBytes: device, integrated });
+  checkBudgets(mission, files.bundles, integrated);
+  // In an engine that is taken over all of it is loaded.
+  if (options.resume !== true) checkDevice(mission, files.bundles, { freeBytes, integrated });
   const turns = new Turns();
   const ledger = new Ledger();
   const settled = (position: number) => ledger.settle(position);
   const queues: DirectoryQueue[] = [];
+  const byJob = new Map<number, DirectoryQueue>();
+  const putAway: PutAway[] = [];
   const { resume = false, durable = true } = options;
   const load = async (work: CriticalTask | BackgroundJob, kind: "critical" | "background") => {
     const target: MissionOutput = output ? work.output : { kind: "drop" };
@@ -184,8 +220,22 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
       const { inputBytes } = loaded;
       const holds = (unit: InputMark) => sink.holdsInput(unit);
       const nowNs = () => engine.snapshot().nowNs;
-      const queue = new DirectoryQueue({ ...source, inputBytes, submit, holds, log, nowNs });
+      const { store } = options;
+      const suspects = new InputSuspects(
+        store?.suspectsOf(work.name, source.dir),
+        (state) => store?.keepSuspects(work.name, source.dir, state),
+      );
+      const onPoison = (file: string, reason: string) => {
+        counters.poisonInputs++;
+        seat?.forgive();
+        putAway.push({ timeNs: nowNs(), job: work.name, file, reason });
+      };
+      const queue = new DirectoryQueue({
+        ...{ ...source, inputBytes, submit, holds, log, nowNs },
+        ...{ apart: seat !== undefined, resume, suspects, onPoison },
+      });
       queues.push(queue);
+      byJob.set(loaded.id, queue);
       return queue;
     };
     const open = async () => {
@@ -231,6 +281,8 @@ export async function prepareMission(options: PrepareOptions): Promise<PreparedM
     turns,
     ledger,
     queues,
+    queueOf: (job) => job === undefined ? undefined : byJob.get(job),
+    putAway,
     async settle() {
       await Promise.all([...taskRoutes, ...jobRoutes].map((route) => route.settle()));
     },

@@ -7,6 +7,7 @@
  */
 import { z } from "zod";
 import type { SimProfile } from "../ffi/engine.ts";
+import { assetPath } from "./assets/place.ts";
 import { closest, InputError } from "./errors.ts";
 import { parseWith, strictObject } from "./schema.ts";
 
@@ -40,6 +41,7 @@ const profileSchema = strictObject({
   criticalDeviationPpm: ppm,
   stepDeviationPpm: ppm,
   clockPermille: z.int().min(1).max(100_000),
+  integrated: z.boolean().default(false),
 }).refine(({ timerP50Ns, timerP99Ns }) => timerP99Ns >= timerP50Ns, {
   path: ["timerP99Ns"],
   error: "must be at least timerP50Ns",
@@ -70,7 +72,7 @@ export async function readProfile(nameOrFile: string): Promise<SimProfile> {
 }
 
 function profileFile(nameOrFile: string): string {
-  if (PROFILE_NAMES.includes(nameOrFile)) return `${import.meta.dirname}/profiles/${nameOrFile}.json`;
+  if (PROFILE_NAMES.includes(nameOrFile)) return assetPath(`agent/profiles/${nameOrFile}.json`);
   if (/[./]/.test(nameOrFile)) return nameOrFile;
   const near = closest(nameOrFile, PROFILE_NAMES);
   throw new InputError({

@@ -11,6 +11,8 @@ import {
   isHistogram,
   type Metric,
   type MetricsView,
+  type Reading,
+  type Readings,
 } from "./metrics.ts";
 
 /** The Prometheus text exposition format, version 0.0.4. */
@@ -40,16 +42,16 @@ export function prometheusText(view: MetricsView): string {
 function writeTotals(lines: string[], total: Readonly<Record<string, number>>): void {
   const parts = Object.entries(total).map(([name, value]) => ({ path: name.split("/"), value }));
   const of = <T>(group: string, labelled: string | undefined, metrics: readonly Metric<T>[]) => {
-    for (const { name, key, help, kind, label, scale = 1 } of metrics) {
+    for (const { name, key, help, kind, labels: own = [], scale = 1 } of metrics) {
       const at = labelled === undefined ? 1 : 2;
       const series = parts.filter(({ path }) => path[0] === group && path[at] === key);
-      if (kind !== "counter" || series.length === 0) continue;
+      if (name === undefined || kind !== "counter" || series.length === 0) continue;
       const full = `calypte_lifetime_${name}`;
       lines.push(`# HELP ${full} Since the first start: ${help}`, `# TYPE ${full} counter`);
       for (const { path, value } of series) {
         const labels: Record<string, string> = {};
         if (labelled !== undefined) labels[labelled] = path[1] ?? "";
-        if (path[at + 1] !== undefined) labels[label ?? "key"] = path[at + 1]!;
+        for (const [i, label] of own.entries()) labels[label] = path[at + 1 + i] ?? "";
         lines.push(`${full}${formatLabels(labels)} ${value / scale}`);
       }
     }
@@ -59,37 +61,51 @@ function writeTotals(lines: string[], total: Readonly<Record<string, number>>): 
   of("background", "job", BACKGROUND_METRICS);
 }
 
-/** A Markdown table of all metrics, for the docs. */
+/** Tables of all metrics, for docs/METRICS.md. */
 export function metricsMarkdown(): string {
-  const row = (labels: string) => <T>({ name, unit, kind, help, label }: Metric<T>) =>
-    `| \`calypte_${name}\` | ${kind} | ${unit} | ${
-      [labels, label ?? ""].filter(Boolean).join(", ")
-    } | ${help} |`;
-  return [
+  const table = <T>(metrics: readonly Metric<T>[], of: readonly string[]) => [
     "| metric | kind | unit | labels | meaning |",
-    "|---|---|---|---|---|",
-    ...AGENT_METRICS.map(row("")),
-    ...CRITICAL_METRICS.map(row("task")),
-    ...BACKGROUND_METRICS.map(row("job")),
-  ].join("\n") + "\n";
+    "| --- | --- | --- | --- | --- |",
+    ...metrics.filter(({ name }) => name !== undefined).map(({ name, unit, kind, help, labels = [] }) =>
+      `| \`calypte_${name}\` | ${kind} | ${unit} | ${[...of, ...labels].join(", ")} | ${help} |`
+    ),
+    "",
+  ];
+  return [
+    ...["## Agent and engine", "", ...table(AGENT_METRICS, [])],
+    ...["## Critical tasks", "", ...table(CRITICAL_METRICS, ["task"])],
+    ...["## Background jobs", "", ...table(BACKGROUND_METRICS, ["job"])],
+  ].join("\n");
 }
 
 type Labels = Readonly<Record<string, string>>;
 
 function write<T>(lines: string[], metric: Metric<T>, series: readonly { labels: Labels; from: T }[]): void {
+  if (metric.name === undefined) return;
   const name = `calypte_${metric.name}`;
   const scale = metric.scale ?? 1;
-  lines.push(`# HELP ${name} ${metric.help}`, `# TYPE ${name} ${metric.kind}`);
-  for (const { labels, from } of series) {
-    const value = metric.read(from);
-    if (isHistogram(value)) lines.push(...histogramLines(name, labels, value, scale));
-    else if (typeof value === "number") lines.push(`${name}${formatLabels(labels)} ${value / scale}`);
-    else {
-      for (const [key, each] of Object.entries(value)) {
-        lines.push(`${name}${formatLabels({ ...labels, [metric.label ?? "key"]: key })} ${each / scale}`);
-      }
-    }
+  const samples = series.flatMap(({ labels, from }) =>
+    samplesOf(name, labels, metric.read(from), metric.labels ?? [], scale)
+  );
+  // A name without samples is not known here.
+  if (samples.length > 0) {
+    lines.push(`# HELP ${name} ${metric.help}`, `# TYPE ${name} ${metric.kind}`, ...samples);
   }
+}
+
+function samplesOf(
+  name: string,
+  labels: Labels,
+  value: Reading,
+  [label = "key", ...rest]: readonly string[],
+  scale: number,
+): string[] {
+  if (value === undefined) return [];
+  if (typeof value === "number") return [`${name}${formatLabels(labels)} ${value / scale}`];
+  if (isHistogram(value)) return histogramLines(name, labels, value, scale);
+  return Object.entries(value as Readings).flatMap(([key, each]) =>
+    samplesOf(name, { ...labels, [label]: key }, each, rest, scale)
+  );
 }
 
 /** Without interpolation: the edges shown, 2^10..2^34 ns (about 1 us to 17 s), are edges of the engine's own buckets. */

@@ -211,10 +211,17 @@ function fraction(
   const [, integer = "", decimals = "", unit = ""] = match;
   if (unit === "") throw wrong(value, options, unitless, units);
   const factor = Object.hasOwn(kind.units, unit) ? kind.units[unit] : undefined;
-  if (factor === undefined) throw wrong(value, options, form, units);
+  if (factor === undefined) throw wrong(value, options, form, meantUnit(kind, unit) ?? units);
   const numerator = BigInt(integer + decimals) * factor[0];
   if (numerator === 0n && options.allowZero !== true) throw wrong(value, options, "must be more than zero");
   return { numerator, denominator: 10n ** BigInt(decimals.length) * factor[1] };
+}
+
+/** "m" is not guessed: minutes to one reader, milliseconds with a letter lost to another. */
+function meantUnit(kind: Kind, unit: string): string | undefined {
+  if (kind === DURATION && unit === "m") return 'write "min" for minutes, or "ms"';
+  const other = Object.keys(kind.units).find((known) => known.toLowerCase() === unit.toLowerCase());
+  return other === undefined ? undefined : `write "${other}"`;
 }
 
 function wrong(value: unknown, options: QuantityOptions, rule: string, remedy?: string): InputError {

@@ -63,7 +63,12 @@ export interface FlightTap {
 
 /** SHA-256 of a mission file, in hexadecimal. */
 export async function missionDigest(file: string): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(file));
+  return await digestHex(await Deno.readFile(file));
+}
+
+/** SHA-256 in hexadecimal. */
+export async function digestHex(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", bytes);
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 

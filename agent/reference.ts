@@ -8,6 +8,7 @@
  */
 import type { Result } from "../ffi/engine.ts";
 import type { Bundle } from "./bundle.ts";
+import { importFile } from "./assets/typescript.ts";
 import { InputError } from "./errors.ts";
 import { path } from "./std/mod.ts";
 
@@ -25,7 +26,7 @@ export async function loadReference(bundle: Bundle): Promise<Reference | undefin
     new InputError({ file, field: "reference", rule }, { cause });
   let module: Record<string, unknown>;
   try {
-    module = await import(path.toFileUrl(path.resolve(referenceFile)).href);
+    module = await importFile(referenceFile);
   } catch (error) {
     throw wrong(`must be a TypeScript module that loads: ${firstLine(error)}`, error);
   }

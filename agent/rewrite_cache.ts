@@ -42,6 +42,7 @@ export function cachedCompiler(inner: CheckpointCompiler, options: CacheOptions)
   let isNoted = false;
   return {
     params: (ptx, file) => inner.params(ptx, file),
+    forDriver: (ptx, file, newest) => inner.forDriver(ptx, file, newest),
     rewrite: (request) => {
       const key = keyOf(request);
       const file = path.join(folder, `${key}.json`);

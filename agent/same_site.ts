@@ -1,9 +1,9 @@
 /**
  * Does a request that changes something come from where it may?
  *
- * A page of another site can have a browser send requests to this machine. So a change takes JSON, which a browser sends
- * across sites only after asking, an `Origin` of this server if there is one, and a `Host` that names this server: a
- * name that somebody else's DNS points here is not it. This keeps browsers out, not people who may reach the port.
+ * A page of another site can have a browser send requests to this machine. So a change takes an `Origin` of this server if
+ * there is one, and every request a `Host` that names this server: a name that somebody else's DNS points here is not it.
+ * This keeps browsers out; what keeps people out is the token (http/token.ts).
  */
 
 export interface Listening {
@@ -15,38 +15,21 @@ const LOOPBACK: readonly string[] = ["localhost", "127.0.0.1", "[::1]"];
 const ANY: readonly string[] = ["0.0.0.0", "[::]"];
 const IP = /^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\])$/;
 
-/** Why it may not, with its HTTP status; `undefined`: it may. */
-export function refusal(
-  request: Request,
-  listening: Listening,
-): { status: 403 | 415; error: string } | undefined {
-  const host = request.headers.get("host") ?? new URL(request.url).host;
-  if (!names(host, listening)) {
-    return {
-      status: 403,
-      error: `the Host header must name this server, not ${JSON.stringify(host.slice(0, 100))}`,
-    };
-  }
+/** Whether a browser sent it for a page of another site. */
+export function ofOtherSite(request: Request, listening: Listening): boolean {
   const origin = request.headers.get("origin");
-  if (origin !== null && !isOrigin(origin, listening)) {
-    return { status: 403, error: "a page of another site may not change anything here" };
-  }
+  if (origin !== null && !isOrigin(origin, listening)) return true;
   const site = request.headers.get("sec-fetch-site");
-  if (site !== null && site !== "same-origin" && site !== "none") {
-    return { status: 403, error: "a page of another site may not change anything here" };
-  }
-  const type = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
-  if (type !== "application/json") return { status: 415, error: "the content type must be application/json" };
-  return undefined;
+  return site !== null && site !== "same-origin" && site !== "none";
 }
 
 function isOrigin(origin: string, listening: Listening): boolean {
   const [, host] = /^http:\/\/([^/]+)$/.exec(origin) ?? [];
-  return host !== undefined && names(host, listening);
+  return host !== undefined && namesServer(host, listening);
 }
 
 /** Whether a `Host` is what somebody writes who means this server. */
-function names(host: string, { hostname, port }: Listening): boolean {
+export function namesServer(host: string, { hostname, port }: Listening): boolean {
   const [, name = "", given = "80"] = /^(\[[^\]]*\]|[^:]*)(?::(\d+))?$/.exec(host.toLowerCase()) ?? [];
   if (Number(given) !== port) return false;
   const own = hostname.includes(":") && !hostname.startsWith("[") ? `[${hostname}]` : hostname.toLowerCase();

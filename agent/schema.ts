@@ -9,6 +9,7 @@ import { closest, fieldPath, InputError, type Problem, showValue } from "./error
 import {
   BYTES_PATTERN,
   DURATION_PATTERN,
+  formatDurationNs,
   FREQUENCY_PATTERN,
   parseBytes,
   parseDurationNs,
@@ -39,11 +40,11 @@ export const pathSchema = z.string({ error: PATH_RULE }).min(1, PATH_RULE).max(4
 );
 
 /**
- * An object without unknown keys. `later` are keys that the design has and this version has not. The message
+ * An object without unknown keys. `elsewhere` are keys that stand elsewhere. The message
  * of its unknown-key issue carries both lists as JSON, for `toProblems` to make a did-you-mean of.
  */
-export function strictObject<S extends z.core.$ZodLooseShape>(shape: S, later: readonly string[] = []) {
-  const lists = JSON.stringify({ known: Object.keys(shape), later });
+export function strictObject<S extends z.core.$ZodLooseShape>(shape: S, elsewhere: readonly string[] = []) {
+  const lists = JSON.stringify({ known: Object.keys(shape), elsewhere });
   return z.strictObject(shape, {
     error: (issue) => issue.code === "unrecognized_keys" ? lists : undefined,
   });
@@ -51,9 +52,17 @@ export function strictObject<S extends z.core.$ZodLooseShape>(shape: S, later: r
 
 /** A duration with its unit; parses to nanoseconds. */
 export function durationSchema(options: Omit<QuantityOptions, "where"> = {}) {
+  const { allowZero = false, min, max } = options;
+  const bounds = [
+    ...(min === undefined
+      ? [allowZero ? "0 or more" : "more than 0"]
+      : [`at least ${formatDurationNs(min)}`]),
+    ...(max === undefined ? [] : [`at most ${formatDurationNs(max)}`]),
+  ];
   return quantitySchema(
     (text) => parseDurationNs(text, options),
     DURATION_PATTERN,
+    `a duration such as "15ms", ${bounds.join(", ")}`,
     'a duration such as "15ms"',
   );
 }
@@ -91,8 +100,14 @@ export function percentSchema() {
   return quantitySchema((text) => parsePercent(text), PERCENT_PATTERN, 'a percentage such as "20%"');
 }
 
-function quantitySchema(parse: (value: unknown) => number, pattern: string, description: string) {
-  const text = z.string({ error: (issue) => ruleFrom(() => parse(issue.input)) ?? `must be ${description}` });
+/** `description`: for the JSON Schema; `wanted`: for messages. */
+function quantitySchema(
+  parse: (value: unknown) => number,
+  pattern: string,
+  description: string,
+  wanted = description,
+) {
+  const text = z.string({ error: (issue) => ruleFrom(() => parse(issue.input)) ?? `must be ${wanted}` });
   return text.meta({ pattern, description }).transform((value, context) => {
     try {
       return parse(value);
@@ -171,7 +186,11 @@ function toParsed(issue: Issue): Parsed[] {
       return issue.keys.map((key) => ({ path: [...issue.path, key], ...unknownKey(key, issue.message) }));
     case "invalid_union": {
       const branch = bestBranch(issue.errors, issue.input);
-      if (branch === undefined) return [{ path: issue.path, rule: withValue(issue.message, issue.input) }];
+      if (branch === undefined) {
+        const near = nearKeys(issue);
+        if (near.length > 0) return near;
+        return [{ path: issue.path, rule: withValue(issue.message, issue.input) }];
+      }
       return branch.flatMap(toParsed).map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }));
     }
     case "invalid_key":
@@ -181,14 +200,42 @@ function toParsed(issue: Issue): Parsed[] {
       const parsed = { path: issue.path, rule: issue.message };
       return [typeof remedy === "string" ? { ...parsed, remedy } : parsed];
     }
+    case "invalid_value": {
+      const meant = typeof issue.input === "string"
+        ? closest(issue.input, issue.values.filter((value) => typeof value === "string"))
+        : undefined;
+      const parsed = { path: issue.path, rule: ruleOf(issue) };
+      return [meant === undefined ? parsed : { ...parsed, remedy: `did you mean ${meant}?` }];
+    }
     default:
       return [{ path: issue.path, rule: ruleOf(issue) }];
   }
 }
 
+/** Of a map that fits none of the alternatives: its keys that are near to one that some alternative has. */
+function nearKeys({ errors, input, path }: Extract<Issue, { code: "invalid_union" }>): Parsed[] {
+  if (typeof input !== "object" || input === null || Array.isArray(input)) return [];
+  const known = errors.flat().flatMap((issue) =>
+    issue.code === "unrecognized_keys" && issue.path.length === 0
+      ? (JSON.parse(issue.message) as { known: string[] }).known
+      : []
+  );
+  return Object.keys(input).flatMap((key) => {
+    const meant = known.includes(key) ? undefined : closest(key, known);
+    return meant === undefined
+      ? []
+      : [{ path: [...path, key], rule: "is not a known key", remedy: `did you mean \`${meant}\`?` }];
+  });
+}
+
 function unknownKey(key: string, lists: string): Pick<Problem, "rule" | "remedy"> {
-  const { known, later } = JSON.parse(lists) as { known: string[]; later: string[] };
-  if (later.includes(key)) return { rule: "is not available yet", remedy: "leave it out" };
+  const { known, elsewhere } = JSON.parse(lists) as { known: string[]; elsewhere: string[] };
+  if (elsewhere.includes(key)) {
+    return {
+      rule: "is a key of bundles",
+      remedy: "it stands in the manifest of the folder that `bundle` names",
+    };
+  }
   const meant = closest(key, known);
   const remedy = meant === undefined ? `known here: ${known.join(", ")}` : `did you mean \`${meant}\`?`;
   return { rule: "is not a known key", remedy };

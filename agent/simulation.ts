@@ -5,12 +5,17 @@
  * seed give the same summary, byte for byte, on any machine. Nothing here reads a clock.
  */
 import type { Engine } from "../ffi/engine.ts";
+import type { FlightState } from "../jetson/flight_state.ts";
 import { admit } from "./admit.ts";
+import { modelledBoard } from "./board_simulated.ts";
+import type { SampleSource } from "./board_power.ts";
 import type { CheckpointCompiler } from "./checkpoint.ts";
-import { fixedConditions, NO_CONDITIONS } from "./conditions.ts";
+import { type ConditionsSource, fixedConditions, NO_CONDITIONS } from "./conditions.ts";
+import type { Mission } from "./config.ts";
 import { createCounters } from "./counters.ts";
 import { EventLog } from "./events.ts";
 import { type Faults, NO_FAULTS } from "./faults.ts";
+import { FlightConditions } from "./flight.ts";
 import type { Logger } from "./log.ts";
 import { needsMemory } from "./memory.ts";
 import { tickNs } from "./planner.ts";
@@ -42,6 +47,10 @@ export interface SimulateOptions {
   replay?: (prepared: PreparedMission) => void;
   /** Watches the flight. */
   tap?: FlightTap | undefined;
+  /** What goes on around the GPU. Default: what the mission's file says at the start; of a vehicle, nothing is known. */
+  conditions?: ConditionsSource;
+  /** The board's sensors. Default: a modelled board, if the mission has limits and names no source of conditions. */
+  board?: SampleSource;
   /** Called as virtual time moves on. */
   onTime?: (nowNs: number) => void;
 }
@@ -58,9 +67,14 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
       const tasks = prepared.tasks.map(({ name }) => name);
       const jobs = prepared.jobs.map(({ name }) => name);
       const { leaseNs } = files.mission.policy;
-      const named = files.mission.conditions;
-      const conditions = named === undefined ? NO_CONDITIONS : await fixedConditions(named.file);
-      using planner = createPlanner({ engine, prepared, conditions, log });
+      const conditions = options.conditions ?? await conditionsOf(files.mission, log);
+      using planner = createPlanner({
+        engine,
+        prepared,
+        conditions,
+        log,
+        board: options.board ?? modelledBoard(files.mission, log),
+      });
       const events = new EventLog({ log, counters, leaseNs, tasks, jobs });
       const whole = { file: files.mission.file, field: "" };
       options.replay?.(prepared);
@@ -106,6 +120,18 @@ export async function simulate(options: SimulateOptions): Promise<RunSummary> {
   } finally {
     engine.close();
   }
+}
+
+/** A vehicle's datagrams come in real time; here there is none. */
+async function conditionsOf({ conditions, flight, file }: Mission, log: Logger): Promise<ConditionsSource> {
+  const others = conditions === undefined ? NO_CONDITIONS : await fixedConditions(conditions.file);
+  if (flight === undefined) return others;
+  log.warn(
+    `${file}: flight: there is no vehicle in virtual time, so the phase is not known; ` +
+      "to try phases, leave `flight` out and give `conditions`, or fly bench/flight.ts",
+  );
+  const look = (): FlightState => ({ phase: "unknown", armed: undefined, sinceNs: 0, linkAgeNs: Infinity });
+  return new FlightConditions({ look, flight, others, log });
 }
 
 function stalled({ stalledPlanner }: Faults, nowNs: number): boolean {

@@ -1,19 +1,26 @@
 /**
  * How do results become files?
  *
- * A binary and a sidecar for each that has an output. The sidecar is there only if its binary is whole, on the disk too:
- * contents are synced before they get their names, and the folder between the binaries' names and the sidecars'.
+ * A binary and a sidecar for each that has an output; or, of masks, a picture, outlines and a sidecar. The sidecar is there
+ * only if the others are whole, on the disk too: contents are synced before they get their names, and the folder between
+ * the others' names and the sidecars'.
  */
 import { exists, makeAside, makeFolder, moveTo, setFolderAside, syncFolder } from "./earlier.ts";
+import { maskFilesOf, type MaskOptions } from "./mask_files.ts";
 import { describeRecord, type InputMark, type ResultRecord, type SinkOptions, type Writer } from "./sinks.ts";
 import { path } from "./std/mod.ts";
 
 /** Files that are written at the same time: a disk takes their syncs together. */
 const AT_A_TIME = 16;
 const ENCODER = new TextEncoder();
-const PART = /^\.(\d{8,}|[\w.-]{1,64}-[0-9a-f]{32})\.(bin|json)\.part$/;
+const PART = /^\.(\d{8,}|[\w.-]{1,64}-[0-9a-f]{32})\.(bin|png|geojson|json)\.part$/;
+/** The sidecar comes last. */
+const BINARY_FILES = ["bin", "json"];
+const MASK_FILES = ["png", "geojson", "json"];
 
-export async function openFolder(dir: string, options: SinkOptions): Promise<Writer> {
+/** `masks`: results are written as such. Absent: as they are. */
+export async function openFolder(dir: string, options: SinkOptions, masks?: MaskOptions): Promise<Writer> {
+  const extensions = masks === undefined ? BINARY_FILES : MASK_FILES;
   const { durable = true } = options;
   const resume = options.resume === true || options.queue === true;
   const unmake = await makeFolder(dir);
@@ -25,7 +32,8 @@ export async function openFolder(dir: string, options: SinkOptions): Promise<Wri
   const move = async (stem: string) => {
     aside ??= makeAside(dir);
     const target = await aside;
-    await moveTo(dir, target, [`${stem}.bin`, `${stem}.json`]);
+    const files = extensions.map((extension) => `${stem}.${extension}`);
+    await moveTo(dir, target, files);
     options.onNote?.(`${path.join(dir, stem)} is of another result with the same number: moved to ${target}`);
   };
   return {
@@ -37,7 +45,7 @@ export async function openFolder(dir: string, options: SinkOptions): Promise<Wri
       await syncFolder(dir);
       return true;
     },
-    write: (records, lose) => writeAll(dir, records, lose, durable),
+    write: (records, lose) => writeAll(dir, records, lose, durable, masks),
     // Writing has done it.
     sync: () => Promise.resolve(),
     end() {},
@@ -94,7 +102,9 @@ async function writeAll(
   records: readonly ResultRecord[],
   lose: (record: ResultRecord, error: unknown) => void,
   durable: boolean,
+  masks: MaskOptions | undefined,
 ): Promise<void> {
+  const extensions = masks === undefined ? BINARY_FILES : MASK_FILES;
   let going = records.filter(({ payload }) => payload !== undefined);
   const each = async (step: (record: ResultRecord) => Promise<void>) => {
     const done: ResultRecord[] = [];
@@ -106,7 +116,7 @@ async function writeAll(
             done.push(record);
           } catch (error) {
             lose(record, error);
-            for (const name of ["bin", "json"]) await remove(partOf(dir, record, name));
+            for (const name of extensions) await remove(partOf(dir, record, name));
           }
         }),
       );
@@ -122,15 +132,25 @@ async function writeAll(
     }
   };
   await each(async (record) => {
-    await writePart(partOf(dir, record, "bin"), record.payload!, durable);
-    await writePart(partOf(dir, record, "json"), sidecarOf(record), durable);
+    for (const [name, bytes] of contentsOf(record, masks)) {
+      await writePart(partOf(dir, record, name), bytes, durable);
+    }
   });
-  for (const name of ["bin", "json"]) {
+  for (const name of extensions) {
     await each((record) =>
       Deno.rename(partOf(dir, record, name), path.join(dir, `${stemOf(record)}.${name}`))
     );
-    await syncNames();
+    if (name === "json" || name === extensions.at(-2)) await syncNames();
   }
+}
+
+/** By extension, in the order of writing. */
+function contentsOf(record: ResultRecord, masks: MaskOptions | undefined): [string, Uint8Array][] {
+  if (masks === undefined) return [["bin", record.payload!], ["json", sidecarOf(record, {})]];
+  const { png, geojson } = maskFilesOf(record, masks);
+  const stem = stemOf(record);
+  const own = { file: `${stem}.png`, outlines: `${stem}.geojson` };
+  return [["png", png], ["geojson", geojson], ["json", sidecarOf(record, own)]];
 }
 
 /** Under this name nobody takes it for a whole file. */
@@ -148,14 +168,15 @@ async function remove(file: string): Promise<void> {
   await Deno.remove(file).catch(() => {});
 }
 
-function sidecarOf(record: ResultRecord): Uint8Array {
+/** `files`: what is instead of the binary, in which buffers have offsets. */
+function sidecarOf(record: ResultRecord, files: Record<string, string>): Uint8Array {
+  const isBinary = files["file"] === undefined;
   const sidecar = {
     ...describeRecord(record),
-    file: `${stemOf(record)}.bin`,
+    ...(isBinary ? { file: `${stemOf(record)}.bin` } : files),
     buffers: record.fields.map(({ name, offset, sizeBytes, dtype, shape }) => ({
       name,
-      offset,
-      bytes: sizeBytes,
+      ...(isBinary ? { offset, bytes: sizeBytes } : {}),
       ...(dtype === undefined ? {} : { dtype, shape }),
     })),
   };

@@ -1,7 +1,7 @@
 /**
  * Where do results go?
  *
- * To a file of JSON lines, to a folder of binaries, or nowhere. A sink takes results at once and writes them
+ * To a file of JSON lines, to a folder of binaries or of masks, or nowhere. A sink takes results at once and writes them
  * later, off the path of the loops, and says of each when it is settled: durable, or reported as lost. A write that fails
  * (such as on a full disk) is reported and counted, and the next one is tried again: results never end the agent. What an
  * earlier run left is set aside, never overwritten; or, for an agent that goes on with an engine that runs, it is gone
@@ -9,6 +9,7 @@
  */
 import type { Result, WorkKind } from "../ffi/engine.ts";
 import { InputError, reasonOf } from "./errors.ts";
+import type { MaskOptions } from "./mask_files.ts";
 import { openFolder } from "./sink_folder.ts";
 import { openJsonl } from "./sink_jsonl.ts";
 import type { OutputField } from "./values.ts";
@@ -33,7 +34,11 @@ export interface InputMark {
   id: string;
 }
 
-export type SinkTarget = { kind: "jsonl"; file: string } | { kind: "dir"; dir: string } | { kind: "drop" };
+export type SinkTarget =
+  | { kind: "jsonl"; file: string }
+  /** `masks`: as pictures and outlines. Absent: as binaries. */
+  | { kind: "dir"; dir: string; masks?: MaskOptions }
+  | { kind: "drop" };
 
 export interface Sink {
   /** Takes a record at once; never throws. */
@@ -107,7 +112,7 @@ export async function openSink(target: SinkTarget, field: string, options: SinkO
       case "jsonl":
         return queueTo(await openJsonl(target.file, options), options);
       case "dir":
-        return queueTo(await openFolder(target.dir, options), options);
+        return queueTo(await openFolder(target.dir, options, target.masks), options);
     }
   } catch (error) {
     if (error instanceof InputError) {

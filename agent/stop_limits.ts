@@ -56,7 +56,7 @@ export class BackgroundStop {
       reasons.push(`${limit.name} ${value === undefined ? "is not known" : `was ${limit.show(value)}`}`);
     }
     this.#say(reasons);
-    return reasons.length > 0;
+    return reasons.length > 0 || conditions.keepOff === true;
   }
 
   /** Once for each set of limits, not for each value. */

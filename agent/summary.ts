@@ -13,6 +13,7 @@ import {
   type TaskStats,
 } from "../ffi/engine.ts";
 import type { Counters } from "./counters.ts";
+import { attainmentOf, type ForeignReport } from "./foreign/accounts.ts";
 import { type ResponseUs, responseUs } from "./metrics.ts";
 import { totalGpuNs } from "./policy_snapshot.ts";
 import type { ProfileName } from "./profile.ts";
@@ -21,6 +22,8 @@ import { formatDurationNs } from "./quantity.ts";
 export interface TaskSummary {
   requests: number;
   misses: number;
+  /** Share of requests on time, 0..1; `null`: there were none, or it is not claimed (`foreign.withheld`). */
+  attainment: number | null;
   longestMissRun: number;
   response: ResponseUs;
 }
@@ -44,6 +47,10 @@ export interface RunSummary {
   background: Record<string, JobSummary>;
   /** Background GPU time as a part of the time in which no critical work ran, 0..1. */
   idleFill: number;
+  /** Jobs that failed too often and are left out, each with its reason. */
+  quarantine: Record<string, string>;
+  /** Other users of the GPU; `null`: there can be none, as on the simulator. */
+  foreign: ForeignReport | null;
   events: {
     leaseExpired: number;
     safeMode: number;
@@ -54,6 +61,7 @@ export interface RunSummary {
     outputsSkipped: number;
     /** Results that never reached their file. */
     resultsLost: number;
+    poisonInputs: number;
   };
 }
 
@@ -65,9 +73,14 @@ export interface SummaryInput {
   /** Names by id. */
   tasks: readonly string[];
   jobs: readonly string[];
+  /** Absent: none. */
+  quarantined?: readonly { job: string; reason: string }[];
+  /** Absent: nobody else can use the device. */
+  foreign?: ForeignReport | undefined;
 }
 
-export function summarize({ snapshot, counters, seed, profile, tasks, jobs }: SummaryInput): RunSummary {
+export function summarize(input: SummaryInput): RunSummary {
+  const { snapshot, counters, seed, profile, tasks, jobs, foreign, quarantined = [] } = input;
   const durationNs = snapshot.state === "loading" ? 0 : snapshot.nowNs - snapshot.readyNs;
   const idleNs = durationNs - snapshot.criticalBusyNs;
   return {
@@ -75,9 +88,13 @@ export function summarize({ snapshot, counters, seed, profile, tasks, jobs }: Su
     seed: seed ?? null,
     profile: profile ?? null,
     durationS: round(durationNs / 1e9, 3),
-    critical: Object.fromEntries(snapshot.tasks.map((task, id) => [tasks[id] ?? `${id}`, ofTask(task)])),
+    critical: Object.fromEntries(
+      snapshot.tasks.map((task, id) => [tasks[id] ?? `${id}`, ofTask(task, foreign)]),
+    ),
     background: Object.fromEntries(snapshot.jobs.map((job, id) => [jobs[id] ?? `${id}`, ofJob(job)])),
     idleFill: idleNs <= 0 ? 0 : round(Math.min(1, snapshot.backgroundBusyNs / idleNs), 4),
+    quarantine: Object.fromEntries(quarantined.map(({ job, reason }) => [job, reason])),
+    foreign: foreign ?? null,
     events: {
       leaseExpired: snapshot.leaseExpired,
       safeMode: snapshot.safeMode,
@@ -85,14 +102,16 @@ export function summarize({ snapshot, counters, seed, profile, tasks, jobs }: Su
       policyFaults: counters.policyFaults,
       outputsSkipped: counters.outputsSkipped,
       resultsLost: counters.resultsLost,
+      poisonInputs: counters.poisonInputs,
     },
   };
 }
 
-function ofTask(task: TaskStats): TaskSummary {
+function ofTask(task: TaskStats, foreign: ForeignReport | undefined): TaskSummary {
   return {
     requests: task.requests,
     misses: task.late + task.dropped + task.failed,
+    attainment: attainmentOf(task, foreign),
     longestMissRun: task.longestMissRun,
     response: responseUs(task.response),
   };
@@ -115,7 +134,7 @@ function round(value: number, decimals: number): number {
 
 /** For a terminal of 100 columns; ends with a newline. */
 export function summaryText(summary: RunSummary): string {
-  const { critical, background, idleFill, events, durationS, backend } = summary;
+  const { critical, background, idleFill, quarantine, foreign, events, durationS, backend } = summary;
   const where = backend === "sim" ? simulatorText(summary) : "the GPU";
   const lines = [`${formatDurationNs(durationS * 1e9)} on ${where}`];
   const us = (value: number) => formatDurationNs(value * 1000);
@@ -154,6 +173,8 @@ export function summaryText(summary: RunSummary): string {
       `idle fill ${percent(idleFill)}: so much of the time without critical work, background used`,
     );
   }
+  const out = Object.entries(quarantine);
+  if (out.length > 0) lines.push("", ...out.map(([job, reason]) => `in quarantine: ${job}: ${reason}`));
   lines.push("", ...legend(critical, background));
   const odd = [
     [events.leaseExpired, "leases that ended without a new plan"],
@@ -161,10 +182,22 @@ export function summaryText(summary: RunSummary): string {
     [events.policyFaults, "plans not set because the policy failed"],
     [events.outputsSkipped, "outputs not computed by the CPU references"],
     [events.resultsLost, "results that never reached their file"],
+    [events.poisonInputs, "inputs that were put into failed/ because they ended their job's process"],
   ] as const;
   const found = odd.filter(([count]) => count > 0);
   if (found.length > 0) lines.push("", "look into:", ...found.map(([count, what]) => `  ${what}: ${count}`));
+  if (foreign !== null) lines.push(...foreignLines(foreign));
   return lines.join("\n") + "\n";
+}
+
+function foreignLines({ withheld, byName, missesMeanwhile }: ForeignReport): string[] {
+  const names = Object.keys(byName).join(", ");
+  return [
+    ...(withheld === null ? [] : ["", `attainment is not claimed: ${withheld}`]),
+    ...(names === ""
+      ? []
+      : ["", `also on the GPU: ${names}; requests that missed meanwhile: ${missesMeanwhile}`]),
+  ];
 }
 
 function simulatorText({ seed, profile }: RunSummary): string {

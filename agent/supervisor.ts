@@ -8,23 +8,38 @@
  */
 import type { Engine, EngineSnapshot } from "../ffi/engine.ts";
 import { EngineError } from "../ffi/errors.ts";
+import type { BindDatagrams } from "../jetson/mavlink/udp.ts";
 import { admit } from "./admit.ts";
+import type { SampleSource } from "./board_power.ts";
 import type { CheckpointCompiler } from "./checkpoint.ts";
-import { FileConditions, NO_CONDITIONS } from "./conditions.ts";
 import { type Counters, createCounters } from "./counters.ts";
 import { EventLog } from "./events.ts";
 import { type FlightStore, STORE_MS } from "./flight_store.ts";
 import { settleLevels } from "./levels.ts";
+import { ForeignAccounts, type ForeignReport } from "./foreign/accounts.ts";
+import type { ForeignSource } from "./foreign/foreign.ts";
+import type { ForeignView } from "./foreign/status.ts";
+import { runningAgent } from "./http/running_agent.ts";
+import { createApp, type Handler } from "./http/app.ts";
+import { EventHistory } from "./http/history.ts";
+import { ResultWaiters } from "./http/result_waiters.ts";
+import type { Page } from "./http/routes.ts";
+import { serveHttp } from "./http/server.ts";
+import { isRemote } from "./http/settings.ts";
 import type { Logger } from "./log.ts";
 import { needsMemory } from "./memory.ts";
-import type { MetricsView } from "./metrics.ts";
 import { MIN_TICK_NS, type Planner, tickNs } from "./planner.ts";
 import { createPlanner } from "./planning.ts";
+import { type OpenConditions, openConditions } from "./open_conditions.ts";
 import { type MissionFiles, type PreparedMission, prepareMission, type Seat } from "./prepare.ts";
 import { BUILT_IN, type ProfileName } from "./profile.ts";
 import { drain } from "./pump.ts";
 import { describeFlight, type FlightTap, type Recorder } from "./record.ts";
-import { createStatusApp, serveStatus, type SubmitOutcome } from "./status.ts";
+import { armedIn, FileWatch, WATCH_MS } from "./reload/file_watch.ts";
+import { LiveSettings, liveValuesOf } from "./reload/live_settings.ts";
+import { Orders } from "./orders.ts";
+import type { ReloadSource } from "./reload/reload_source.ts";
+import { Reloader } from "./reload/reloader.ts";
 import { type RunSummary, summarize } from "./summary.ts";
 import type { Timers } from "./timers.ts";
 
@@ -44,6 +59,8 @@ export interface SuperviseOptions {
   onAdmitted?: (lines: readonly string[]) => void;
   /** Called once critical tasks receive requests. `url` is the address of the status, if there is one. */
   onReady?: (prepared: PreparedMission, url: string | undefined) => void;
+  /** Each time a plan was made from a snapshot of an engine that works; `nowNs`: the snapshot's. */
+  onPlanned?: (nowNs: number) => void;
   /** Whether the engine goes on when the run ends for this reason: the next agent takes it over. Default: never. */
   leaves?: (reason: string) => boolean;
   /** Makes the processes of isolated jobs. */
@@ -54,10 +71,22 @@ export interface SuperviseOptions {
   store?: FlightStore | undefined;
   /** SHA-256 of the mission file, for the record. */
   missionDigest?: string;
+  /** Takes up changes of the mission while it runs. Absent: what was read holds for the run. */
+  reload?: ReloadSource | undefined;
+  /** Who else uses the GPU; closed by whoever opened it. `own`: ids of this agent's processes, now. Absent: nobody can. */
+  foreign?: { source: ForeignSource; own: () => readonly number[] } | undefined;
   /** The engine ran before this agent: outputs go on where they ended, instead of being set aside. */
   resume?: boolean;
-  /** Opens the status server. Default: a real socket. */
-  serve?: typeof serveStatus;
+  /** The board's sensors; closed by whoever opened them too. Default: nothing is known of the board. */
+  board?: SampleSource | undefined;
+  /** Listens for the vehicle. Default: UDP. */
+  bind?: BindDatagrams;
+  /** What changes over HTTP need. Absent: changes come over the Unix socket only. */
+  token?: string | undefined;
+  /** Files of the dashboard, by path. Default: none. */
+  pages?: ReadonlyMap<string, Page>;
+  /** Opens the HTTP server. Default: a real one. */
+  serve?: typeof serveHttp;
 }
 
 export interface Outcome {
@@ -92,10 +121,13 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
   try {
     const prepared = await prepareMission({ ...options, counters, output: true });
     await options.store?.give(engine);
-    const run = new Run(options, prepared, counters);
+    const conditions = await openConditions({ ...options, mission: files.mission });
+    undo.push(() => conditions.close());
+    const run = new Run(options, prepared, counters, conditions);
     undo.push(() => run.close());
     const { http, file } = files.mission;
-    const server = http === undefined ? undefined : (options.serve ?? serveStatus)(run.fetch, http, file);
+    const serve = options.serve ?? serveHttp;
+    const server = http === undefined ? undefined : await serve(run.handler, http, file);
     run.url = server?.url;
     if (server !== undefined) undo.push(() => Promise.race([server.close(), timers.pause(SERVER_GRACE_MS)]));
     let settle = () => prepared.discard();
@@ -119,6 +151,7 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
     options.store?.ready(engine.snapshot(), prepared);
     settle = () => prepared.close(Promise.resolve());
     undo.push(() => run.stop());
+    run.obey();
     run.start();
     options.onReady?.(prepared, server?.url);
 
@@ -129,7 +162,8 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
     const snapshot = await run.finish(!leave);
     if (options.store !== undefined) {
       // A disk that hangs must not keep the engine from being closed.
-      const kept = options.store.finish(snapshot, counters, reason);
+      const over = !leave && run.fault === undefined;
+      const kept = options.store.finish(snapshot, counters, reason, over);
       await Promise.race([kept, timers.pause(STORE_GRACE_MS)]);
     }
     run.closeEngine(leave);
@@ -142,6 +176,8 @@ export async function supervise(options: SuperviseOptions): Promise<Outcome> {
       seed: options.seed,
       ...profileOf(engine.backend),
       ...names,
+      quarantined: options.store?.quarantined() ?? [],
+      foreign: run.foreignReport(),
     });
     return { summary, fault: run.fault };
   } finally {
@@ -177,6 +213,11 @@ function namesOf(prepared: PreparedMission): { tasks: string[]; jobs: string[] }
   return { tasks: prepared.tasks.map(({ name }) => name), jobs: prepared.jobs.map(({ name }) => name) };
 }
 
+/** Of all tasks. */
+function missesOf(snapshot: EngineSnapshot | undefined): number {
+  return snapshot?.tasks.reduce((sum, { late, dropped, failed }) => sum + late + dropped + failed, 0) ?? 0;
+}
+
 /** The loops of one run. */
 class Run {
   /** Resolves, with the reason, if the engine cannot go on. */
@@ -184,18 +225,29 @@ class Run {
   fault: string | undefined;
   /** Of the status server. */
   url: string | undefined;
-  readonly fetch: (request: Request) => Response | Promise<Response>;
+  readonly handler: Handler;
   readonly #options: SuperviseOptions;
   readonly #prepared: PreparedMission;
   readonly #counters: Counters;
+  readonly #conditions: OpenConditions;
   readonly #planner: Planner;
+  readonly #live: LiveSettings;
+  readonly #foreign: ForeignAccounts;
+  #endReload: () => void = () => {};
+  #looking = false;
   readonly #events: EventLog;
+  readonly #waiters = new ResultWaiters();
   readonly #names: { tasks: string[]; jobs: string[] };
   #fail: (reason: string) => void = () => {};
   #last: EngineSnapshot | undefined;
   #timers: (() => void)[] = [];
 
-  constructor(options: SuperviseOptions, prepared: PreparedMission, counters: Counters) {
+  constructor(
+    options: SuperviseOptions,
+    prepared: PreparedMission,
+    counters: Counters,
+    conditions: OpenConditions,
+  ) {
     const { engine, files, log } = options;
     this.#options = options;
     this.#prepared = prepared;
@@ -209,28 +261,48 @@ class Run {
       };
     });
     const { leaseNs } = files.mission.policy;
-    const { conditions } = files.mission;
+    this.#conditions = conditions;
+    this.#foreign = new ForeignAccounts(files.mission.foreign, log);
+    const live = this.#live = new LiveSettings(liveValuesOf(files), new Orders(options.store));
     this.#planner = createPlanner({
       engine,
       prepared,
-      conditions: conditions === undefined ? NO_CONDITIONS : new FileConditions({ ...conditions, log }),
+      conditions,
       log,
+      live,
       barred: options.store && ((job) => options.store!.barred(job)),
+      board: options.board,
     });
-    this.#events = new EventLog({ log, counters, leaseNs, ...this.#names });
-    const app = createStatusApp({
-      version: options.version,
-      mission: files.mission.file,
-      loaded: () => ({ device: engine.device(), features: engine.features(), ...this.#works() }),
-      view: () => this.#view(),
-      submit: (task, input) => this.#submit(task, input),
-      safeMode: {
-        rule: files.mission.safeMode,
-        force: (on) => engine.hold("safe-mode", on),
+    // Event ids go on from run to run: a reader of the one before gets all of this one.
+    const history = new EventHistory(crypto.randomUUID().slice(0, 8));
+    this.#events = new EventLog({ log, counters, leaseNs, ...this.#names, history });
+    const { http } = files.mission;
+    this.handler = createApp({
+      agent: runningAgent({
+        ...{ engine, prepared, live, history, version: options.version, waiters: this.#waiters },
+        view: () => this.#view(),
+        pause: (ms) => options.timers.pause(ms),
+        lastSnapshot: () => this.#last,
+        quarantined: () => options.store?.quarantined() ?? [],
+        board: this.#planner.board,
+      }),
+      access: {
         listening: () => this.#listening(),
+        token: options.token,
+        remote: http !== undefined && isRemote(http),
       },
+      ...(options.pages === undefined ? {} : { pages: options.pages }),
     });
-    this.fetch = (request) => app.fetch(request);
+  }
+
+  /** Before the first plan: what an operator ordered in a run that did not end in order. */
+  obey(): void {
+    const { engine, log } = this.#options;
+    const { jobs, safeModeSince } = this.#live.orders.state();
+    for (const { job, bar, since } of jobs) log.warn(`${job} is ${bar}, as was ordered at ${since}`, { job });
+    if (safeModeSince === null) return;
+    log.warn(`safe mode is forced, as was ordered at ${safeModeSince}`);
+    engine.hold("safe-mode", true);
   }
 
   start(): void {
@@ -244,11 +316,53 @@ class Run {
       this.#timers.push(timers.every(STORE_MS, () => store.tick(this.#last, this.#counters)));
     }
     this.#prepared.turns.before = () => this.#renew();
+    this.#listenForReloads();
+    const { foreign } = this.#options;
+    if (foreign === undefined) return;
+    void this.#lookForOthers();
+    this.#timers.push(timers.every(foreign.source.everyMs, () => void this.#lookForOthers()));
+  }
+
+  /** `undefined`: nobody else can use the device. */
+  foreignReport(): ForeignReport | undefined {
+    return this.#options.foreign === undefined ? undefined : this.#foreign.report();
+  }
+
+  async #lookForOthers(): Promise<void> {
+    const { foreign } = this.#options;
+    if (foreign === undefined || this.#looking) return;
+    this.#looking = true;
+    try {
+      const sighting = await foreign.source.look(new Set(foreign.own()));
+      this.#foreign.take(sighting, missesOf(this.#last));
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  #listenForReloads(): void {
+    const { reload, engine, log, timers, files: { mission } } = this.#options;
+    if (reload === undefined) return;
+    const setSafeMode = (rule: typeof mission.safeMode) => engine.setSafeMode(rule);
+    const reloader = new Reloader({ ...reload, live: this.#live, setSafeMode, log });
+    const unsubscribe = reload.subscribe((why) => void reloader.reload(why));
+    this.#endReload = () => {
+      unsubscribe();
+      reloader.end();
+    };
+    if (reload.watch === undefined) return;
+    const told = mission.conditions !== undefined || mission.flight !== undefined;
+    const armed = told ? () => armedIn(this.#conditions.phase()) : undefined;
+    const changed = () => void reloader.reload("the file has changed");
+    const watch = new FileWatch({ ...reload.watch, armed, changed, log });
+    this.#timers.push(timers.every(WATCH_MS, () => void watch.look()));
   }
 
   /** Ends the loops. */
   stop(): void {
     for (const end of this.#timers.splice(0)) end();
+    this.#endReload();
+    this.#endReload = () => {};
     this.#prepared.turns.before = () => {};
   }
 
@@ -274,6 +388,7 @@ class Run {
     this.#drain();
     await Promise.all(this.#prepared.queues.map((queue) => queue.settle()));
     if (this.#last === undefined) throw new EngineError(-11, "snapshot", "the engine never answered");
+    this.#foreign.settle(missesOf(this.#last));
     return this.#last;
   }
 
@@ -299,18 +414,21 @@ class Run {
   #plan(): void {
     this.#guard(() => {
       this.#last = this.#planner.tick();
+      this.#conditions.report(this.#last);
       this.#options.recorder?.snapshot(this.#last);
       this.#options.store?.snapshot(this.#last, this.#planner.lastPlan);
       this.#counters.policyFaults = this.#planner.policyFaults;
       this.#counters.plansSet = this.#planner.plansSet;
       if (this.#last.state === "fault") this.#fail("the engine reports a fault; see the events before");
+      else this.#options.onPlanned?.(this.#last.nowNs);
     });
   }
 
   #drain(): void {
     this.#guard(() => {
       const { engine, recorder, store } = this.#options;
-      const tap = store === undefined ? recorder : both(store, recorder);
+      const kept = store === undefined ? recorder : both(store, recorder);
+      const tap = both({ result: (result) => this.#waiters.take(result), event() {}, snapshot() {} }, kept);
       drain({ engine, prepared: this.#prepared, counters: this.#counters, events: this.#events, tap });
       for (const queue of this.#prepared.queues) void queue.feed();
     });
@@ -332,31 +450,21 @@ class Run {
     }
   }
 
-  #view(): MetricsView {
+  #view(): ForeignView {
     const { engine, store } = this.#options;
-    return { snapshot: engine.snapshot(), counters: this.#counters, ...this.#names, store: store?.view() };
+    return {
+      snapshot: engine.snapshot(),
+      counters: this.#counters,
+      ...this.#names,
+      store: store?.view(),
+      foreign: this.foreignReport(),
+    };
   }
 
   /** The port is known once it is bound. */
   #listening() {
     const { http } = this.#options.files.mission;
-    if (http === undefined || this.url === undefined) return undefined;
-    return { hostname: http.hostname, port: Number(new URL(this.url).port || 80) };
-  }
-
-  #works() {
-    const info = (works: PreparedMission["tasks"]) =>
-      works.map(({ name, bundle, steps }) => ({ name, bundle: bundle.digestHex, steps }));
-    return { tasks: info(this.#prepared.tasks), jobs: info(this.#prepared.jobs) };
-  }
-
-  #submit(name: string, input: Uint8Array): SubmitOutcome {
-    const { engine, files } = this.#options;
-    const id = files.mission.critical.findIndex((task) => task.name === name && task.source.kind === "api");
-    const task = this.#prepared.tasks[id];
-    if (task === undefined) return { kind: "unknown-task" };
-    if (input.byteLength !== task.inputBytes) return { kind: "wrong-size", expectedBytes: task.inputBytes };
-    const number = engine.submit("critical", task.id, input, engine.snapshot().nowNs);
-    return number === undefined ? { kind: "busy" } : { kind: "accepted", number };
+    if (http?.listen === undefined || this.url === undefined) return undefined;
+    return { hostname: http.listen.hostname, port: Number(new URL(this.url).port || 80) };
   }
 }

@@ -6,6 +6,7 @@
  * a GPU only the bundle's CPU reference can be compared with the sample, and the report says so.
  */
 import type { Engine } from "../ffi/engine.ts";
+import type { PluginInfo } from "../ffi/plugin.ts";
 import type { Bundle } from "./bundle.ts";
 import type { CheckpointCompiler } from "./checkpoint.ts";
 import { InputError } from "./errors.ts";
@@ -28,6 +29,8 @@ export interface GpuVerification {
   rewrittenNs: number;
   /** The steps as rewritten. */
   steps: readonly StepReport[];
+  /** How the bundle's plugin was loaded, if it has one. */
+  plugins: { critical: PluginInfo; background: PluginInfo } | undefined;
 }
 
 /** Any deadline will do: nothing is scheduled. */
@@ -84,14 +87,18 @@ export function verifyOnGpu(engine: Engine, checkpoint: CheckpointCompiler, bund
   const first = engine.runOnce("critical", untouched.id, sample.input);
   const second = engine.runOnce("background", rewritten.id, sample.input);
   const exact = { rtol: 0, atol: 0 };
+  const { plugin } = bundle.manifest;
+  const [whole, parts] = plugin === undefined
+    ? ["kernels as they are", "rewritten kernels"]
+    : ["the plugin as a whole", "the plugin step by step"];
   return {
     checks: [
       toCheck(
-        "kernels as they are, against the sample",
+        `${whole}, against the sample`,
         compareOutputs(fields, first.output, sample.output, sample.tolerance),
       ),
       bitCheck(
-        "rewritten kernels, against the kernels as they are",
+        `${parts}, against ${plugin === undefined ? "the " : ""}${whole}`,
         first.output,
         second.output,
         () => compareOutputs(fields, second.output, first.output, exact),
@@ -100,6 +107,9 @@ export function verifyOnGpu(engine: Engine, checkpoint: CheckpointCompiler, bund
     untouchedNs: first.durationNs,
     rewrittenNs: second.durationNs,
     steps: rewritten.steps,
+    plugins: untouched.plugin === undefined || rewritten.plugin === undefined
+      ? undefined
+      : { critical: untouched.plugin, background: rewritten.plugin },
   };
 }
 

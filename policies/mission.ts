@@ -4,8 +4,8 @@
  *     allowed(j) = the phase is in when(j), or, without such a list, is `disarmed` or `cruising`
  *     shares of the allowed jobs as by weighted-fair; the others are paused
  *
- * So nothing runs while taking off, landing, in an emergency, or while the phase is not known, but what the mission
- * allows there by a `when:` of its own. Jobs that its `when:` excludes do not reach any policy.
+ * So nothing runs while taking off, landing, in an emergency, without a link to the autopilot, or while the phase is
+ * not known, but what the mission allows there by a `when:` of its own. Jobs that its `when:` excludes do not reach any policy.
  *
  * Use: vehicles whose critical work is at its most critical near the ground. Needs a source of conditions.
  *

@@ -29,8 +29,16 @@ export interface PolicyTask {
   readonly marginNs: number;
 }
 
-/** Of the mission, as told by whoever flies it; `unknown`: nobody has, or not of late. */
-export const PHASES = ["unknown", "disarmed", "taking-off", "cruising", "landing", "emergency"] as const;
+/** Of the mission, as told by whoever flies it; `unknown`: nobody has, or not of late; `link-lost`: an autopilot did, and fell silent. */
+export const PHASES = [
+  "unknown",
+  "disarmed",
+  "taking-off",
+  "cruising",
+  "landing",
+  "emergency",
+  "link-lost",
+] as const;
 export type Phase = typeof PHASES[number];
 
 /** What is known of the world outside the GPU; absent: not known. */

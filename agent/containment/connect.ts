@@ -6,6 +6,7 @@ import {
   type NativeEngine,
   type OpenOptions,
 } from "../../ffi/mod.ts";
+import type { Logger } from "../log.ts";
 import type { EngineProcess } from "./engine_process.ts";
 import { Totals } from "./totals.ts";
 
@@ -16,6 +17,8 @@ export interface HostWorld {
   /** Connects; with `open` as `NativeEngine.attach`. Throws `EngineError` E_NOT_FOUND as long as nobody serves. */
   attach(open: OpenOptions | undefined): NativeEngine;
   nowNs(): number;
+  /** How long a process that was started may take to serve. Default: 20 s. */
+  servedWithinNs?: number | undefined;
   pause(ms: number): Promise<void>;
 }
 
@@ -28,7 +31,7 @@ export async function connect(
   open: OpenOptions,
   process: EngineProcess,
 ): Promise<NativeEngine> {
-  const giveUpNs = world.nowNs() + SERVED_WITHIN_NS;
+  const giveUpNs = world.nowNs() + (world.servedWithinNs ?? SERVED_WITHIN_NS);
   let ended: string | undefined;
   process.exited.then((how) => ended = how);
   for (;;) {
@@ -95,5 +98,16 @@ export function readNote(text: string): Note | undefined {
     return { key, totals: Totals.fromJson(totals) };
   } catch {
     return undefined;
+  }
+}
+
+/** Gives an engine what one before it had learned, if it has a use for that. */
+export function teach(native: NativeEngine, learned: Uint8Array | undefined, log: Logger): void {
+  if (learned === undefined || learned.length === 0) return;
+  try {
+    native.giveLearned(learned);
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error;
+    log.warn(`what was learned is of no use to the next engine: ${error.message}`);
   }
 }

@@ -17,16 +17,18 @@ import type {
   Result,
   StepInfo,
   Timing,
+  TracePart,
   WorkKind,
-} from "../../ffi/engine.ts";
+} from "../../ffi/mod.ts";
 import { type Backend, EngineError, type NativeEngine } from "../../ffi/mod.ts";
 import type { SafeModeRule } from "../../ffi/safe_mode.ts";
-import { connect, endForeign, lastOf, readNote, writeNote } from "./connect.ts";
+import { connect, endForeign, lastOf, readNote, teach, writeNote } from "./connect.ts";
 import type { EngineProcess } from "./engine_process.ts";
 import { type HostOptions, usualPauseMs } from "./host_options.ts";
 import { LoadedEngine } from "./loaded_engine.ts";
 import { Tickets } from "./tickets.ts";
 import { arrivalsOf, Totals } from "./totals.ts";
+import { Traces } from "./traces.ts";
 
 type State = "loading" | "adopting" | "ready" | "down" | "gone" | "closed";
 
@@ -60,6 +62,7 @@ export class EngineHost extends LoadedEngine implements Engine {
   /** Results of lost engines that nobody took yet. */
   #left: Result[] = [];
   readonly #tickets = new Tickets();
+  readonly #traces = new Traces();
   /** Of isolated jobs, by id. */
   readonly #workers = new Map<number, EngineHost>();
   #serving: (() => void)[] = [];
@@ -152,7 +155,9 @@ export class EngineHost extends LoadedEngine implements Engine {
   }
 
   jobStep(job: number, step: number): StepInfo {
-    return this.#workers.get(job)?.jobStep(0, step) ?? this.#native.jobStep(job, step);
+    // Of an engine that was lost in this moment it is known how its steps ran.
+    return this.#workers.get(job)?.jobStep(0, step) ?? this.journal.settled(job)?.[step] ??
+      this.#native.jobStep(job, step);
   }
 
   warmUp(): void {
@@ -274,6 +279,10 @@ export class EngineHost extends LoadedEngine implements Engine {
     return [...events, ...this.#events.splice(0)];
   }
 
+  takeTrace(from: number): TracePart {
+    return this.#traces.take(from, (at) => this.#try(() => this.#native.takeTrace(at)), this.#totals);
+  }
+
   snapshot(): EngineSnapshot {
     if (this.#state === "loading" || this.#state === "adopting") return this.#native.snapshot();
     const now = this.#state === "ready" ? this.#look() : undefined;
@@ -335,16 +344,6 @@ export class EngineHost extends LoadedEngine implements Engine {
     const { begin } = this.#options;
     if (begin === undefined) native.ready();
     else begin(native);
-  }
-
-  #teach(native: NativeEngine): void {
-    if (this.#learned === undefined || this.#learned.length === 0) return;
-    try {
-      native.giveLearned(this.#learned);
-    } catch (error) {
-      if (!(error instanceof EngineError)) throw error;
-      this.#options.log.warn(`what was learned is of no use to the next engine: ${error.message}`);
-    }
   }
 
   #take(maxBytes?: number): Result[] {
@@ -450,7 +449,7 @@ export class EngineHost extends LoadedEngine implements Engine {
       try {
         const native = await connect(world, open, process);
         await this.journal.replay(native);
-        this.#teach(native);
+        teach(native, this.#learned, log);
         this.#start(native);
         this.#changeOver(native, process);
         return;
@@ -475,6 +474,7 @@ export class EngineHost extends LoadedEngine implements Engine {
     // What the lost one had done is taken out before its page goes.
     for (let left = this.#take(); left.length > 0; left = this.#take()) this.#left.push(...left);
     this.#tickets.forget(this.#native);
+    this.#traces.lose(this.#native.takeTrace(0), this.#totals);
     this.#native.close();
     const servedNs = world.nowNs();
     const outageNs = servedNs - (this.#last?.nowNs ?? servedNs);

@@ -4,11 +4,10 @@
  * It is this program again (`calypte engine`), with leave to load the library and nothing else. It is not tied to the
  * agent's life: an agent that dies leaves it running, and the next one finds it by its socket.
  */
+import { ownCommand, ownEnvironment } from "../assets/place.ts";
+import { privateFolder } from "../assets/private_folder.ts";
 import { InputError } from "../errors.ts";
-import { path } from "../std/mod.ts";
-
-/** Names another folder for the sockets of engines. */
-export const RUN_VARIABLE = "CALYPTE_RUN_DIR";
+import { RUN_VARIABLE, runFolder } from "../run_folder.ts";
 
 export interface EngineProcess {
   /** Resolves when it has ended, with how. */
@@ -25,11 +24,15 @@ export interface SpawnOptions {
 }
 
 /** Starts the process. Throws `InputError` if this program may not start itself. */
-export function spawnEngine({ socket, library, keepNs }: SpawnOptions): EngineProcess {
-  const args = [...ownCommand(library), "engine", "--socket", socket, "--keep", `${keepNs / 1e9}s`];
-  const command = new Deno.Command(Deno.execPath(), {
-    args,
-    env: { CALYPTE_LIBRARY: library },
+export function spawnEngine(
+  { socket, library, keepNs }: SpawnOptions,
+): EngineProcess & { processId: number } {
+  const { program, args } = ownCommand([`--allow-ffi=${library}`, "--allow-env=CALYPTE_LIBRARY"]);
+  const environment = ownEnvironment();
+  const command = new Deno.Command(program, {
+    args: [...args, "engine", "--socket", socket, "--keep", `${keepNs / 1e9}s`],
+    clearEnv: environment !== undefined,
+    env: { ...environment, CALYPTE_LIBRARY: library },
     stdin: "null",
     stdout: "null",
     stderr: "inherit",
@@ -43,8 +46,7 @@ export function spawnEngine({ socket, library, keepNs }: SpawnOptions): EnginePr
       file: "",
       field: "--engine",
       rule: "needs leave to start a process for the engine, and Deno was started without it",
-      remedy:
-        `add --allow-run=${Deno.execPath()} (or --allow-run, if LD_LIBRARY_PATH or the like is set), or take ` +
+      remedy: `add --allow-run=${program} (or --allow-run, if LD_LIBRARY_PATH or the like is set), or take ` +
         "--engine in-process",
     }, { cause: error });
   }
@@ -52,6 +54,7 @@ export function spawnEngine({ socket, library, keepNs }: SpawnOptions): EnginePr
   child.unref();
   const exited = child.status.then(({ code, signal }) => signal === null ? `exit status ${code}` : signal);
   return {
+    processId: child.pid,
     exited,
     kill() {
       try {
@@ -63,51 +66,15 @@ export function spawnEngine({ socket, library, keepNs }: SpawnOptions): EnginePr
   };
 }
 
-/** What starts this program again, up to its first own argument. */
-function ownCommand(library: string): string[] {
-  // A compiled program is its own runtime, and has its permissions built in.
-  if ((Deno.build as { standalone?: boolean }).standalone === true) return [];
-  const entry = path.fromFileUrl(new URL("../entry.ts", import.meta.url));
-  const config = path.fromFileUrl(new URL("../../deno.json", import.meta.url));
-  return [
-    "run",
-    "--quiet",
-    "--no-prompt",
-    "--cached-only",
-    "--config",
-    config,
-    `--allow-ffi=${library}`,
-    "--allow-env=CALYPTE_LIBRARY",
-    entry,
-  ];
-}
-
 /**
  * Where the engine of a mission is found: `engine-<12 hex digits>.sock` in $CALYPTE_RUN_DIR, else in `calypte` below
- * $XDG_RUNTIME_DIR, else in a folder of this user's below /tmp. Makes the folder, which is for its owner only. `key`
+ * $XDG_RUNTIME_DIR, else in a folder of this user's below $TMPDIR or /tmp. Makes the folder, which is for its owner only. `key`
  * stands for the mission. Throws `InputError`.
  */
 export async function engineSocket(key: string): Promise<string> {
   const folder = runFolder();
-  await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
-  const { mode, uid } = await Deno.stat(folder);
-  if (uid !== Deno.uid() && Deno.uid() !== 0 || ((mode ?? 0) & 0o022) !== 0) {
-    throw new InputError({
-      file: folder,
-      field: "",
-      rule: "must belong to this user, and nobody else may write there: engines are reached through it",
-      remedy: `name another folder with ${RUN_VARIABLE}`,
-    });
-  }
+  privateFolder(folder, { remedy: `name another folder with ${RUN_VARIABLE}`, anyOwnerForRoot: true });
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(key));
   const hex = [...new Uint8Array(digest, 0, 6)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   return `${folder}/engine-${hex}.sock`;
-}
-
-function runFolder(): string {
-  const named = Deno.env.get(RUN_VARIABLE);
-  if (named !== undefined && named !== "") return path.resolve(named);
-  const runtime = Deno.env.get("XDG_RUNTIME_DIR");
-  if (runtime !== undefined && runtime !== "") return `${runtime}/calypte`;
-  return `/tmp/calypte-${Deno.uid()}`;
 }

@@ -2,7 +2,8 @@
  * Which background jobs live in the engine's process, and which in one of their own?
  *
  * What the mission states; else a job shares the engine's process if its bundle has passed `verify` on this machine with this
- * driver. A bundle that has not been tried is tried now, in a process that nothing else depends on.
+ * driver. A bundle that has not been tried is tried now, in a process that nothing else depends on. A plugin has a process of
+ * its own unless the mission says `shared`: what it may do there no test of one input shows.
  */
 import type { DeviceInfo, Engine } from "../../ffi/engine.ts";
 import type { Bundle } from "../bundle.ts";
@@ -45,6 +46,8 @@ export async function resolveIsolation(
     const bundle = files.bundles.get(job.name);
     const isolation = job.isolation !== "auto"
       ? job.isolation
+      : bundle?.manifest.plugin !== undefined
+      ? "process"
       : options === undefined || bundle === undefined || await isTrusted(job.name, bundle, options)
       ? "shared"
       : "process";

@@ -6,9 +6,10 @@
  * engine running knows its ids by loading into the journal alone.
  */
 import type { IsolatedJob, OutputRing, StepInfo, StepSpec, WorkKind, WorkSpec } from "../../ffi/engine.ts";
+import type { PluginSpec } from "../../ffi/plugin.ts";
 import type { NativeEngine } from "../../ffi/mod.ts";
 
-type Counted = "module" | "kernel" | "buffer" | "frames" | "channel" | WorkKind;
+type Counted = "module" | "kernel" | "buffer" | "plugin" | "frames" | "channel" | WorkKind;
 
 interface Call {
   run(engine: NativeEngine): number | void;
@@ -22,6 +23,7 @@ export class LoadJournal {
     module: 0,
     kernel: 0,
     buffer: 0,
+    plugin: 0,
     frames: 0,
     channel: 1,
     critical: 0,
@@ -54,6 +56,10 @@ export class LoadJournal {
     this.#calls.push({ run: (engine) => engine.writeBuffer(buffer, offset, data), id: undefined });
   }
 
+  plugin(spec: PluginSpec): number {
+    return this.#add("plugin", (engine) => engine.plugin(spec));
+  }
+
   addFrames(data: Uint8Array, frameBytes: number, count: number): number {
     return this.#add("frames", (engine) => engine.addFrames(data, frameBytes, count));
   }
@@ -66,6 +72,10 @@ export class LoadJournal {
     return this.#add("channel", (engine) => engine.ringInput(path));
   }
 
+  external(path: string): number {
+    return this.#add("channel", (engine) => engine.external(path));
+  }
+
   ringOutput(ring: OutputRing): number {
     return this.#add("channel", (engine) => engine.ringOutput(ring));
   }
@@ -76,13 +86,18 @@ export class LoadJournal {
     return id;
   }
 
-  addIsolated(job: IsolatedJob, page: string): number {
-    return this.#add("background", (engine) => engine.addIsolated(job, page));
+  addIsolated(job: () => IsolatedJob, page: string): number {
+    return this.#add("background", (engine) => engine.addIsolated(job(), page));
   }
 
   /** How a job's steps were found to run: the next engine takes them as they are, instead of measuring again. */
   settle(job: number, steps: readonly StepInfo[]): void {
     this.#levels.set(job, steps);
+  }
+
+  /** What `settle` was told of a job last. */
+  settled(job: number): readonly StepInfo[] | undefined {
+    return this.#levels.get(job);
   }
 
   /** The last call, now on an engine. Throws `EngineError`. */

@@ -1,5 +1,6 @@
 /** What is an engine while it is loaded? Each loading call goes to it and into the journal, or into the journal alone. */
 import type { IsolatedJob, KernelInfo, OutputRing, WorkKind, WorkSpec } from "../../ffi/engine.ts";
+import type { PluginInfo, PluginSpec, PluginStep } from "../../ffi/plugin.ts";
 import type { NativeEngine } from "../../ffi/mod.ts";
 import { LoadJournal } from "./journal.ts";
 
@@ -35,6 +36,18 @@ export abstract class LoadedEngine {
     return this.native.readBuffer(buffer, offset, sizeBytes);
   }
 
+  plugin(spec: PluginSpec): number {
+    return this.#load("plugin", () => this.journal.plugin(spec));
+  }
+
+  pluginInfo(plugin: number): PluginInfo {
+    return this.native.pluginInfo(plugin);
+  }
+
+  pluginStep(plugin: number, step: number): PluginStep {
+    return this.native.pluginStep(plugin, step);
+  }
+
   addFrames(data: Uint8Array, frameBytes: number, count: number): number {
     return this.#load("frames", () => this.journal.addFrames(data, frameBytes, count));
   }
@@ -45,6 +58,10 @@ export abstract class LoadedEngine {
 
   ringInput(path: string): number {
     return this.#load("channel", () => this.journal.ringInput(path));
+  }
+
+  external(path: string): number {
+    return this.#load("channel", () => this.journal.external(path));
   }
 
   ringOutput(ring: OutputRing): number {
@@ -69,8 +86,10 @@ export abstract class LoadedEngine {
     return this.native.isolatedOf();
   }
 
-  addIsolated(job: IsolatedJob, page: string): number {
-    return this.#load("background", () => this.journal.addIsolated(job, page));
+  /** A function: what is known of the job is asked for when an engine is loaded with it. */
+  addIsolated(job: IsolatedJob | (() => IsolatedJob), page: string): number {
+    const known = typeof job === "function" ? job : () => job;
+    return this.#load("background", () => this.journal.addIsolated(known, page));
   }
 
   #load<T extends number | void>(kind: Parameters<LoadJournal["forgetLast"]>[0], record: () => T): T {

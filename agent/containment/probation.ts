@@ -8,6 +8,8 @@ import type { Verdict } from "../store/quarantine.ts";
 
 export interface Judge {
   failed(job: string, reason: string, nowNs: number): Verdict;
+  /** What happened to the job until now was not its fault. */
+  forgive(job: string): void;
 }
 
 export class Probation {
@@ -24,6 +26,12 @@ export class Probation {
     const pauseNs = verdict.kind === "restart" ? verdict.restartAfterNs : undefined;
     this.#untilNs.set(job, pauseNs === undefined ? Infinity : nowNs + pauseNs);
     return pauseNs;
+  }
+
+  /** Its failures until now were another's: they count no more. */
+  forgive(job: string): void {
+    this.#judge.forgive(job);
+    if (this.#untilNs.get(job) !== Infinity) this.#untilNs.delete(job);
   }
 
   /** It gets nothing now, whatever a plan says. */

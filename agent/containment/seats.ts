@@ -2,9 +2,10 @@
  * Who makes, watches and starts again the processes of isolated background jobs?
  *
  * Each job has an `EngineHost` of its own, opened as a worker, which the engine's host closes and asks for results. A process that
- * ends is started again after a wait that doubles from failure to failure, until the quarantine says no more.
+ * ends is started again after a wait that doubles from failure to failure, until the quarantine says no more. Beside an engine
+ * that serves nothing is measured: see docs/decisions/0020.
  */
-import type { NativeEngine, OpenOptions } from "../../ffi/mod.ts";
+import type { IsolatedJob, NativeEngine, OpenOptions } from "../../ffi/mod.ts";
 import type { Logger } from "../log.ts";
 import type { Seat } from "../prepare.ts";
 import type { HostWorld } from "./connect.ts";
@@ -29,6 +30,7 @@ export async function makeSeat(job: string, options: SeatOptions): Promise<Seat>
   const { engine, world, page, open, log, key, probation } = options;
   const surroundings = world(job);
   let id = -1;
+  let known: IsolatedJob | undefined;
   const worker = {
     world: surroundings,
     open: { ...open, worker: true },
@@ -39,6 +41,7 @@ export async function makeSeat(job: string, options: SeatOptions): Promise<Seat>
     begin(native: NativeEngine) {
       engine.admit(id, native.process());
       native.join(page(job));
+      known ??= native.isolatedOf();
     },
     whenPossible: () => engine.serving(),
     pauseMs(_restarts: number, reason: string): number | undefined {
@@ -53,11 +56,17 @@ export async function makeSeat(job: string, options: SeatOptions): Promise<Seat>
   return {
     engine: host,
     take() {
-      host.warmUp();
-      id = engine.addIsolated(host.isolatedOf(), page(job));
+      const describe = () => {
+        host.warmUp();
+        return known ??= host.isolatedOf();
+      };
+      // An engine that was taken over serves already: what is measured beside it would keep the GPU from its requests. It
+      // knows the job, and the process that joins learns it there.
+      id = engine.addIsolated(engine.adopted ? describe : describe(), page(job));
       engine.addWorker(id, host);
       return id;
     },
+    forgive: () => probation.forgive(job),
   };
 }
 

@@ -117,6 +117,11 @@ export class Quarantine {
     return [...this.#quarantined.values()];
   }
 
+  /** Its failures count no more. One that is in quarantine stays there. */
+  forgive(job: string): void {
+    this.#histories.delete(job);
+  }
+
   /** It may run again, and starts without a history. False: it was not in quarantine. */
   release(job: string): boolean {
     this.#histories.delete(job);

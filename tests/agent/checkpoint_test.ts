@@ -1,6 +1,7 @@
 /** Does nothing rewritten run that a second reading objects to? */
-import { assert, assertEquals, assertStringIncludes } from "../assert.ts";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "../assert.ts";
 import { builtinPtx } from "../../agent/builtin.ts";
+import { InputError } from "../../agent/errors.ts";
 import { checkpointCompiler, compilerWith, type RewriteRequest } from "../../agent/checkpoint.ts";
 
 const REQUEST: RewriteRequest = {
@@ -43,4 +44,41 @@ Deno.test("an objection to the module leaves all kernels as they are", () => {
   const { text, kernels } = compiler.rewrite(REQUEST);
   assert(!isRewritten(text, "calypte_copy") && !isRewritten(text, "calypte_fill"));
   assertEquals([...kernels.values()].map(({ level }) => level), ["whole", "whole"]);
+});
+
+const KERNEL = `// made by a compiler, which says .version 1.0 here
+//
+.version 9.0
+.target sm_80
+.address_size 64
+.visible .entry one(.param .u64 out)
+{
+  .reg .b32 %r<2>;
+  .reg .b64 %rd<2>;
+  ld.param.u64 %rd0, [out];
+  mov.u32 %r0, %tid.x;
+  INSTRUCTION
+  st.global.u32 [%rd0], %r0;
+  ret;
+}
+`;
+
+Deno.test("PTX that is too new by its label alone gets the lowest label that it allows, and is the same otherwise", () => {
+  const ptx = KERNEL.replace("INSTRUCTION", "add.u32 %r0, %r0, 1;");
+  assertEquals(
+    checkpointCompiler.forDriver(ptx, "k.ptx", 82),
+    ptx.replace(".version 9.0", ".version 7.0"),
+  );
+});
+
+Deno.test("PTX that the driver takes stays as it is, and so does any where the driver's version is not known", () => {
+  const ptx = KERNEL.replace("INSTRUCTION", "");
+  for (const newest of [90, 93, 0]) assertEquals(checkpointCompiler.forDriver(ptx, "k.ptx", newest), ptx);
+});
+
+Deno.test("PTX whose instructions the driver does not know is refused with both versions and what to do", () => {
+  const ptx = KERNEL.replace("INSTRUCTION", "").replace("sm_80", "sm_110");
+  const error = assertThrows(() => checkpointCompiler.forDriver(ptx, "k.ptx", 82), InputError);
+  assertEquals(error.rule, "must be PTX 8.2 or older for this driver, and needs 9.0");
+  assertStringIncludes(error.remedy ?? "", "JetPack");
 });

@@ -53,7 +53,7 @@ const BROKEN: [string, string, string, string][] = [
   ["", "deadline: 0s", "background.b.deadline", "more than zero"],
   ["", "when: [cruising]", "background.b.when", "needs `conditions`"],
   ["policy: mission", "", "policy", "needs `conditions`"],
-  ["stopBackgroundAbove: { power: 5W }", "", "stopBackgroundAbove", "needs `conditions`"],
+  ["stopBackgroundAbove: { batteryBelow: 5% }", "", "stopBackgroundAbove.batteryBelow", "needs `conditions`"],
 ];
 
 Deno.test("every rule about policies and conditions names its field when it is broken", () => {

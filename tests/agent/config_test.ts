@@ -25,11 +25,13 @@ Deno.test("a mission with every key is read as written, in the units of the fiel
     backend: "sim",
     reserveSms: 0,
     backgroundMemoryBytes: 0,
-    http: { hostname: "127.0.0.1", port: 0 },
+    foreign: ["Xorg"],
+    http: { listen: { hostname: "127.0.0.1", port: 0 }, socket: undefined, tokenFile: undefined },
     preemptionBoundNs: 20_000,
     overcommit: true,
     policy: { name: "deadline", file: undefined, leaseNs: 250_000_000, options: { floor: 0.1 } },
     conditions: { file: path.join(MISSIONS, "../conditions.json"), maxAgeNs: 3_000_000_000 },
+    flight: undefined,
     stopBackgroundAbove: { temperatureC: 85, powerW: 25, batteryPercent: 20 },
     safeMode: { misses: 5, windowNs: 2_000_000_000, clearAfterNs: 500_000_000, staleLeases: 2 },
     state: { kind: "dir", dir: path.join(MISSIONS, "../state") },
@@ -54,10 +56,10 @@ Deno.test("a mission with every key is read as written, in the units of the fiel
     ["vegetation-map", 3, "frames", "dir"],
     ["keyframe-select", 1, "frames", "drop"],
   ]);
-  assertEquals(background.map((job) => [job.when, job.deadlineNs]), [[["disarmed", "cruising"], 2e9], [
-    [],
-    0,
-  ]]);
+  assertEquals(background.map((job) => [job.when, job.deadlineNs, job.enabled]), [
+    [["disarmed", "cruising"], 2e9, true],
+    [[], 0, false],
+  ]);
 });
 
 Deno.test("what a mission leaves out has the documented default", async () => {
@@ -67,7 +69,8 @@ Deno.test("what a mission leaves out has the documented default", async () => {
     backend: "auto",
     reserveSms: 0,
     backgroundMemoryBytes: 0,
-    http: { hostname: "127.0.0.1", port: 8717 },
+    foreign: undefined,
+    http: { listen: { hostname: "127.0.0.1", port: 8717 }, socket: undefined, tokenFile: undefined },
     preemptionBoundNs: 30_000,
     overcommit: false,
     critical: [{
@@ -88,6 +91,7 @@ Deno.test("what a mission leaves out has the documented default", async () => {
     background: [],
     policy: { name: "weighted-fair", file: undefined, leaseNs: 500_000_000, options: {} },
     conditions: undefined,
+    flight: undefined,
     stopBackgroundAbove: {},
     safeMode: { misses: 3, windowNs: 10_000_000_000, clearAfterNs: 10_000_000_000, staleLeases: 0 },
     state: { kind: "default" },
@@ -152,10 +156,15 @@ Deno.test("the other ways to write a value are accepted", () => {
   assertEquals(good.background[0]?.source, { kind: "none" });
   assertEquals(parseMission(mission({ top: "http: false" }), "m.yaml").http, undefined);
   assertEquals(parseMission(mission({ top: "http: { listen: false }" }), "m.yaml").http, undefined);
-  assertEquals(parseMission(mission({ top: "http: { listen: '[::1]:80' }" }), "m.yaml").http, {
+  assertEquals(parseMission(mission({ top: "http: { listen: '[::1]:80' }" }), "m.yaml").http?.listen, {
     hostname: "::1",
     port: 80,
   });
+  const socket = parseMission(
+    mission({ top: "http: { listen: false, socket: s, tokenFile: /t }" }),
+    "/etc/m.yaml",
+  );
+  assertEquals(socket.http, { listen: undefined, socket: "/etc/s", tokenFile: "/t" });
   assertEquals(
     parseMission(mission({ job: "source: { none: true }" }), "/etc/m.yaml").background[0]?.bundleDir,
     "/etc/y",
@@ -175,7 +184,7 @@ const BROKEN: [Parameters<typeof mission>[0] | string, string, string][] = [
   [{ top: "device: { index: 1 }" }, "device.index", "is not a known key"],
   [{ top: "http: { listen: 8717 }" }, "http.listen", 'must be "host:port"'],
   [{ top: "http: { listen: 'a:65536' }" }, "http.listen", 'must be "host:port"'],
-  [{ top: "http: on" }, "http", "must be {listen} or false"],
+  [{ top: "http: on" }, "http", "must be {listen, socket, tokenFile} or false"],
   [{ top: "preemptionBound: 0us" }, "preemptionBound", "more than zero"],
   [{ top: "preemptionBound: 30" }, "preemptionBound", "must have a unit"],
   [{ top: "policy: { name: Fair }" }, "policy.name", "kebab-case"],
@@ -283,12 +292,32 @@ Deno.test("the messages read as agreed", () => {
   assertEquals(
     messageOf(mission({ top: "qqqq: 1" })),
     "m.yaml: qqqq: is not a known key; known here: device, http, preemptionBound, overcommit, critical, background, " +
-      "policy, conditions, stopBackgroundAbove, safeMode, state",
+      "policy, flight, conditions, stopBackgroundAbove, safeMode, state",
   );
   assertEquals(
     messageOf(mission({ job: "weight: many, source: { frames: 3 }" })),
     'm.yaml: background.b.weight: must be a number, not "many"\n' +
       "m.yaml: background.b.source.frames: must be a path, not 3",
+  );
+});
+
+Deno.test("a word, a key among alternatives or a unit with a slip of the finger gets the one that was meant", () => {
+  const slips: [Parameters<typeof mission>[0], string][] = [
+    [{ top: "device: { backend: cudda }" }, "did you mean cuda?"],
+    [{ task: "onMiss: publish-lat" }, "did you mean publish-late?"],
+    [{ task: "deadline: { within: 15ms, from: arival }" }, "did you mean arrival?"],
+    [{ job: "isolation: proces" }, "did you mean process?"],
+    [{ job: "when: [cruizing]" }, "did you mean cruising?"],
+    [{ task: "output: { jsnl: x }" }, "critical.a.output.jsnl: is not a known key; did you mean `jsonl`?"],
+    [{ job: "source: { qeue: x }" }, "background.b.source.qeue: is not a known key; did you mean `queue`?"],
+    [{ task: "deadline: 15m" }, 'write "min" for minutes, or "ms"'],
+    [{ task: "source: { frames: f, rate: 30hz }" }, 'write "Hz"'],
+  ];
+  for (const [slip, remedy] of slips) assertStringIncludes(messageOf(mission(slip)), remedy);
+  // What is near to nothing is told what there is.
+  assertStringIncludes(
+    messageOf(mission({ task: "output: { zzzzzz: x }" })),
+    "must be {jsonl}, {dir}, {shm} or drop",
   );
 });
 
@@ -336,6 +365,7 @@ Deno.test("the JSON Schema of a mission lists its keys", () => {
     "critical",
     "background",
     "policy",
+    "flight",
     "conditions",
     "stopBackgroundAbove",
     "safeMode",

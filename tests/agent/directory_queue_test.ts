@@ -124,12 +124,15 @@ sceneTest(
     assertEquals(scene.list(), ["grows", "long"]);
     await Deno.writeTextFile(path.join(scene.dir, "grows"), "aaa");
     await scene.feedFor(queue, 1);
-    assertEquals(scene.list("failed"), ["long", "long.reason"]);
+    assertEquals(scene.list("failed"), ["long", "long.reason.json"]);
     await Deno.writeTextFile(path.join(scene.dir, "grows"), "aaaa");
     await scene.feedFor(queue, 1);
     assertEquals(scene.submitted.map(({ text }) => text), ["aaaa"]);
-    const reason = await Deno.readTextFile(path.join(scene.dir, "failed", "long.reason"));
-    assertEquals(reason, "long: must have 4 bytes, as the bundle's input, not 5\n");
+    const reason = await Deno.readTextFile(path.join(scene.dir, "failed", "long.reason.json"));
+    assertEquals(JSON.parse(reason), {
+      file: "long",
+      reason: "must have 4 bytes, as the bundle's input, not 5",
+    });
   },
 );
 
@@ -146,7 +149,7 @@ sceneTest(
     await scene.feedFor(queue, 12);
     assertEquals(scene.submitted.map(({ text }) => text), ["eeee"]);
     assertEquals(scene.list(), [".hidden", "a-folder", "d-pipe", "e", "failed"]);
-    assertEquals(scene.list("failed"), ["b-link", "b-link.reason", "c-link", "c-link.reason"]);
+    assertEquals(scene.list("failed"), ["b-link", "b-link.reason.json", "c-link", "c-link.reason.json"]);
     assertEquals(scene.warnings.filter((text) => text.includes("d-pipe")).length, 1);
   },
 );
@@ -163,7 +166,7 @@ sceneTest("odd names are taken, put away and reported whole", async (scene) => {
   for (const name of names) await Deno.writeTextFile(path.join(scene.dir, name), "wrong size");
   await scene.feedFor(queue, 4);
   assertEquals(scene.list(), ["done", "failed"]);
-  assertEquals(scene.list("failed").filter((name) => name.endsWith(".reason")).length, names.length);
+  assertEquals(scene.list("failed").filter((name) => name.endsWith(".reason.json")).length, names.length);
   assert(scene.warnings.every((text) => !text.includes("\u001b")));
 });
 
@@ -249,7 +252,7 @@ sceneTest(
       queue.end(queue.claim(tries)!, "failed", "the unit was not completed");
       await scene.feedFor(queue, 1);
     }
-    assertEquals([scene.submitted.length, scene.list("failed")], [4, ["a", "a.reason"]]);
+    assertEquals([scene.submitted.length, scene.list("failed")], [4, ["a", "a.reason.json"]]);
   },
 );
 

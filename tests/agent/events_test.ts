@@ -29,7 +29,12 @@ Deno.test("an event is logged with the names and units of its numbers", () => {
     event({ kind: "fault", source: undefined, text: "illegal address" }),
   ]);
   assertEquals(logged, [
-    ["warn", "a request missed its deadline", { event: "miss", task: "detector", request: 12, lateUs: 34 }],
+    ["warn", "request 12 missed its deadline, by 34 us", {
+      event: "miss",
+      task: "detector",
+      request: 12,
+      lateUs: 34,
+    }],
     ["warn", "no window", { event: "whole-refused", job: "map", step: 2, estimateUs: 5 }],
     ["error", "illegal address", { event: "fault" }],
   ]);

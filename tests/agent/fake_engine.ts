@@ -2,6 +2,7 @@
  * An engine without a GPU and without a scheduler: it keeps what it is told and answers what the test set. Ids count
  * up from 0 for each kind, as the real one's do.
  */
+import type { PluginInfo, PluginSpec, PluginStep } from "../../ffi/plugin.ts";
 import type { PlannedJob } from "../../agent/policy_snapshot.ts";
 import type {
   Backend,
@@ -22,6 +23,7 @@ import type {
   WorkSpec,
 } from "../../ffi/engine.ts";
 import { EngineError } from "../../ffi/errors.ts";
+import type { TracePart, TraceRecord } from "../../ffi/trace.ts";
 import type { SafeModeRule } from "../../ffi/safe_mode.ts";
 import { emptyHistogram } from "../../ffi/histogram.ts";
 
@@ -147,6 +149,21 @@ export class FakeEngine implements Engine {
   readonly modules: string[] = [];
   readonly kernels: { module: number; name: string }[] = [];
   readonly buffers: { sizeBytes: number; data: Uint8Array | undefined }[] = [];
+  readonly plugins: PluginSpec[] = [];
+  /** Of each plugin. */
+  pluginInfos: PluginInfo = {
+    name: "fake plugin",
+    stepCount: 3,
+    captured: true,
+    reason: "",
+    nodeCount: 3,
+    kernels: 3,
+    copies: 0,
+    memsets: 0,
+    captures: 1,
+    longestNs: 3000,
+    totalNs: 6000,
+  };
   readonly frames: { data: Uint8Array; frameBytes: number; count: number }[] = [];
   readonly failures: Failures = {};
   readonly stepInfos = new Map<string, StepInfo>();
@@ -207,6 +224,24 @@ export class FakeEngine implements Engine {
   readBuffer(_buffer: number, _offset: number, sizeBytes: number): Uint8Array {
     return new Uint8Array(sizeBytes);
   }
+  plugin(spec: PluginSpec): number {
+    this.#call("plugin");
+    return this.plugins.push(spec) - 1;
+  }
+  pluginInfo(): PluginInfo {
+    return this.pluginInfos;
+  }
+  pluginStep(plugin: number, step: number): PluginStep {
+    return {
+      kernel: 2 ** 30 + plugin * 2048 + step,
+      nodeCount: 1,
+      grid: [8, 1, 1],
+      block: [128, 1, 1],
+      sharedBytes: 0,
+      estimateNs: 1000 * (step + 1),
+      name: `kernel_${step}`,
+    };
+  }
   addFrames(data: Uint8Array, frameBytes: number, count: number): number {
     return this.frames.push({ data, frameBytes, count }) - 1;
   }
@@ -216,6 +251,10 @@ export class FakeEngine implements Engine {
   }
   ringInput(path: string): number {
     this.#call("ringInput");
+    return this.channels.push(path);
+  }
+  external(path: string): number {
+    this.#call("external");
     return this.channels.push(path);
   }
   ringOutput(ring: OutputRing): number {
@@ -328,6 +367,12 @@ export class FakeEngine implements Engine {
   takeEvents(): EngineEvent[] {
     this.#check("takeEvents");
     return this.events.splice(0);
+  }
+  /** All that was recorded. */
+  readonly trace: TraceRecord[] = [];
+  takeTrace(from: number): TracePart {
+    this.#check("takeTrace");
+    return { records: this.trace.slice(from), next: this.trace.length, lost: 0 };
   }
   snapshot(): EngineSnapshot {
     this.#check("snapshot");

@@ -5,6 +5,8 @@ import { blackboxCommand } from "../../agent/commands/blackbox.ts";
 import { loadMission } from "../../agent/config.ts";
 import { InputError } from "../../agent/errors.ts";
 import { FlightStore, type LearnedEngine, STORE_MS } from "../../agent/flight_store.ts";
+import type { Handler } from "../../agent/http/app.ts";
+import { Orders } from "../../agent/orders.ts";
 import { createLogger, type Logger } from "../../agent/log.ts";
 import { type MissionFiles, readMissionFiles } from "../../agent/prepare.ts";
 import { stateFolder, stateHome } from "../../agent/state_folder.ts";
@@ -68,8 +70,8 @@ async function onGround(test: (ground: Ground) => Promise<void>): Promise<void> 
       pause: (ms) => ms < 1000 ? Promise.resolve() : new Promise(() => {}),
     };
     const { promise, resolve } = Promise.withResolvers<string>();
-    let handler: ((request: Request) => Response | Promise<Response>) | undefined;
-    const page = async (name: string) => await handler!(new Request(`http://x${name}`));
+    let handler: Handler | undefined;
+    const page = async (name: string) => await handler!(new Request(`http://x${name}`), { socket: true });
     let failure: unknown;
     await supervise({
       engine,
@@ -81,7 +83,10 @@ async function onGround(test: (ground: Ground) => Promise<void>): Promise<void> 
       timers,
       store,
       stop: promise,
-      serve: (fetch) => (handler = fetch, { url: "http://x", close: () => Promise.resolve() }),
+      serve(answer) {
+        handler = answer;
+        return Promise.resolve({ url: "http://x", close: () => Promise.resolve() });
+      },
       onReady: async () => {
         try {
           await during({
@@ -108,7 +113,7 @@ function counted(engine: FakeEngine, requests: number, units: number, readyNs = 
     state: "ready",
     readyNs,
     nowNs: readyNs + requests * S,
-    tasks: [taskStats({ requests, late: 1 })],
+    tasks: [taskStats({ requests, onTime: requests - 1, late: 1 })],
     jobs: [jobStats({ units }), jobStats({ units: 2 * units })],
   });
 }
@@ -127,9 +132,9 @@ Deno.test("counts go on over starts, beside those of the process, which begin wi
       assertEquals(all.store.sinceFirstStart.critical.detector.misses.late, 2);
       assertEquals(all.store.progress, { map: 150, thumbs: 300 });
       const text = await metrics();
-      assertStringIncludes(text, '\ncalypte_critical_requests_total{task="detector"} 5\n');
-      assertStringIncludes(text, '\ncalypte_lifetime_critical_requests_total{task="detector"} 15\n');
-      assertStringIncludes(text, '\ncalypte_lifetime_critical_misses_total{task="detector",why="late"} 2\n');
+      assertStringIncludes(text, '\ncalypte_requests_total{task="detector",outcome="on_time"} 4\n');
+      assertStringIncludes(text, '\ncalypte_lifetime_requests_total{task="detector",outcome="on_time"} 13\n');
+      assertStringIncludes(text, '\ncalypte_lifetime_requests_total{task="detector",outcome="late"} 2\n');
       assertStringIncludes(text, "\ncalypte_starts_total 2\n");
     });
   }));
@@ -313,3 +318,30 @@ Deno.test("without a folder of its own a mission gets one below the user's; the 
   assertEquals(stateHome(env({ XDG_STATE_HOME: "/x", HOME: "/h" })), "/x/calypte");
   assertEquals(stateHome(env({ XDG_STATE_HOME: "x", HOME: "/h" })), "/h/.local/state/calypte");
 });
+
+Deno.test("what was ordered outlives a crash of the agent, and not the end of the run", () =>
+  onGround(async ({ fly, open, said }) => {
+    {
+      // Without the end that `finish` writes.
+      await using store = await open();
+      const orders = new Orders(store);
+      orders.order("map", "pause");
+      orders.forceSafeMode(true);
+    }
+    await fly(new FakeEngine(), async ({ engine, status }) => {
+      counted(engine, 10, 100);
+      const { background } = await status() as { background: Record<string, unknown> };
+      const { state, why } = background["map"] as Record<string, unknown>;
+      assertEquals([state, why], ["paused", "ordered at day 1"]);
+      assertEquals(engine.calls.filter((call) => call.startsWith("hold")), ["hold safe-mode true"]);
+      const first = engine.plans[0];
+      assertEquals(first?.entries.map(({ job }) => job), [1]);
+      assertEquals(said.filter((line) => line.includes("as was ordered at")).length, 2);
+    });
+    await fly(new FakeEngine(), async ({ engine, status }) => {
+      counted(engine, 10, 100);
+      const { background } = await status() as { background: Record<string, unknown> };
+      assertEquals((background["map"] as Record<string, unknown>)["state"], "waiting");
+      assertEquals(engine.calls.filter((call) => call.startsWith("hold")), []);
+    });
+  }));

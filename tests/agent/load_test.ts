@@ -79,6 +79,7 @@ function compilerThatSays(level: Level, reasons: string[] = [], atLoop: Level = 
   const requests: RewriteRequest[] = [];
   const compiler: CheckpointCompiler = {
     params: checkpointCompiler.params,
+    forDriver: checkpointCompiler.forDriver,
     rewrite: (request) => {
       const { ptx, kernels } = request;
       pins.push(request.pins);
@@ -401,4 +402,20 @@ Deno.test("sockets and rings are opened for the work that they belong to, and on
   );
   assertStringIncludes(error.message, "/dev/shm/cam: critical.c.source");
   assertStringIncludes(error.message, "another process listens there");
+});
+
+Deno.test("critical kernels, which nothing rewrites, are given to the driver in a version that it takes", async () => {
+  const { engine, loader } = setUp();
+  const newer = (bundle: Bundle): Bundle => ({
+    ...bundle,
+    modules: bundle.modules.map((module) => ({
+      ...module,
+      text: module.text.replace(/\.version [0-9.]+/, ".version 9.0"),
+    })),
+  });
+  loader.add(critical, await fixture(newer), frames);
+  for (const text of engine.modules) {
+    const [version] = text.match(/(?<=\.version )[0-9.]+/) ?? [];
+    assert(Number(version) <= 8.5, version);
+  }
 });

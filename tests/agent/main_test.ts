@@ -39,7 +39,7 @@ for (
       ["bundle", "verfy"],
       "calypte: bundle verfy: is not a command of calypte; did you mean bundle verify?\n",
     ],
-    [["bundle"], "calypte: bundle: must be one of bundle inspect, bundle verify\n"],
+    [["bundle"], "calypte: bundle: must be one of bundle inspect, bundle verify, bundle bench\n"],
     [["xyzzy"], "calypte: xyzzy: is not a command of calypte; calypte help lists them\n"],
     [["run"], "calypte: MISSION: must be given; calypte run --help says more\n"],
     [

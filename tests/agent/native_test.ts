@@ -117,6 +117,7 @@ nativeTest("simulate: every request is served in time and background fills the r
     policyFaults: 0,
     outputsSkipped: 0,
     resultsLost: 0,
+    poisonInputs: 0,
   });
 });
 

@@ -116,7 +116,7 @@ for (const stateful of [false, true]) {
 Deno.test("what was only simulated and not computed says nothing against a queue's file: it is not put away", async () => {
   const ends: string[] = [];
   class Ends extends DirectoryQueue {
-    override has = () => true;
+    override arrived = () => true;
     override input = () => new Uint8Array(FRAME_BYTES);
     override claim = (number: number) => ({ name: `${number}`, id: "", input: new Uint8Array() });
     override end = (_: unknown, how: string) => void ends.push(how);

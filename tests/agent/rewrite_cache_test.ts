@@ -18,6 +18,7 @@ function compiler(text = "text"): { inner: CheckpointCompiler; calls: () => numb
   let calls = 0;
   const inner: CheckpointCompiler = {
     params: () => new Map([["one", []]]),
+    forDriver: (ptx) => ptx,
     rewrite: () => ({
       text: `${text} ${calls++}`,
       kernels: new Map([

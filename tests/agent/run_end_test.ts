@@ -37,19 +37,21 @@ async function interrupted(
 }
 
 Deno.test({
-  name: "Ctrl-C ends a run with a summary and status 0 within 2 s",
+  name: "Ctrl-C ends a run with a summary and status 0 within 5 s",
   ignore,
   fn: async () => {
     using scene = new Scene();
+    // Longer than a busy machine keeps the agent from planning: at the end it is held, and does not run into its end.
+    scene.say("critical:", "policy: { name: weighted-fair, lease: 5s }\ncritical:");
     const { status, tookMs, out, err } = await interrupted(scene.mission, 1);
     assertEquals(status.code, 0, err);
-    assert(tookMs < 2000, `${tookMs} ms`);
+    assert(tookMs < 5000, `${tookMs} ms`);
     assertEquals(JSON.parse(out).events.leaseExpired, 0);
   },
 });
 
 Deno.test({
-  name: "a reference that never answers does not keep Ctrl-C from ending the run within 2 s",
+  name: "a reference that never answers does not keep Ctrl-C from ending the run within 5 s",
   ignore,
   fn: async () => {
     await using mission = await writeMission();
@@ -59,7 +61,7 @@ Deno.test({
     }
     const { status, tookMs, out, err } = await interrupted(mission.file, 1);
     assertEquals(status.code, 0, err);
-    assert(tookMs < 2000, `${tookMs} ms`);
+    assert(tookMs < 5000, `${tookMs} ms`);
     assert(JSON.parse(out).events.outputsSkipped > 0, out);
   },
 });
@@ -70,7 +72,7 @@ Deno.test({
   fn: async () => {
     using scene = new Scene();
     const { status, tookMs, out } = await interrupted(scene.mission, 2);
-    assert(tookMs < 2000, `${tookMs} ms`);
+    assert(tookMs < 5000, `${tookMs} ms`);
     if (status.code === 0) JSON.parse(out);
     else assertEquals(status.signal, "SIGINT");
   },
@@ -138,7 +140,8 @@ for (
         stop: new Promise(() => {}),
         serve: () => {
           calls.push("serve");
-          return { url: "http://x", close: () => Promise.resolve(void calls.push("unserve")) };
+          const close = () => Promise.resolve(void calls.push("unserve"));
+          return Promise.resolve({ url: "http://x", close });
         },
       }), InputError);
     assertMatch(error.message, message);

@@ -35,6 +35,7 @@ Deno.test("the summary has the shape of DESIGN.md, with units in its keys", () =
       detector: {
         requests: 100,
         misses: 6,
+        attainment: 0.94,
         longestMissRun: 4,
         response: { p50Us: 0, p99Us: 0, p999Us: 0, maxUs: 0 },
       },
@@ -54,6 +55,8 @@ Deno.test("the summary has the shape of DESIGN.md, with units in its keys", () =
       },
     },
     idleFill: 0.75,
+    quarantine: {},
+    foreign: null,
     events: {
       leaseExpired: 1,
       safeMode: 0,
@@ -61,6 +64,7 @@ Deno.test("the summary has the shape of DESIGN.md, with units in its keys", () =
       policyFaults: 0,
       outputsSkipped: 5,
       resultsLost: 0,
+      poisonInputs: 0,
     },
   });
 });
@@ -128,4 +132,12 @@ Deno.test("columns are aligned and lines carry no trailing blanks", () => {
     "a       100",
     "longer    1",
   ]);
+});
+
+Deno.test("a job in quarantine is named with its reason, and nothing is said where there is none", () => {
+  const quarantined = [{ job: "map", reason: "its process was killed by SIGSEGV" }];
+  const summary = summarize({ ...input(), quarantined });
+  assertEquals(summary.quarantine, { map: "its process was killed by SIGSEGV" });
+  assertStringIncludes(summaryText(summary), "\nin quarantine: map: its process was killed by SIGSEGV\n");
+  assertEquals(summaryText(summarize(input())).includes("quarantine"), false);
 });

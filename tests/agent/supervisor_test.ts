@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../assert.ts";
 import { checkpointCompiler } from "../../agent/checkpoint.ts";
 import { loadMission } from "../../agent/config.ts";
+import type { Handler } from "../../agent/http/app.ts";
 import { InputError } from "../../agent/errors.ts";
 import { SILENT } from "../../agent/log.ts";
 import { readMissionFiles } from "../../agent/prepare.ts";
@@ -9,7 +10,7 @@ import { path } from "../../agent/std/mod.ts";
 import { supervise, type SuperviseOptions } from "../../agent/supervisor.ts";
 import type { Timers } from "../../agent/timers.ts";
 import { EngineError } from "../../ffi/errors.ts";
-import { FakeEngine, resultOf } from "./fake_engine.ts";
+import { FakeEngine, resultOf, taskStats } from "./fake_engine.ts";
 import { type MissionFixture, writeMission } from "./mission_fixture.ts";
 
 /** Time that moves when the test says so. */
@@ -24,6 +25,8 @@ class FakeTimers implements Timers {
     return ms < 1000 ? Promise.resolve() : new Promise(() => {});
   }
 }
+
+const TOKEN = "a-token-of-a-test";
 
 interface Scene {
   engine: FakeEngine;
@@ -43,27 +46,33 @@ async function onStage(
   const engine = new FakeEngine();
   const timers = new FakeTimers();
   const { promise, resolve } = Promise.withResolvers<string>();
-  let handler: ((request: Request) => Response | Promise<Response>) | undefined;
+  let handler: Handler | undefined;
   const files = await readMissionFiles(await loadMission(fixture.file));
   await test({
     engine,
     timers,
     stop: resolve,
     fixture,
-    fetch: async (page, init) => await handler!(new Request(`http://x${page}`, init)),
+    fetch: async (page, init = {}) => {
+      const headers = { host: "127.0.0.1:4567", authorization: `Bearer ${TOKEN}` };
+      const request = { ...init, headers: { ...headers, ...init.headers } };
+      return await handler!(new Request(`http://x${page}`, request), { socket: false });
+    },
     options: {
       engine,
       checkpoint: checkpointCompiler,
       files,
       log: SILENT,
       version: "0",
+      token: TOKEN,
       seed: 1,
       timers,
       stop: promise,
-      serve: (fetch) => {
+      serve: (answer) => {
         engine.calls.push("serve");
-        handler = fetch;
-        return { url: "http://x", close: () => Promise.resolve(void engine.calls.push("unserve")) };
+        handler = answer;
+        const close = () => Promise.resolve(void engine.calls.push("unserve"));
+        return Promise.resolve({ url: "http://127.0.0.1:4567", close });
       },
     },
   });
@@ -261,7 +270,11 @@ Deno.test("the status of a running agent is served, and requests reach tasks tha
     await ready;
     assertEquals(await (await fetch("/readyz")).text(), "ready\n");
     assertEquals((await (await fetch("/v1/status")).json()).background.map.steps.length, 3);
-    assertEquals((await fetch("/v1/critical/detector", { method: "POST", body: "x" })).status, 404);
+    const submitted = await fetch("/v1/tasks/detector/infer", { method: "POST", body: "x" });
+    assertEquals([submitted.status, (await submitted.json()).detail], [
+      404,
+      'no critical task "detector" takes requests over HTTP',
+    ]);
     stop("enough");
     await run;
   }));
@@ -269,25 +282,16 @@ Deno.test("the status of a running agent is served, and requests reach tasks tha
 Deno.test("the engine has the mission's rule of safe mode before it is ready, and an operator may force it", () =>
   onStage(async ({ engine, options, fetch, stop }) => {
     const { promise: ready, resolve } = Promise.withResolvers<void>();
-    const served = {
-      ...options,
-      serve: (...args: Parameters<NonNullable<SuperviseOptions["serve"]>>) => ({
-        ...options.serve!(...args),
-        url: "http://127.0.0.1:4567",
-      }),
-    };
-    const run = supervise({ ...served, onReady: () => resolve() });
+    const run = supervise({ ...options, onReady: () => resolve() });
     await ready;
     const rule = { misses: 3, staleLeases: 0, windowNs: 10e9, clearAfterNs: 10e9 };
     assertEquals(engine.safeModeRule, rule);
-    const put = (host: string) =>
-      fetch("/v1/safe-mode", {
-        method: "PUT",
-        headers: { "content-type": "application/json", host },
-        body: '{"on": true}',
-      });
-    assertEquals((await put("127.0.0.1:8717")).status, 403);
-    assertEquals((await put("localhost:4567")).status, 200);
+    const put = async (headers: Record<string, string> = {}) => {
+      const init = { method: "PUT", headers: { "content-type": "application/json", ...headers } };
+      return (await fetch("/v1/safe-mode", { ...init, body: '{"on": true}' })).status;
+    };
+    assertEquals([await put({ host: "127.0.0.1:8717" }), await put({ authorization: "" })], [421, 401]);
+    assertEquals(await put(), 200);
     assertEquals(engine.calls.includes("hold safe-mode true"), true);
     assertEquals((await (await fetch("/v1/status")).json()).safeMode.reasons, ["forced"]);
     stop("enough");
@@ -320,4 +324,78 @@ Deno.test("a simulation without output opens no file", () =>
     const summary = await simulate({ ...options, output: false });
     assertEquals(summary.events.outputsSkipped, 0);
     assertEquals([...Deno.readDirSync(fixture.dir)].some(({ name }) => name === "out"), false);
+  }));
+
+Deno.test("who else uses the GPU is in the status and the summary, and an unnamed one withholds attainment", () =>
+  onStage(async ({ engine, options, timers, stop, fetch }) => {
+    const looks: ReadonlySet<number>[] = [];
+    const seen = Promise.withResolvers<void>();
+    let status: Record<string, unknown> = {};
+    const { summary } = await supervise({
+      ...options,
+      foreign: {
+        own: () => [77],
+        source: {
+          everyMs: 1234,
+          look: (own) => {
+            looks.push(own);
+            queueMicrotask(seen.resolve);
+            return Promise.resolve({ users: [{ pid: 5, name: "Xorg" }] });
+          },
+          close() {},
+        },
+      },
+      onReady: async () => {
+        assert(timers.ticks.has(1234));
+        await seen.promise;
+        engine.state.tasks = [taskStats({ requests: 10, late: 4 })];
+        timers.ticks.get(100)?.();
+        status = await (await fetch("/v1/status")).json();
+        stop("enough");
+      },
+    });
+    assertEquals(looks, [new Set([77])]);
+    assertEquals(status.attainment, { detector: null });
+    assertEquals((status.foreign as { users: unknown }).users, [{ pid: 5, name: "Xorg", declared: false }]);
+    assertEquals(summary.critical.detector?.attainment, null);
+    assertEquals(summary.foreign?.missesMeanwhile, 4);
+    assertStringIncludes(summary.foreign?.withheld ?? "", "Xorg used the GPU too");
+  }));
+
+Deno.test("a reload that is asked for reaches plans, engine and status, and none is taken after the end", () =>
+  onStage(async ({ engine, options, timers, stop, fixture, fetch }) => {
+    let ask: ((why: string) => void) | undefined;
+    const applied = Promise.withResolvers<void>();
+    const setSafeMode = engine.setSafeMode.bind(engine);
+    engine.setSafeMode = (rule) => {
+      setSafeMode(rule);
+      // The first is the start's.
+      if (ask !== undefined) applied.resolve();
+    };
+    let status: { safeMode?: { rule: unknown } } = {};
+    await supervise({
+      ...options,
+      reload: {
+        files: options.files,
+        read: async () => {
+          const text = (await Deno.readTextFile(fixture.file)).replace("weight: 3", "enabled: false");
+          await Deno.writeTextFile(fixture.file, `${text}\nsafeMode: off\n`);
+          return await readMissionFiles(await loadMission(fixture.file));
+        },
+        subscribe: (now) => {
+          ask = now;
+          return () => ask = undefined;
+        },
+      },
+      onReady: async () => {
+        ask?.("SIGHUP");
+        await applied.promise;
+        timers.ticks.get(100)?.();
+        status = await (await fetch("/v1/status")).json();
+        stop("enough");
+      },
+    });
+    assertEquals(status.safeMode?.rule, null);
+    assertEquals(engine.plans.map(({ entries }) => entries.some(({ job }) => job === 0)), [true, false]);
+    assertEquals(ask, undefined);
   }));

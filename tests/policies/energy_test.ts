@@ -13,6 +13,18 @@ Deno.test("energy: fewer joules per result are preferred, in proportion and with
   assertAlmostEquals(sharesOf(far)[1]!, 0.9 * (1 / 2) / (8 + 1 / 2) + 0.05, 1e-3);
 });
 
+Deno.test("energy: jobs take turns at a little more, by which a meter tells them apart, and over time they cancel out", () => {
+  const jobs = [jobOf(0), jobOf(1), jobOf(2)];
+  const shares = Array.from(
+    { length: 8 },
+    (_, slot) => sharesOf(energy(snapshotOf(jobs, { nowNs: slot * 2e9 }))),
+  );
+  const of = (job: number) => shares.map((share) => share[job]!);
+  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  for (const job of [0, 1, 2]) assertAlmostEquals(mean(of(job)), 1 / 3, 0.01);
+  assertEquals(new Set([0, 1, 2].map((job) => of(job).join())).size, 3);
+});
+
 Deno.test("energy: what nothing is known of is shared by weight", () => {
   assertEquals(sharesOf(energy(snapshotOf([jobOf(0, { weight: 3 }), jobOf(1)]))), { 0: 0.75, 1: 0.25 });
 });

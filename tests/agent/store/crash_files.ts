@@ -193,3 +193,24 @@ function torn({ data, synced }: Inode, random: Random): Uint8Array {
   }
   return bytes;
 }
+
+/** Says where each of its operations began and where the middle of each write lay. */
+export class MarkedFiles extends CrashFiles {
+  readonly marks: number[] = [];
+  override write(name: string, bytes: Uint8Array): Promise<void> {
+    this.marks.push(this.steps, this.steps + Math.floor(bytes.length / 2));
+    return super.write(name, bytes);
+  }
+  override sync(name: string): Promise<void> {
+    this.marks.push(this.steps);
+    return super.sync(name);
+  }
+  override rename(from: string, to: string): Promise<void> {
+    this.marks.push(this.steps);
+    return super.rename(from, to);
+  }
+  override syncFolder(): Promise<void> {
+    this.marks.push(this.steps);
+    return super.syncFolder();
+  }
+}
