@@ -71,6 +71,22 @@ extern "C" __global__ void head(const float *in, const float *weights, const flo
 // -1..1 like tanh, but with operations that are rounded correctly everywhere.
 static __device__ __forceinline__ float soft(float x) { return x / (1.0f + fabsf(x)); }
 
+// Whether no cell beside this one is surer, or as sure and ahead of it: an obstacle near a border between cells is seen by both.
+static __device__ __forceinline__ bool is_peak(const float *cells, int i, int grid_width, int grid_height) {
+  const int column = i % grid_width, row = i / grid_width;
+  const float mine = cells[i * FIELDS];
+  for (int y = row - 1; y <= row + 1; ++y) {
+    if (y < 0 || y >= grid_height) continue;
+    for (int x = column - 1; x <= column + 1; ++x) {
+      const int other = y * grid_width + x;
+      if (x < 0 || x >= grid_width || other == i) continue;
+      const float theirs = cells[other * FIELDS];
+      if (theirs > mine || (theirs == mine && other < i)) return false;
+    }
+  }
+  return true;
+}
+
 // A cell's objectness, x, y, w, h, class to a candidate: x, y, w, h, score (0: none), class.
 extern "C" __global__ void decode(const float *cells, float *candidates, int grid_width, int grid_height) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -85,7 +101,8 @@ extern "C" __global__ void decode(const float *cells, float *candidates, int gri
   candidate[1] = (row + 0.5f * soft(cell[2])) * CELL_PX - 0.5f * height;
   candidate[2] = width;
   candidate[3] = height;
-  candidate[4] = cell[0] > 0.0f ? 0.5f + 0.5f * soft(cell[0]) : 0.0f;
+  const bool found = cell[0] > 0.0f && is_peak(cells, i, grid_width, grid_height);
+  candidate[4] = found ? 0.5f + 0.5f * soft(cell[0]) : 0.0f;
   candidate[5] = cell[5] > 0.0f ? 1.0f : 0.0f;
 }
 

@@ -10,6 +10,7 @@ import {
   FIELDS,
   FRAME_HEIGHT,
   FRAME_WIDTH,
+  GRID_HEIGHT,
   GRID_WIDTH,
   type Layer,
   MAX_BOXES,
@@ -135,6 +136,20 @@ function soft(x: number): number {
   return f(x / f(1 + Math.abs(x)));
 }
 
+/** Whether no cell beside this one is surer, or as sure and ahead of it. */
+function isPeak(cells: Float32Array, index: number): boolean {
+  const column = index % GRID_WIDTH, row = Math.floor(index / GRID_WIDTH);
+  const mine = cells[index * FIELDS]!;
+  for (let y = Math.max(0, row - 1); y <= Math.min(GRID_HEIGHT - 1, row + 1); y++) {
+    for (let x = Math.max(0, column - 1); x <= Math.min(GRID_WIDTH - 1, column + 1); x++) {
+      const other = y * GRID_WIDTH + x;
+      const theirs = cells[other * FIELDS]!;
+      if (other !== index && (theirs > mine || (theirs === mine && other < index))) return false;
+    }
+  }
+  return true;
+}
+
 function decode(cells: Float32Array): Float32Array {
   const candidates = new Float32Array(CELLS * FIELDS);
   for (let index = 0; index < CELLS; index++) {
@@ -147,7 +162,7 @@ function decode(cells: Float32Array): Float32Array {
     candidates[at + 1] = f(f(f(row + f(0.5 * soft(cells[at + 2]!))) * CELL_PX) - f(0.5 * height));
     candidates[at + 2] = width;
     candidates[at + 3] = height;
-    candidates[at + 4] = cells[at]! > 0 ? f(0.5 + f(0.5 * soft(cells[at]!))) : 0;
+    candidates[at + 4] = cells[at]! > 0 && isPeak(cells, index) ? f(0.5 + f(0.5 * soft(cells[at]!))) : 0;
     candidates[at + 5] = cells[at + 5]! > 0 ? 1 : 0;
   }
   return candidates;
