@@ -4,6 +4,7 @@
  * ```sh
  * deno run -A --cached-only bench/endurance.ts --minutes 9 --out DIR --commit HASH   # on a GPU
  * deno run -A bench/endurance.ts --minutes 2 --backend sim
+ * deno run -A --cached-only bench/endurance.ts --minutes 9 --external ...            # and a PyTorch process as critical task
  * deno run -A bench/endurance.ts --virtual 24h                                       # calypte simulate, no GPU
  * ```
  *
@@ -21,12 +22,19 @@ import { Stage } from "./faults/stage.ts";
 import { randomOf } from "./statistics.ts";
 
 const args = parseArgs(Deno.args, {
+  boolean: ["external"],
   string: ["minutes", "virtual", "backend", "out", "commit", "every", "seed"],
 });
 const backend = args["backend"] === "sim" ? "sim" as const : "cuda" as const;
 const minutes = Number(args["minutes"] ?? 9);
 const everyMs = Number(args["every"] ?? 5) * 1000;
 const seed = Number(args["seed"] ?? 1);
+
+const SOCKET = "outside.sock";
+const OUTSIDE = {
+  critical: { outside: { external: SOCKET, rate: "30Hz", deadline: "25ms" } },
+  top: { device: { backend, foreign: ["python3"] } },
+};
 
 interface Run {
   what: string;
@@ -35,19 +43,37 @@ interface Run {
   wrong: string[];
 }
 
+/** Samples between two writings. */
+const KEEP_EVERY = 24;
+
+function write(run: Run): void {
+  if (typeof args["out"] !== "string") return;
+  Deno.mkdirSync(args["out"], { recursive: true });
+  const growths = growthsOf(run.samples);
+  const wrong = [
+    ...run.wrong,
+    ...growths.filter(({ grew }) => grew.length > 0).map(({ who, grew }) => `${who}: ${grew.join("; ")}`),
+  ];
+  const report = { commit: args["commit"] ?? "unknown", seed, ...run, growths, wrong };
+  Deno.writeTextFileSync(`${args["out"]}/endurance.json`, JSON.stringify(report) + "\n");
+}
+
 async function real(): Promise<Run> {
   const has = features();
   const stage = await Stage.open({
     ...{ name: "endurance", backend, seed, has, quick: false, random: randomOf(seed) },
-    mission: mission(has, backend, { background: aloneJob(has) }),
+    mission: mission(has, backend, { background: aloneJob(has), ...(args["external"] ? OUTSIDE : {}) }),
   });
   const samples: Sample[] = [], notes: string[] = [], wrong: string[] = [];
   for (const [name, is] of Object.entries(has)) if (!is) notes.push(`missions cannot ask for ${name} yet`);
   try {
     await stage.start();
-    const processes = stage.scene.processes();
+    const model = args["external"] ? startModel(stage.scene.path(SOCKET)) : undefined;
+    const processes: { pid: number; role: string }[] = stage.scene.processes();
+    if (model !== undefined) processes.push({ pid: model.pid, role: "model" });
     const beganMs = performance.now();
     const endMs = beganMs + minutes * 60_000;
+    let kept = 0;
     while (performance.now() < endMs) {
       const atS = (performance.now() - beganMs) / 1000;
       for (const { pid, role } of processes) {
@@ -58,9 +84,15 @@ async function real(): Promise<Run> {
         }
         samples.push({ who: `${role} ${pid}`, atS, ...usage });
       }
+      // What is over the limit of a command is killed: what was seen by then remains.
+      if (samples.length - kept > KEEP_EVERY) {
+        kept = samples.length;
+        write({ what: `${backend}, so far ${atS.toFixed(0)} s`, samples, notes, wrong });
+      }
       await pause(Math.max(1, Math.min(everyMs, endMs - performance.now())));
     }
     stage.feeder?.stop();
+    if (model !== undefined) notes.push(`model: ${await endModel(model)}`);
     const summary = await stage.scene.stop();
     notes.push(`summary: ${JSON.stringify(summary?.critical)} ${JSON.stringify(summary?.background)}`);
     if (summary === undefined) wrong.push("the agent gave no summary at its end");
@@ -70,6 +102,24 @@ async function real(): Promise<Run> {
     if (left.length > 0 && wrong.length === 0) wrong.push(`left behind: ${left.join(", ")}`);
   }
   return { what: `${backend}, ${minutes} min`, samples, notes, wrong };
+}
+
+/** A detector of somebody else's at 30 Hz, which announces its requests. */
+function startModel(socket: string): Deno.ChildProcess {
+  return new Deno.Command("python3", {
+    args: [
+      ...[`${ROOT}/bench/external/model.py`, "--rate", "30", "--seconds", String(minutes * 60)],
+      ...["--socket", socket, "--expect"],
+    ],
+    ...{ stdin: "null", stdout: "piped", stderr: "inherit" },
+  }).spawn();
+}
+
+/** What it says of itself, without its samples. */
+async function endModel(model: Deno.ChildProcess): Promise<string> {
+  const { stdout } = await model.output();
+  const { responsesUs: _, ...said } = JSON.parse(new TextDecoder().decode(stdout));
+  return JSON.stringify(said);
 }
 
 async function virtual(duration: string): Promise<Run> {
@@ -117,11 +167,7 @@ const grown = growths.filter(({ grew }) => grew.length > 0);
 const wrong = [...run.wrong, ...grown.map(({ who, grew }) => `${who}: ${grew.join("; ")}`)];
 console.log(growthTable(growths));
 for (const note of run.notes) console.log(note);
-if (typeof args["out"] === "string") {
-  Deno.mkdirSync(args["out"], { recursive: true });
-  const report = { commit: args["commit"] ?? "unknown", seed, ...run, growths, wrong };
-  Deno.writeTextFileSync(`${args["out"]}/endurance.json`, JSON.stringify(report) + "\n");
-}
+write(run);
 for (const line of wrong) console.log(`FAIL  ${line}`);
 console.log(`${run.what}: ${wrong.length === 0 ? "nothing grew" : "FAILED"}`);
 Deno.exit(wrong.length === 0 ? 0 : 1);

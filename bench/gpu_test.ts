@@ -24,7 +24,7 @@ import { type MicroReport, microTable, runMicro } from "./micro.ts";
 import { checkCost, checkSemantics, type SemanticsRow, semanticsTable, writeSemantics } from "./semantics.ts";
 
 const args = parseArgs(Deno.args, {
-  string: ["out", "backend", "seed", "commit"],
+  string: ["out", "backend", "seed", "commit", "rounds", "stretch-ms"],
   boolean: ["quick", "without-suite"],
 });
 const backend: Backend = args["backend"] === "sim" ? "sim" : "cuda";
@@ -40,6 +40,7 @@ function checkMicro(report: MicroReport): CheckResult {
   const worst = Math.max(...cost.map(({ ratio }) => ratio));
   return {
     name: "added latency p50 <= 6 us, p99 <= 25 us; chain <= 1.04 x; checkpoints <= 3 % for blocks over 5 us",
+    figure: true,
     ok: kernel.addedP50Us <= 6 && kernel.addedP99Us <= 25 && chain.ratioP50 <= 1.04 && worst <= 1.03,
     seen: {
       addedP50Us: kernel.addedP50Us,
@@ -58,6 +59,7 @@ function checkLoops(report: MicroReport): CheckResult {
   const rows = report.latency.filter(({ critical, level }) => critical === "kernel-5us" && level === "loop");
   return {
     name: "at level loop, blocks of 100 us to 10 ms: added latency p50 <= 6 us, p99 <= 20 us",
+    figure: true,
     ok: rows.length === 4 && rows.every((r) => r.blockUs < 100 || (r.addedP50Us <= 6 && r.addedP99Us <= 20)),
     seen: Object.fromEntries(
       rows.map((r) => [`${r.blockUs} us`, { addedP50Us: r.addedP50Us, addedP99Us: r.addedP99Us }]),
@@ -80,9 +82,18 @@ console.log(
   }`,
 );
 const checks: CheckResult[] = [];
+const commit = await commitOf();
+/** After each check: what is cut off costs itself only. */
+const write = () => {
+  if (typeof args["out"] !== "string") return;
+  Deno.mkdirSync(args["out"], { recursive: true });
+  const report = { device, backend, commit, seed, quick, deno: Deno.version.deno, checks };
+  Deno.writeTextFileSync(`${args["out"]}/gpu-test.json`, JSON.stringify(report, null, 1) + "\n");
+};
 const note = (check: CheckResult) => {
   checks.push(check);
   console.log(`${check.ok ? "ok  " : "FAIL"}  ${check.name}`);
+  write();
 };
 note(await checkBundles(backend));
 note(await checkSurvey(quick ? 2 : 20, backend));
@@ -95,12 +106,21 @@ if (args["without-suite"] !== true) {
   const bound = { prefer: "measured" as const, preemptionBoundNs: 30_000 };
   const semantics = await checkSemantics({ backend, kernels: [], seed, quick, raw: false, ...bound });
   suite = semantics.rows;
+  if (typeof args["out"] === "string" && suite.length > 0) {
+    Deno.mkdirSync(args["out"], { recursive: true });
+    writeSemantics(args["out"], { device, commit, seed, quick, rows: suite });
+  }
   if (backend === "cuda") {
     note(semantics.check);
     note(checkCost(suite));
   }
 }
-const micro = runMicro({ backend, seed, rounds: quick ? 1 : 12, stretchMs: quick ? 60 : 250 });
+const micro = runMicro({
+  backend,
+  seed,
+  rounds: Number(args["rounds"] ?? (quick ? 1 : 12)),
+  stretchMs: Number(args["stretch-ms"] ?? (quick ? 60 : 250)),
+});
 if (backend === "cuda") {
   note(checkMicro(micro));
   note(checkLoops(micro));
@@ -110,11 +130,7 @@ console.log(microTable(micro));
 for (const { name, seen } of checks) console.log(`\n${name}\n  ${JSON.stringify(seen)}`);
 
 if (typeof args["out"] === "string") {
-  Deno.mkdirSync(args["out"], { recursive: true });
-  const commit = await commitOf();
-  const report = { device, backend, commit, seed, quick, deno: Deno.version.deno, checks };
-  Deno.writeTextFileSync(`${args["out"]}/gpu-test.json`, JSON.stringify(report, null, 1) + "\n");
-  if (suite.length > 0) writeSemantics(args["out"], { device, commit, seed, quick, rows: suite });
+  write();
   Deno.writeTextFileSync(`${args["out"]}/micro.json`, JSON.stringify({ commit, ...micro }) + "\n");
 }
 const failed = checks.filter(({ ok }) => !ok).length;

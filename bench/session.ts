@@ -29,7 +29,7 @@ export interface SessionOptions {
   backend: "cuda" | "sim";
   jobs: readonly JobRun[];
   /** A critical task beside them, at this period. */
-  critical?: JobRun & { periodNs: number };
+  critical?: JobRun & { periodNs: number; keepOutput?: boolean };
   disableFeatures?: readonly FeatureName[];
 }
 
@@ -66,7 +66,7 @@ export class Session implements Disposable {
         );
       }
       if (options.critical !== undefined) {
-        const { bundle: dir, frames, periodNs } = options.critical;
+        const { bundle: dir, frames, periodNs, keepOutput = false } = options.critical;
         const bundle = await loadBundle(dir);
         const name = bundle.manifest.name;
         loader.add(
@@ -74,7 +74,7 @@ export class Session implements Disposable {
             kind: "critical",
             name,
             source: { kind: "frames", periodNs },
-            keepOutput: false,
+            keepOutput,
             deadlineNs: periodNs,
             from: "arrival",
             queue: "latest",
@@ -138,6 +138,7 @@ export class Session implements Disposable {
         }
         digests.push(result.digest);
       }
+      this.engine.releaseResults(results.at(-1)!.position);
     }
   }
 

@@ -68,7 +68,9 @@ export class Feeder {
   ): { dropped: number; done: number; failed: number; waiting: number; odd: string[] } {
     const waiting = new Set(this.waiting());
     const done = new Set(names(path.join(this.#dir, "done")));
-    const failed = new Set(names(path.join(this.#dir, "failed")).filter((name) => !name.endsWith(".reason")));
+    const failed = new Set(
+      names(path.join(this.#dir, "failed")).filter((name) => !name.endsWith(".reason.json")),
+    );
     const odd = this.dropped.filter((name) => {
       const states = [waiting, done, failed].filter((state) => state.has(name)).length;
       const answered = !done.has(name) || results.size === 0 ||

@@ -18,7 +18,7 @@ export async function breakCritical(stage: Stage, count: number, trigger: 1 | 2)
     const engine = stage.enginePid();
     if (engine === undefined) throw new Error("there is no engine");
     const atNs = nowNs();
-    const answer = await stage.scene.post("/v1/critical/victim", inputOf(trigger, i));
+    const answer = await stage.scene.submit("victim", inputOf(trigger, i));
     if (answer !== 202) throw new Error(`the request was answered with ${answer}`);
     if (!await until(() => !lives(engine), HAPPENS_WITHIN_MS, 2)) {
       stage.notes.push(`trigger ${trigger} did not end the engine within ${HAPPENS_WITHIN_MS} ms`);

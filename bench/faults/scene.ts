@@ -4,6 +4,8 @@
  *
  * Every wait is bounded. Nothing outlives `close`.
  */
+import { V8_FLAGS } from "../../agent/assets/place.ts";
+import { defaultTokenFile, readToken } from "../../agent/http/token.ts";
 import { path } from "../../agent/std/mod.ts";
 import { libraryPath } from "../../ffi/library.ts";
 import { openLibrary } from "../../ffi/mod.ts";
@@ -37,6 +39,8 @@ export interface SceneOptions {
   seed: number;
   /** The mission as an object; paths relative to the scene's folder. */
   mission: Record<string, unknown>;
+  /** Of its processes, beside their own. */
+  env?: Record<string, string>;
 }
 
 // deno-lint-ignore no-explicit-any
@@ -80,13 +84,22 @@ export class Scene {
     const number = ++this.#starts;
     const errFile = this.path(`agent-${String(number).padStart(3, "0")}.err`);
     const outFile = this.path(`agent-${String(number).padStart(3, "0")}.out`);
-    const { backend, seed } = this.#options;
+    const { backend, seed, env = {} } = this.#options;
     const deno = Deno.execPath();
     const child = new Deno.Command("sh", {
       args: [
         ...["-c", LAUNCH, "sh"],
-        ...[deno, "run", "--quiet", "--no-prompt", "--cached-only", "--config", `${ROOT}/deno.json`],
-        ...["--allow-read", "--allow-write", "--allow-env", allowRun(deno), "--allow-sys=uid"],
+        ...[
+          deno,
+          "run",
+          "--quiet",
+          "--no-prompt",
+          "--cached-only",
+          V8_FLAGS,
+          "--config",
+          `${ROOT}/deno.json`,
+        ],
+        ...["--allow-read", "--allow-write", "--allow-env", allowRun(deno, env), "--allow-sys=uid"],
         ...["--allow-net=127.0.0.1,localhost,[::1]", `--allow-ffi=${LIBRARY}`, `${ROOT}/agent/entry.ts`],
         ...["run", this.path("mission.yaml"), "--backend", backend, "--seed", String(seed), "--json"],
       ],
@@ -98,6 +111,7 @@ export class Scene {
         FAULTS_OUT: outFile,
         FAULTS_ERR: errFile,
         NO_COLOR: "1",
+        ...env,
       },
       stdin: "null",
       stdout: "null",
@@ -139,12 +153,15 @@ export class Scene {
     return this.#url ??= /status on (http:\/\/\S+?)\/v1\/status/.exec(this.said())?.[1];
   }
 
-  async post(path: string, body: Uint8Array<ArrayBuffer>): Promise<number> {
+  /** A request to a critical task, whose result is not waited for. The answer's HTTP status. */
+  async submit(task: string, body: Uint8Array<ArrayBuffer>): Promise<number> {
     const url = this.url();
     if (url === undefined) return 0;
     try {
-      const response = await fetch(`${url}${path}`, {
+      const token = await readToken(defaultTokenFile(this.runDir));
+      const response = await fetch(`${url}/v1/tasks/${task}/infer`, {
         method: "POST",
+        headers: { authorization: `Bearer ${token}`, prefer: "respond-async" },
         body,
         signal: AbortSignal.timeout(1000),
       });
@@ -233,7 +250,7 @@ function readOrEmpty(file: string | undefined): string {
 }
 
 /** Where the loader is told where to look, Deno starts programs only with leave to start any. */
-function allowRun(deno: string): string {
-  const told = Object.keys(Deno.env.toObject()).some((name) => name.startsWith("LD_"));
+function allowRun(deno: string, env: Record<string, string>): string {
+  const told = Object.keys({ ...Deno.env.toObject(), ...env }).some((name) => name.startsWith("LD_"));
   return told ? "--allow-run" : `--allow-run=${deno}`;
 }

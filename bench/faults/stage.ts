@@ -110,6 +110,24 @@ export class Stage {
     );
   }
 
+  /**
+   * Waits until all that was done so far is on disk. An engine's results are in its memory and the agent's until then: the agent that
+   * is killed next must not be the last to have what the engine had done.
+   */
+  async written(): Promise<boolean> {
+    let taken: number | undefined;
+    return await until(
+      async () => {
+        const agent = (await this.scene.status())?.agent;
+        if (agent === undefined) return false;
+        taken ??= agent.resultsTaken;
+        return agent.resultsTaken - agent.resultsWaiting >= taken!;
+      },
+      BACK_WITHIN_MS,
+      15,
+    );
+  }
+
   /** Something was done to the agent that makes it end: starts another and waits until it is at work. */
   async nextAgent(atNs: number, what: string, engineBefore: number | undefined): Promise<Fault> {
     this.scene.start();
@@ -135,7 +153,11 @@ export class Stage {
         `${what}: the engine was not back within ${BACK_WITHIN_MS} ms: ${this.scene.lastWords()}`,
       );
     }
-    return { atNs, recoveredNs: back ? nowNs() : undefined, engineLost: true, what };
+    const recoveredNs = back ? nowNs() : undefined;
+    if (back && !await this.written()) {
+      this.notes.push(`${what}: results were not on disk after ${BACK_WITHIN_MS} ms`);
+    }
+    return { atNs, recoveredNs, engineLost: true, what };
   }
 
   settle(): Promise<void> {
