@@ -88,6 +88,7 @@ function suites(root: string, oldDeno: string | undefined): Suite[] {
       count: countDeno,
     },
     { name: "Deno tests", command: [deno, "task", "test"], count: countDeno },
+    { name: "arm64 under emulation", command: [deno, "task", "test-arm64"], count: countDeno },
   ];
   if (oldDeno) {
     list.push(
@@ -129,9 +130,10 @@ function sanitizers(root: string): Suite[] {
 }
 
 /** Passes the output through while it comes, and keeps it. */
-async function run(suite: Suite, root: string): Promise<Tally> {
+async function run(suite: Suite, root: string): Promise<{ tally: Tally; line: string }> {
   console.log(`\n== ${suite.name}: ${suite.command.join(" ")}`);
   const [program, ...args] = suite.command;
+  const startedMs = performance.now();
   const child = new Deno.Command(program, {
     args,
     cwd: suite.cwd ?? root,
@@ -151,8 +153,11 @@ async function run(suite: Suite, root: string): Promise<Tally> {
   await Promise.all([pass(child.stdout, Deno.stdout), pass(child.stderr, Deno.stderr)]);
   const { success } = await child.status;
   const tally = suite.count(chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join(""), success);
-  console.log(`== ${suite.name}: ${describeTally(tally)}`);
-  return tally;
+  const line = `${suite.name}: ${describeTally(tally)} (${
+    Math.round((performance.now() - startedMs) / 1000)
+  } s)`;
+  console.log(`== ${line}`);
+  return { tally, line };
 }
 
 if (import.meta.main) {
@@ -165,8 +170,8 @@ if (import.meta.main) {
   );
   if (chosen.length === 0) throw new Error(`no suite has a name with ${Deno.args.join(" or ")}`);
   for (const suite of chosen) {
-    const tally = await run(suite, root);
-    summary.push(`${suite.name}: ${describeTally(tally)}`);
+    const { tally, line } = await run(suite, root);
+    summary.push(line);
     total.passed += tally.passed;
     total.failed += tally.failed;
     total.skipped += tally.skipped;

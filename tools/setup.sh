@@ -6,6 +6,11 @@
 #   tools/setup.sh library   compiler and CMake if missing, then build/libcalypte.so
 #   tools/setup.sh tests     doctest if missing, then the native tests
 #   tools/setup.sh sanitizers  the native tests once more, for the simulator only, with sanitizers: build/sanitize/*
+#   tools/setup.sh cross     a cross compiler for arm64 if missing, then build/aarch64/libcalypte.so
+#   tools/setup.sh arm64     what runs arm64 programs here: an emulator, a cross compiler and Deno for arm64, if missing; then the
+#                            library for the simulator and its tests for arm64: build/emulated. Says why in build/emulated/missing
+#                            where the programs cannot be had
+#   tools/setup.sh tegra     build/tegra/*, for `make gpu-test PROFILE=tegra`; takes cuda.h
 #   tools/setup.sh old-deno  .tools/old-deno: the oldest Deno that is supported
 #
 # Each step is quick when there is nothing to do. Everything that is not a system package goes to .tools/ and build/.
@@ -56,12 +61,12 @@ machine() {
   esac
 }
 
-# npm_deno FOLDER VERSION: the platform's package directly; the package `deno` would need its install script to run.
+# npm_deno FOLDER VERSION [FLAG]: the platform's package directly; the package `deno` would need its install script to run.
 npm_deno() {
-  say "fetching Deno $2 with npm"
+  say "fetching Deno $2 for $arch with npm"
   mkdir -p "$1"
   npm install --prefix "$1" --no-save --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error \
-    "@deno/linux-$arch-glibc@$2" >/dev/null </dev/null
+    ${3:-} "@deno/linux-$arch-glibc@$2" >/dev/null </dev/null
 }
 
 # Deno's own installer, from its own site, into FOLDER.
@@ -171,6 +176,68 @@ setup_library() {
   compile "$root/build" calypte
 }
 
+setup_cross() {
+  setup_compiler
+  have aarch64-linux-gnu-g++ || install_packages g++-aarch64-linux-gnu
+  folder="$root/build/aarch64"
+  [ -e "$folder/libcalypte.so" ] || say "building the native library for arm64 (once)"
+  configure "$folder" -DCMAKE_TOOLCHAIN_FILE="$root/jetson/toolchain.cmake"
+  compile "$folder" calypte
+}
+
+emulator() { command -v qemu-aarch64-static || command -v qemu-aarch64; }
+
+fetch_arm64() {
+  emulator >/dev/null || install_packages qemu-user
+  have aarch64-linux-gnu-g++ || install_packages g++-aarch64-linux-gnu
+  if [ ! -x "$deno_arm64" ]; then
+    have npm || die "Cannot fetch Deno for arm64: npm is missing."
+    arch=arm64
+    npm_deno "$tools/arm64" "$DENO_ARM64" --force # npm takes nothing for another processor without
+  fi
+}
+
+setup_arm64() {
+  folder="$root/build/emulated"
+  deno_arm64="$tools/arm64/node_modules/@deno/linux-arm64-glibc/deno"
+  mkdir -p "$folder"
+  if [ "$(machine)" = arm64 ]; then
+    echo "this machine needs no emulator: all other tests ran on arm64" >"$folder/missing"
+    return 0
+  fi
+  # Where they cannot be had nothing is wrong with the tree; what does not compile is.
+  if ! (fetch_arm64); then
+    echo "the emulator, the cross compiler or Deno for arm64 cannot be had here" >"$folder/missing"
+    say "arm64 is not tested: $(cat "$folder/missing")"
+    return 0
+  fi
+  setup_doctest
+  [ -e "$folder/libcalypte.so" ] || say "building the native library and its tests for arm64 (once)"
+  # A header, and the same one for every processor; what lies beside it in /usr/include is not.
+  mkdir -p "$folder/include"
+  ln -sfn "${CALYPTE_DOCTEST:-/usr/include}/doctest" "$folder/include/doctest"
+  configure "$folder" -DCMAKE_TOOLCHAIN_FILE="$root/jetson/toolchain.cmake" -DCALYPTE_TESTS=ON -DCALYPTE_CUDA=OFF \
+    -DCALYPTE_DOCTEST="$folder/include"
+  compile "$folder" calypte
+  compile "$folder" calypte_tests
+  printf '#!/bin/sh\nexec %s -L /usr/aarch64-linux-gnu "$@"\n' "$(emulator)" >"$folder/run"
+  printf '#!/bin/sh\nexec "%s/run" "%s" "$@"\n' "$folder" "$deno_arm64" >"$folder/deno"
+  chmod +x "$folder/run" "$folder/deno"
+  rm -f "$folder/missing"
+}
+
+# A driver that lacks what a Tegra lacks, for measurements: build/tegra/libcuda.so.1, and the timing of gate transports.
+setup_tegra() {
+  setup_compiler
+  folder="$root/build/tegra"
+  [ -e "$folder/transports" ] || say "building the Tegra-shaped driver (once)"
+  mkdir -p "$folder"
+  { cmake -S "$root/bench/tegra" -B "$folder" && cmake --build "$folder"; } >"$folder/build.log" 2>&1 || {
+    cat "$folder/build.log" >&2
+    die "Cannot build the Tegra-shaped driver: see above."
+  }
+}
+
 setup_doctest() {
   setup_compiler
   [ -e /usr/include/doctest/doctest.h ] || [ -n "${CALYPTE_DOCTEST:-}" ] || install_packages doctest-dev
@@ -194,15 +261,18 @@ setup_sanitizers() {
   done
 }
 
-[ $# -gt 0 ] || die "Usage: tools/setup.sh deno | modules | library | tests | sanitizers | old-deno ..."
+[ $# -gt 0 ] || die "Usage: tools/setup.sh deno | modules | library | cross | tests | sanitizers | arm64 | tegra | old-deno ..."
 for step in "$@"; do
   case "$step" in
     deno) setup_deno ;;
     modules) setup_deno && setup_modules ;;
     library) setup_library ;;
+    cross) setup_cross ;;
     tests) setup_tests ;;
     sanitizers) setup_sanitizers ;;
+    arm64) setup_arm64 ;;
+    tegra) setup_tegra ;;
     old-deno) setup_old_deno ;;
-    *) die "Unknown step '$step': use deno, modules, library, tests, sanitizers or old-deno." ;;
+    *) die "Unknown step '$step': use deno, modules, library, cross, tests, sanitizers, arm64, tegra or old-deno." ;;
   esac
 done
