@@ -2,7 +2,7 @@
  * Do rewritten kernels read or write where they may not, or race in shared memory? On a GPU, with NVIDIA's tool:
  *
  * ```sh
- * deno run -A bench/sanitize.ts --out DIR [--limit 120]
+ * deno run -A bench/sanitize.ts --out DIR [--limit 300] [--tool memcheck,racecheck]
  * deno run -A bench/sanitize.ts --out DIR --backend sim      # to see that it runs; proves nothing about a GPU
  * ```
  *
@@ -39,6 +39,8 @@ interface Row {
   verdict: Verdict;
   /** Findings, as the tool's last line counts them. */
   findings: number;
+  /** Races that are meant, see `racesIn`. */
+  meant: number;
   why: string;
   seconds: number;
   report: ProgramReport | undefined;
@@ -78,7 +80,7 @@ async function run({ sanitizer, tool, work, out, limitS }: Run): Promise<Row> {
   // Errors of single driver calls are no findings: what a device lacks is found out by asking.
   const [command = "", ...args] = sanitizer === undefined ? program : [
     ...[sanitizer, "--tool", tool, "--target-processes", "all", "--error-exitcode", `${FOUND}`],
-    ...["--print-limit", "20", "--log-file", log],
+    ...["--print-limit", tool === "racecheck" ? "10000" : "20", "--log-file", log],
     ...(tool === "memcheck" ? ["--report-api-errors", "no"] : []),
     ...program,
   ];
@@ -91,19 +93,25 @@ async function run({ sanitizer, tool, work, out, limitS }: Run): Promise<Row> {
   const late = code === KILLED || signal === "SIGKILL";
   const seconds = Math.round((performance.now() - begin) / 100) / 10;
   const said = await Deno.readTextFile(log).catch(() => "");
-  const findings = findingsIn(said);
-  const report = reportIn(new TextDecoder().decode(stdout));
-  const row = { tool, work: work.name, findings: findings ?? 0, seconds, report };
+  const { sharing = [], ...rest } = objectsIn(new TextDecoder().decode(stdout));
+  const report = rest.units === undefined ? undefined : rest as ProgramReport;
+  const races = tool === "racecheck" ? racesIn(said, sharing) : undefined;
+  const findings = races?.unwanted ?? findingsIn(said);
+  const row = { tool, work: work.name, findings: findings ?? 0, meant: races?.meant ?? 0, seconds, report };
   const fault = (verdict: Verdict, why: string): Row => ({ ...row, verdict, why });
-  if ((findings ?? 0) > 0 || code === FOUND) return fault("found", `see ${path.basename(log)}`);
+  if ((findings ?? 0) > 0 || (code === FOUND && races === undefined)) {
+    return fault("found", `see ${path.basename(log)}`);
+  }
   if ((report?.wrong ?? 0) > 0) {
     return fault("wrong outputs", `${report?.wrong} of ${report?.compared} units`);
   }
   if (late) return fault("not judged", `did not end within ${Math.round(limitS)} s`);
-  if (code !== 0) return fault("failed", new TextDecoder().decode(stderr).trim().slice(-300));
+  if (code !== 0 && code !== FOUND) {
+    return fault("failed", new TextDecoder().decode(stderr).trim().slice(-300));
+  }
   if (report === undefined || report.units === 0) return fault("not judged", "no unit ended");
   if (sanitizer === undefined) return fault("not judged", "simulated: no kernel was run");
-  if (findings === undefined) return fault("not judged", "the tool said nothing");
+  if (findingsIn(said) === undefined) return fault("not judged", "the tool said nothing");
   return fault("clean", report.leaves === 0 ? "no worker left: the gate was not met" : "");
 }
 
@@ -116,20 +124,29 @@ export function findingsIn(log: string): number | undefined {
   return sum;
 }
 
-function reportIn(output: string): ProgramReport | undefined {
-  const line = output.trim().split("\n").at(-1) ?? "";
-  try {
-    return line.startsWith("{") ? JSON.parse(line) : undefined;
-  } catch {
-    return undefined;
-  }
+/**
+ * Races by whether they are meant: in a kernel that had no shared memory before it was rewritten, all there is to race for is
+ * the word by which a block's threads tell each other that it is given up (docs/PREEMPTION.md). Any thread may set it at any time,
+ * and whether the block is abandoned is settled at a barrier.
+ */
+export function racesIn(log: string, sharing: readonly string[]): { unwanted: number; meant: number } {
+  const races = [...log.matchAll(/Race reported between \w+ access at ([\w$]+)\+0x/g)];
+  const unwanted = races.filter(([, kernel]) => sharing.includes(kernel!)).length;
+  return { unwanted, meant: races.length - unwanted };
+}
+
+/** The fields of all JSON objects that the program printed. */
+function objectsIn(output: string): Partial<ProgramReport> & { sharing?: string[] } {
+  const lines = output.split("\n").filter((line) => line.startsWith("{") && line.endsWith("}"));
+  return Object.assign({}, ...lines.map((line) => JSON.parse(line)));
 }
 
 function print(rows: readonly Row[]): void {
-  const cells = rows.map(({ tool, work, verdict, findings, seconds, report, why }) => [
+  const cells = rows.map(({ tool, work, verdict, findings, meant, seconds, report, why }) => [
     `${tool} ${work}`,
     verdict,
     `${findings}`,
+    `${meant}`,
     `${report?.units ?? 0}`,
     `${report?.compared ?? 0}`,
     `${report?.closings ?? 0}`,
@@ -137,15 +154,16 @@ function print(rows: readonly Row[]): void {
     `${seconds} s`,
     why.split("\n").at(-1) ?? "",
   ]);
-  const head = ["", "verdict", "findings", "units", "compared", "closings", "leaves", "took", ""];
+  const head = ["", "verdict", "findings", "meant", "units", "compared", "closings", "leaves", "took", ""];
   console.log(table(head, cells).join("\n"));
 }
 
 if (import.meta.main) {
-  const args = parseArgs(Deno.args, { string: ["out", "backend", "limit", "commit"] });
+  const args = parseArgs(Deno.args, { string: ["out", "backend", "limit", "commit", "tool"] });
   const out = typeof args["out"] === "string" ? args["out"] : path.join(ROOT, "bench/results/local");
   const simulated = args["backend"] === "sim";
-  const limitS = Number(args["limit"] ?? 120);
+  const limitS = Number(args["limit"] ?? 300);
+  const tools = typeof args["tool"] === "string" ? args["tool"].split(",") : TOOLS;
   Deno.mkdirSync(out, { recursive: true });
   const sanitizer = simulated ? undefined : await findTool();
   const save = (rest: Record<string, unknown>) =>
@@ -163,13 +181,20 @@ if (import.meta.main) {
     save({ skipped: "compute-sanitizer was not found", rows: [] });
     Deno.exit(0);
   }
-  const todo = (simulated ? ["no tool"] : TOOLS).flatMap((tool) => WORKS.map((work) => ({ tool, work })));
+  const todo = (simulated ? ["no tool"] : tools).flatMap((tool) => WORKS.map((work) => ({ tool, work })));
   const rows: Row[] = [];
   const begin = performance.now();
   for (const [i, { tool, work }] of todo.entries()) {
     const leftS = limitS - (performance.now() - begin) / 1000;
     if (leftS < LEAST_S) {
-      const row = { tool, work: work.name, verdict: "not judged" as const, findings: 0, seconds: 0 };
+      const row = {
+        tool,
+        work: work.name,
+        verdict: "not judged" as const,
+        findings: 0,
+        meant: 0,
+        seconds: 0,
+      };
       rows.push({ ...row, why: "no time was left", report: undefined });
       continue;
     }

@@ -7,7 +7,8 @@
  *
  * The bundle is loaded as critical work, which is not rewritten and gives the reference, and as a background job, which
  * is. The job runs while the gate is closed at random moments, and each of its outputs is compared with the reference. Ends
- * with one JSON object, a `ProgramReport`, and with 1 if an output was wrong.
+ * with one JSON object, a `ProgramReport`, and with 1 if an output was wrong. Ahead of it, another says which of the kernels have
+ * shared memory of their own, so that it is known also of a program that was stopped.
  */
 import { type Bundle, loadBundle } from "../agent/bundle.ts";
 import { checkpointCompiler } from "../agent/checkpoint.ts";
@@ -56,6 +57,19 @@ async function bundleOf(args: Record<string, unknown>, backend: Backend, seed: n
   } finally {
     Deno.removeSync(dir, { recursive: true });
   }
+}
+
+/** Names of the kernels that read or write shared memory as they were compiled, before anything is rewritten. */
+export function kernelsThatShare({ manifest, modules }: Pick<Bundle, "manifest" | "modules">): string[] {
+  const launched = manifest.steps.flatMap((step) =>
+    "kernel" in step && (step.sharedBytes ?? 0) > 0 ? [step.kernel] : []
+  );
+  const written = modules.flatMap(({ text }) =>
+    [...text.matchAll(/\.entry\s+([\w$]+)([^]*?\n\})/g)].flatMap(([, name, body]) =>
+      /\.shared\b/.test(body!) ? [name!] : []
+    )
+  );
+  return [...new Set([...launched, ...written])].sort();
 }
 
 function run(bundle: Bundle, backend: Backend, seconds: number, seed: number): ProgramReport {
@@ -123,6 +137,7 @@ if (import.meta.main) {
   const backend: Backend = args["backend"] === "sim" ? "sim" : "cuda";
   const seed = Number(args["seed"] ?? 1);
   const bundle = await bundleOf(args, backend, seed);
+  console.log(JSON.stringify({ sharing: kernelsThatShare(bundle) }));
   const report = run(bundle, backend, Number(args["seconds"] ?? 5), seed);
   console.log(JSON.stringify(report));
   Deno.exit(report.wrong > 0 ? 1 : 0);

@@ -91,7 +91,7 @@ def name_kernels(recording):
     names = {}
     for step in recording.steps:
         if step.kind == "kernel":
-            binary, _ = step.kernel
+            binary = step.kernel.binary
             names.setdefault(id(binary), (f"k{len(names)}_{binary.metadata.name[:48]}", step.kernel))
     return names
 
@@ -101,9 +101,8 @@ def compile_for(kernel, arch):
     import triton
     from triton.backends.compiler import GPUTarget
 
-    binary, config = kernel
-    options = {"num_warps": config.num_warps, "num_stages": config.num_stages}
-    compiled = triton.compile(binary.src, target=GPUTarget("cuda", arch, 32), options=options)
+    options = {"num_warps": kernel.config.num_warps, "num_stages": kernel.config.num_stages}
+    compiled = triton.compile(kernel.source(), target=GPUTarget("cuda", arch, 32), options=options)
     return compiled.asm["ptx"], compiled.metadata.name, 32 * compiled.metadata.num_warps, compiled.metadata.shared
 
 
@@ -118,12 +117,12 @@ def write(recording, out, name, description, archs, own_arch, samples, tolerance
         for number, (key, (new, kernel)) in enumerate(names.items()):
             progress(f"kernels for sm_{arch}", number, len(names))
             if arch == own_arch:
-                binary = kernel[0]
+                binary = kernel.binary
                 texts[new] = (binary.asm["ptx"], binary.metadata.name)
                 shared[key] = max(shared[key], binary.metadata.shared)
                 continue
             ptx, entry, threads, bytes_ = compile_for(kernel, arch)
-            if threads != 32 * kernel[1].num_warps:
+            if threads != 32 * kernel.config.num_warps:
                 raise SystemExit(f"export_bundle: {new} has {threads} threads on sm_{arch}")
             texts[new] = (ptx, entry)
             shared[key] = max(shared[key], bytes_)
@@ -142,7 +141,7 @@ def write(recording, out, name, description, archs, own_arch, samples, tolerance
     steps = []
     for step in recording.steps:
         if step.kind == "kernel":
-            key = id(step.kernel[0])
+            key = id(step.kernel.binary)
             steps.append({
                 "kernel": names[key][0], "grid": list(step.grid), "block": [step.threads, 1, 1],
                 "sharedBytes": shared[key], "args": [_argument(arg, places) for arg in step.args],

@@ -7,6 +7,7 @@ lies, and all else is weights.
 """
 
 import bisect
+import copy
 import ctypes
 import gc
 from dataclasses import dataclass, field
@@ -64,6 +65,25 @@ class Recording:
     pool_bytes: int
 
 
+@dataclass
+class Kernel:
+    """What Triton compiled, with its PTX; the configuration that was chosen; and Inductor's keeper of both."""
+
+    binary: object
+    config: object
+    tuner: object
+
+    def source(self):
+        """What Triton compiles, for another chip. Inductor's workers send kernels back without it: it is loaded again."""
+        if self.tuner.fn.fn is not None:
+            function = self.tuner.fn
+        else:
+            function = self.tuner._reload_kernel().fn
+        source = copy.copy(self.binary.src)
+        source.fn = function
+        return source
+
+
 def triton_kernels():
     """By the handle of the loaded function: the compiled kernel, with its PTX and source."""
     from torch._inductor.runtime.triton_heuristics import CachingAutotuner
@@ -77,7 +97,7 @@ def triton_kernels():
         for result in thing.compile_results:
             function = getattr(result.kernel, "function", None)
             if function:
-                found[int(function) % 2**64] = (result.kernel, result.config)
+                found[int(function) % 2**64] = Kernel(result.kernel, result.config, thing)
     return found
 
 
@@ -168,16 +188,15 @@ def record(compiled, inputs, paths):
             if found is None:
                 problems.append(_foreign(driver.function_name(function), paths))
                 continue
-            binary, config = found
-            name = binary.metadata.name
-            pointers = pointer_params(binary.asm["ptx"], name)
+            name = found.binary.metadata.name
+            pointers = pointer_params(found.binary.asm["ptx"], name)
             sizes = driver.param_sizes(function)
             args = [
                 _scalar_or_pointer(params.params[i], size, memory, i < len(pointers) and pointers[i], f"{name}, argument {i}")
                 for i, size in enumerate(sizes)
             ]
             threads = params.bx * params.by * params.bz
-            steps.append(Step("kernel", (binary, config), (params.gx, params.gy, params.gz), threads, params.shared, args))
+            steps.append(Step("kernel", found, (params.gx, params.gy, params.gz), threads, params.shared, args))
         elif kind == MEMSET:
             p = driver.memset_params(node)
             size = p.width * p.element
