@@ -28,6 +28,8 @@ const TOOLS = ["memcheck", "racecheck"] as const;
 const LEAST_S = 12;
 const SHARES = 3;
 const PROGRAM_S = 3;
+/** All races, with their addresses. */
+const RACES = ["--racecheck-report", "hazard", "--show-backtrace", "no", "--print-limit", "100000"];
 const FOUND = 99;
 const KILLED = 137;
 
@@ -80,7 +82,8 @@ async function run({ sanitizer, tool, work, out, limitS }: Run): Promise<Row> {
   // Errors of single driver calls are no findings: what a device lacks is found out by asking.
   const [command = "", ...args] = sanitizer === undefined ? program : [
     ...[sanitizer, "--tool", tool, "--target-processes", "all", "--error-exitcode", `${FOUND}`],
-    ...["--print-limit", tool === "racecheck" ? "10000" : "20", "--log-file", log],
+    ...(tool === "racecheck" ? RACES : ["--print-limit", "20"]),
+    ...["--log-file", log],
     ...(tool === "memcheck" ? ["--report-api-errors", "no"] : []),
     ...program,
   ];
@@ -125,14 +128,29 @@ export function findingsIn(log: string): number | undefined {
 }
 
 /**
- * Races by whether they are meant: in a kernel that had no shared memory before it was rewritten, all there is to race for is
- * the word by which a block's threads tell each other that it is given up (docs/PREEMPTION.md). Any thread may set it at any time,
- * and whether the block is abandoned is settled at a barrier.
+ * Races by whether they are meant. The threads of a block tell each other by a word of shared memory that it is given up
+ * (docs/PREEMPTION.md): any thread may set it at any time, from 0 to 1, and whether the block is abandoned is settled at a barrier.
+ * In a kernel that had no shared memory before it was rewritten there is nothing else to race for; in another (`sharing`) the
+ * races must all be for one word that is never more than 1.
  */
 export function racesIn(log: string, sharing: readonly string[]): { unwanted: number; meant: number } {
-  const races = [...log.matchAll(/Race reported between \w+ access at ([\w$]+)\+0x/g)];
-  const unwanted = races.filter(([, kernel]) => sharing.includes(kernel!)).length;
-  return { unwanted, meant: races.length - unwanted };
+  const kernels = new Map<string, { count: number; words: Set<number>; most: number }>();
+  for (const record of log.split(/(?=hazard detected at __shared__ )/).slice(1)) {
+    const address = Number(record.match(/__shared__ (0x[0-9a-f]+)/)?.[1]);
+    const kernel = record.match(/Thread \([\d,]+\) at ([\w$]+)/)?.[1] ?? "unknown";
+    const values = record.match(/Current Value : (\d+)(?:, Incoming Value : (\d+))?/)?.slice(1) ?? [];
+    const seen = kernels.get(kernel) ?? { count: 0, words: new Set(), most: 0 };
+    seen.count++;
+    seen.words.add(Math.floor(address / 4));
+    seen.most = Math.max(seen.most, ...values.filter((value) => value !== undefined).map(Number));
+    kernels.set(kernel, seen);
+  }
+  let [unwanted, meant] = [0, 0];
+  for (const [kernel, { count, words, most }] of kernels) {
+    if (sharing.includes(kernel) && (words.size > 1 || most > 1)) unwanted += count;
+    else meant += count;
+  }
+  return { unwanted, meant };
 }
 
 /** The fields of all JSON objects that the program printed. */
