@@ -164,6 +164,7 @@ def main(argv=None):
         import torch._inductor.config as config
 
         config.max_autotune = False
+        config.max_autotune_gemm_backends = config.max_autotune_conv_backends = "ATEN,TRITON,CPP"
         config.freezing = False
         usual = torch.compile(model)
         report["compileUs"] = verify.time_us(lambda: usual(*inputs))

@@ -150,17 +150,22 @@ def _scalar_or_pointer(pointer, size, memory, is_pointer, what):
     return data if address == 0 else memory.find(address, what)
 
 
-def _own_memory(tensors):
-    """Outputs that are a part of something else, or the same as another one, are copied: each becomes a buffer."""
-    seen, outputs = set(), []
+def _keepers(tensors):
+    """Memory for the outputs that is nobody else's: the graph's pool gives an output what an earlier step had used."""
     for tensor in tensors:
         if not isinstance(tensor, torch.Tensor):
             raise NotExportable(f"the model returns a {type(tensor).__name__}, which is no tensor")
-        storage = tensor.untyped_storage()
-        whole = storage.nbytes() == tensor.numel() * tensor.element_size() and storage.data_ptr() not in seen
-        outputs.append(tensor if whole else tensor.clone())
-        seen.add(outputs[-1].untyped_storage().data_ptr())
-    return outputs
+    return [torch.empty_strided(t.size(), t.stride(), dtype=t.dtype, device=t.device) for t in tensors]
+
+
+def _keep(tensors, keepers):
+    """Copies what the model returns; as plain bytes where it is dense, so that no kernel is needed."""
+    for tensor, keeper in zip(tensors, keepers):
+        if tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last):
+            flat = (tensor.numel(),), (1,)
+            keeper.as_strided(*flat, 0).copy_(tensor.as_strided(*flat, tensor.storage_offset()))
+        else:
+            keeper.copy_(tensor)
 
 
 def record(compiled, inputs, paths):
@@ -172,10 +177,10 @@ def record(compiled, inputs, paths):
     graph = torch.cuda.CUDAGraph(keep_graph=True)
     with torch.inference_mode():
         with torch.cuda.stream(stream):
-            compiled(*inputs)
+            outputs = _keepers(torch.utils._pytree.tree_leaves(compiled(*inputs)))
         torch.cuda.synchronize()
         with torch.cuda.graph(graph, stream=stream):
-            outputs = _own_memory(torch.utils._pytree.tree_leaves(compiled(*inputs)))
+            _keep(torch.utils._pytree.tree_leaves(compiled(*inputs)), outputs)
     kernels = triton_kernels()
     memory = Memory(graph.pool(), inputs, outputs)
     steps, problems = [], []
