@@ -52,7 +52,10 @@ export async function makeSeat(job: string, options: SeatOptions): Promise<Seat>
       return pauseNs === undefined ? undefined : pauseNs / 1e6;
     },
   };
-  const host = await EngineHost.adopt(worker) ?? await EngineHost.start(worker);
+  const adopted = await EngineHost.adopt(worker);
+  // Asked now, as it may be gone when the next engine is to be told: it ends with the engine that it serves.
+  known = adopted?.isolatedOf();
+  const host = adopted ?? await EngineHost.start(worker);
   return {
     engine: host,
     take() {

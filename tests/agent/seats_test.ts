@@ -62,88 +62,135 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-Deno.test({
-  name:
-    "a worker that joins an engine which serves already is neither warmed up nor measured, and its units go on",
-  ignore,
-  sanitizeOps: false,
-  sanitizeResources: false,
-  async fn() {
-    const dir = await Deno.makeTempDir();
-    const file = path.resolve(libraryPath());
-    const library = openLibrary(file);
-    const processes: EngineProcess[] = [];
-    let measured = 0;
-    let ended = 0;
-    let last: EngineHost | undefined;
-    const world = (name: string): HostWorld => ({
-      spawn() {
-        const process = spawnEngine({ socket: `${dir}/${name}.sock`, library: file, keepNs: 60e9 });
-        processes.push(process);
-        process.exited.then(() => ended++);
-        return process;
-      },
-      attach(open) {
-        const at = { path: `${dir}/${name}.sock`, ...(open === undefined ? {} : { open }) };
-        const native = NativeEngine.attach(library, at);
-        const warmUp = native.warmUp.bind(native);
-        native.warmUp = () => {
-          if (name === "map") measured++;
-          warmUp();
-        };
-        return native;
-      },
-      nowNs: () => library.nowNs(),
-      pause: realTimers.pause,
-    });
-    const scene = { world: world("engine"), open: OPEN, log: SILENT, key: "mission 1" };
-    const seatAt = (engine: EngineHost) =>
+interface Stage {
+  scene: Parameters<typeof EngineHost.start>[0];
+  seatAt(engine: EngineHost): ReturnType<typeof makeSeat>;
+  /** In the order in which they were started: the engine, the worker, and those that took their places. */
+  processes: EngineProcess[];
+  ended(): number;
+  /** How often a worker has measured its job. */
+  measured(): number;
+  /** Closed in the end. */
+  last?: EngineHost;
+}
+
+const PLAN = { entries: [{ job: 0, weight: 1, maxUnits: 0 }], leaseNs: 60e9 };
+
+/** An engine and one job in a process of its own, at work; closed in the end, with all processes. */
+async function staged(run: (stage: Stage, engine: EngineHost) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  const file = path.resolve(libraryPath());
+  const library = openLibrary(file);
+  const processes: EngineProcess[] = [];
+  let [measured, ended] = [0, 0];
+  const world = (name: string): HostWorld => ({
+    spawn() {
+      const process = spawnEngine({ socket: `${dir}/${name}.sock`, library: file, keepNs: 60e9 });
+      processes.push(process);
+      process.exited.then(() => ended++);
+      return process;
+    },
+    attach(open) {
+      const at = { path: `${dir}/${name}.sock`, ...(open === undefined ? {} : { open }) };
+      const native = NativeEngine.attach(library, at);
+      const warmUp = native.warmUp.bind(native);
+      native.warmUp = () => {
+        if (name === "map") measured++;
+        warmUp();
+      };
+      return native;
+    },
+    nowNs: () => library.nowNs(),
+    pause: realTimers.pause,
+  });
+  const stage: Stage = {
+    scene: { world: world("engine"), open: OPEN, log: SILENT, key: "mission 1" },
+    seatAt: (engine) =>
       makeSeat("map", {
         ...{ engine, world, open: OPEN, log: SILENT, key: "mission 1" },
         page: (job) => `${dir}/${job}.page`,
         probation: { failed: () => 0, forgive() {} } as unknown as Probation,
-      });
-    const plan = { entries: [{ job: 0, weight: 1, maxUnits: 0 }], leaseNs: 60e9 };
-    try {
-      const engine = await EngineHost.start(scene);
-      const seat = await seatAt(engine);
-      load(seat.engine as EngineHost);
-      assertEquals(seat.take(), 0);
-      assertEquals(measured, 1);
-      engine.ready();
-      engine.setPlan({ ...plan, id: 1 });
-      await until(() => engine.snapshot().jobs[0]!.units > 5);
-      const worker = processes[1]!;
+      }),
+    processes,
+    ended: () => ended,
+    measured: () => measured,
+  };
+  try {
+    const engine = await EngineHost.start(stage.scene);
+    const seat = await stage.seatAt(engine);
+    load(seat.engine as EngineHost);
+    assertEquals(seat.take(), 0);
+    assertEquals(measured, 1);
+    engine.ready();
+    engine.setPlan({ ...PLAN, id: 1 });
+    await until(() => engine.snapshot().jobs[0]!.units > 5);
+    await run(stage, engine);
+  } finally {
+    stage.last?.close();
+    for (const process of processes) process.kill();
+    await until(() => ended === processes.length);
+    library.close();
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+/** An agent that comes later takes the engine over, and what there is of its job. */
+async function takenOver(stage: Stage): Promise<EngineHost> {
+  const next = await EngineHost.adopt(stage.scene);
+  assert(next !== undefined && next.adopted);
+  stage.last = next;
+  const seat = await stage.seatAt(next);
+  load(seat.engine as EngineHost);
+  assertEquals(seat.take(), 0);
+  next.ready();
+  return next;
+}
+
+async function goesOn(engine: EngineHost, plan: number): Promise<void> {
+  const { units } = engine.snapshot().jobs[0]!;
+  engine.setPlan({ ...PLAN, id: plan });
+  await until(() => engine.snapshot().jobs[0]!.units > units + 5);
+}
+
+/** Another engine is loaded with all that the lost one had. */
+async function losesItsEngine(host: EngineHost): Promise<void> {
+  const { restarts } = host;
+  Deno.kill(host.processId, "SIGKILL");
+  await until(() => (host.snapshot(), host.restarts > restarts));
+}
+
+const REAL = { ignore, sanitizeOps: false, sanitizeResources: false };
+
+Deno.test({
+  name: "a worker that joins an engine which serves is neither warmed up nor measured, and its units go on",
+  ...REAL,
+  fn: () =>
+    staged(async (stage, engine) => {
+      const worker = stage.processes[1]!;
       engine.leave();
       worker.kill();
       // Nothing but this test waits for it.
-      await until(() => ended === 1);
+      await until(() => stage.ended() === 1);
 
-      const next = last = await EngineHost.adopt(scene);
-      assert(next !== undefined && next.adopted);
-      const { units } = next.snapshot().jobs[0]!;
-      const second = await seatAt(next);
-      load(second.engine as EngineHost);
-      assertEquals(second.take(), 0);
-      assertEquals(measured, 1);
-      next.ready();
-      next.setPlan({ ...plan, id: 2 });
-      await until(() => next.snapshot().jobs[0]!.units > units + 5);
-      assertEquals(measured, 1);
+      const next = await takenOver(stage);
+      await goesOn(next, 2);
       // What the engine knew of the job is what the next engine is told.
-      const { restarts } = next;
-      Deno.kill(next.processId, "SIGKILL");
-      await until(() => (next.snapshot(), next.restarts > restarts));
-      const begun = next.snapshot().jobs[0]!.units;
-      next.setPlan({ ...plan, id: 3 });
-      await until(() => next.snapshot().jobs[0]!.units > begun + 5);
-      assertEquals(measured, 1);
-    } finally {
-      last?.close();
-      for (const process of processes) process.kill();
-      await until(() => ended === processes.length);
-      library.close();
-      await Deno.remove(dir, { recursive: true });
-    }
-  },
+      await losesItsEngine(next);
+      await goesOn(next, 3);
+      assertEquals(stage.measured(), 1);
+    }),
+});
+
+Deno.test({
+  name: "an engine and a worker that were taken over and then lost together come back",
+  ...REAL,
+  fn: () =>
+    staged(async (stage, engine) => {
+      engine.leave();
+      const next = await takenOver(stage);
+      await goesOn(next, 2);
+      await losesItsEngine(next);
+      await goesOn(next, 3);
+      assertEquals(stage.measured(), 1);
+    }),
 });
