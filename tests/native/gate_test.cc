@@ -73,7 +73,7 @@ TEST_SUITE("ahead of requests") {
         for (const Action &report : rig.reports(CALYPTE_EVENT_ANTICIPATION)) off |= report.a == 0;
       }
       CHECK(off != stays);
-      if (stays) CHECK(rig.snapshot().tasks[0].margin_ns == drain_ns + 200 * kUs);
+      if (stays) CHECK(rig.snapshot().tasks[0].margin_ns == drain_ns + 250 * kUs);
     }
   }
 

@@ -84,3 +84,57 @@ TEST_SUITE("a job's process that holds the GPU") {
     CHECK(closed.killed_at(kNever, kNever) == kNever);
   }
 }
+
+TEST_SUITE("the context of a job's process") {
+  constexpr uint64_t kDrainNs = 20 * kUs;
+  constexpr uint64_t kCloseNs = 20 * kMs - kDrainNs - 250 * kUs;
+
+  // Two entries are queued, the request at 10 ms is done, and the gate closes ahead of the one at 20 ms.
+  struct Expecting {
+    Rig rig;
+
+    explicit Expecting(uint64_t units) : rig(config()) {
+      rig.start();
+      Event joined;
+      joined.kind = EventKind::worker_joined;
+      rig.step(joined, 0);
+      rig.staged(0, units, 0);
+      rig.plan(3'000 * kSecond, {{0, 1, 0}}, 0);
+      for (const uint64_t request_ns : {uint64_t{0}, 10 * kMs}) {
+        while (!rig.scheduler.critical_in_flight()) rig.tick(rig.scheduler.next_wakeup_ns());
+        rig.done(0, request_ns + 150 * kUs);
+      }
+    }
+
+    static SchedulerConfig config() {
+      SchedulerConfig config = Closed::config();
+      config.tasks = {periodic(10 * kMs, 5 * kMs)};
+      config.tasks[0].anticipate = true;
+      config.jobs[0].drain_ns = kDrainNs;
+      return config;
+    }
+  };
+
+  TEST_CASE("makes way when its last entry has come back, and not while one runs through behind the closed gate") {
+    Expecting scene(1'000'000);
+    Rig &rig = scene.rig;
+    const uint64_t queued = rig.snapshot().jobs[0].outstanding;
+    REQUIRE(queued > 0);
+    rig.tick(kCloseNs);
+    CHECK(rig.count(ActionKind::task_gate) == 1);
+    CHECK(rig.count(ActionKind::wake) == 0);
+    for (uint64_t i = 1; i <= queued; ++i) {
+      rig.entry_done(0, 0, kCloseNs + i * 10 * kUs, kUnitNs);
+      CHECK(rig.count(ActionKind::wake) == (i == queued ? 1 : 0));
+    }
+  }
+
+  TEST_CASE("makes way at once where nothing of it is queued, as the GPU may still be there") {
+    Expecting scene(2);
+    Rig &rig = scene.rig;
+    for (uint64_t unit = 1; unit <= 2; ++unit) rig.entry_done(0, step_word_of(unit, 0), rig.now + kUnitNs, kUnitNs);
+    REQUIRE(rig.snapshot().jobs[0].outstanding == 0);
+    rig.tick(kCloseNs);
+    CHECK(rig.count(ActionKind::wake) == 1);
+  }
+}

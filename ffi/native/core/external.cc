@@ -57,10 +57,4 @@ Window Scheduler::expected_outside(uint32_t id, uint64_t now_ns) const {
   return task.rhythm.next_window(now_ns, 0);
 }
 
-// Now, and once more when background has left: what was on its way may have brought the other context back.
-void Scheduler::wake_for(uint32_t id, ActionList &out) {
-  out.add(ActionKind::wake_outside).id = id;
-  if (outstanding_total_ > 0) wake_outside_ |= 1u << id;
-}
-
 }  // namespace calypte::core

@@ -20,9 +20,10 @@ constexpr uint64_t kStartMarginNs = 100'000;
 // An awaited request is worth this many times the background time that awaiting saves it in latency.
 constexpr uint64_t kWorth = 10;
 
-// With a job in another process: its context has to make way too, which an empty kernel asks for (200 us ahead the
-// critical work found the GPU as if it had been idle, 100 us ahead it did not).
-constexpr uint64_t kSwitchMarginNs = 200'000, kMostSwitchMarginNs = 800'000;
+// With a job in another process: its context has to make way too, which an empty kernel asks for. That kernel is launched
+// when the last entry has been seen to end, up to 50 us after it has; launched 200 us ahead of the critical work it left
+// the GPU as if it had been idle, 100 us ahead it did not.
+constexpr uint64_t kSwitchMarginNs = 250'000, kMostSwitchMarginNs = 800'000;
 
 // More than this part of all time closed ahead is too much: at 1 kHz 40 us each, or 100 Hz with a change of contexts.
 constexpr uint64_t kMostLostPpm = 40'000, kMostLostToSwitchPpm = 100'000;
@@ -192,11 +193,8 @@ void Scheduler::keep_gates(uint64_t now_ns, ActionList &out) {
       task.ahead_ns = now_ns;
       background_closes(now_ns);
       write_task_gate(id, true, out);
-      if (ahead && worker_at_work()) {
-        out.add(ActionKind::wake);
-        wake_again_ = true;
-      }
-      if (ahead && external(id)) wake_for(id, out);
+      wake_due_ |= ahead && turn_ != kNobody;
+      if (ahead && external(id)) wake_outside_ |= 1u << id;
     } else if (task.gate != Gate::open && !waits && !ahead) {
       if (task.gate == Gate::ahead) {
         task.anticipation.settle(now_ns - task.ahead_ns, false);
@@ -207,13 +205,12 @@ void Scheduler::keep_gates(uint64_t now_ns, ActionList &out) {
       background_begins(now_ns);
     }
   }
-  // What was on its way when the gate closed may have brought the other context back for a moment. It is over now.
-  if (wake_again_ && outstanding_total_ == 0) {
-    wake_again_ = false;
-    if (idle && !tasks_open()) out.add(ActionKind::wake);
-  }
-  if (wake_outside_ != 0 && outstanding_total_ == 0) {
-    for (uint32_t id = 0; id < tasks_.size(); ++id) {
+  // Not while an entry runs through behind the closed gate: between two of its kernels the GPU would change contexts,
+  // and change back for the rest.
+  if (outstanding_total_ == 0) {
+    if (wake_due_ && idle && !tasks_open()) out.add(ActionKind::wake);
+    wake_due_ = false;
+    for (uint32_t id = 0; wake_outside_ >> id != 0; ++id) {
       if ((wake_outside_ >> id & 1) != 0 && tasks_[id].gate == Gate::ahead) out.add(ActionKind::wake_outside).id = id;
     }
     wake_outside_ = 0;

@@ -321,7 +321,6 @@ class Scheduler {
   void outside_over(uint32_t id, uint32_t index, uint64_t time_ns, bool failed, ActionList &out);
   void outside_expect(uint32_t id, uint64_t time_ns, uint64_t now_ns);
   Window expected_outside(uint32_t id, uint64_t now_ns) const;
-  void wake_for(uint32_t id, ActionList &out);
 
   // Background: background.cc
   void grant(uint32_t id, ActionList &out);
@@ -368,7 +367,7 @@ class Scheduler {
   uint64_t turn_begin_ns_ = 0;
   bool kill_asked_ = false;
   uint64_t stood_still_until_ns_ = 0;
-  bool wake_again_ = false;    // once the entries that were under way at closing have come back
+  bool wake_due_ = false;      // once the entries that were under way at closing have come back
   uint32_t wake_outside_ = 0;  // ... for these external tasks, by bit
   bool soft_closed_ = false;
   uint64_t soft_release_ns_ = kNever;  // when the soft gate may open, as the gate itself is closed by then
