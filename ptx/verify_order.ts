@@ -175,8 +175,13 @@ class PathChecker {
     }
     if (counted < 0 || counted > at) this.report(line(at), "step_word is written by who has not counted");
     const lastWrite = this.#steps.findLastIndex((s, i) => i < at && isWrite(s.event));
-    if (!this.#hasFence(lastWrite, at, ".sys")) {
-      this.report(line(at), "step_word is written without a fence of system scope behind everything else");
+    // The host reads what a unit wrote once it is over, which is where `left` is written; between steps nobody but the GPU does.
+    const isLast = this.#steps.some((s, i) =>
+      i > counted && i < at && isWrite(s.event) && this.#isAt(s, "left")
+    );
+    if (!this.#hasFence(lastWrite, at, isLast ? ".sys" : undefined)) {
+      const scope = isLast ? " of system scope" : "";
+      this.report(line(at), `step_word is written without a fence${scope} behind everything else`);
     }
     const reset = this.#steps.findIndex((s, i) => i > counted && s.event.kind === "store");
     if (counted >= 0 && !acquires && !this.#hasFence(counted, reset)) {

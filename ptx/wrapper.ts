@@ -292,15 +292,15 @@ ${label}DEALT:
 	cvta.to.global.u64 ${r}control, ${r}control;
 	ld.relaxed.sys.global.u32 ${r}entry, [${r}control];
 ${label}COUNT:
+	// Asked for by all, though the last one alone needs them: it would wait for them behind the count.
+	ld.relaxed.sys.global.u64 ${r}word, [${r}control+${STEP_WORD}];
+	ld.relaxed.sys.global.u64 ${r}record, [${r}control+${MIRROR}];
 	// Releases what this block wrote, without giving up the L1 cache that others on this SM still use.
 	atom.release.gpu.global.add.u32 ${r}w4, [${r}control+${COMPLETED}], ${r}count;
 	add.u32 ${r}w4, ${r}w4, ${r}count;
 	ld.param.u32 ${r}w2, [${param("total")}];
 	setp.ne.u32 ${r}go, ${r}w4, ${r}w2;
 	@${r}go bra ${label}END;
-	// The last one. All others leave these words alone by now, and so are not asked for them.
-	ld.relaxed.sys.global.u64 ${r}word, [${r}control+${STEP_WORD}];
-	ld.relaxed.sys.global.u64 ${r}record, [${r}control+${MIRROR}];
 	fence.acq_rel.gpu;
 	mov.u32 ${r}w4, 0;
 	st.relaxed.sys.global.u32 [${r}control+${COMPLETED}], ${r}w4;
@@ -311,14 +311,17 @@ ${label}COUNT:
 	ld.param.u32 ${r}w5, [${param("steps")}];
 	setp.lt.u32 ${r}go, ${r}w4, ${r}w5;
 	@${r}go bra ${label}NEXT;
-	// The last step: the end of a unit sticks, and the next step word is step 0 of the next unit.
+	// The last step: the end of a unit sticks, and the next step word is step 0 of the next unit. The host reads what the
+	// unit wrote by it; what other steps leave is read on the GPU only, which a fence of its scope is enough for.
 	st.relaxed.sys.global.u32 [${r}control+${LEFT}], ${r}entry;
 	shr.u64 ${r}stored, ${r}word, 16;
 	add.u64 ${r}stored, ${r}stored, 1;
 	shl.b64 ${r}stored, ${r}stored, 16;
-${label}NEXT:
-	// Ahead of the step word and the mirror, which others go by.
 	fence.acq_rel.sys;
+	bra ${label}MOVE;
+${label}NEXT:
+	fence.acq_rel.gpu;
+${label}MOVE:
 	st.relaxed.sys.global.u64 [${r}control+${STEP_WORD}], ${r}stored;
 	cvta.to.global.u64 ${r}record, ${r}record;
 	st.relaxed.sys.global.u64 [${r}record], ${r}stored;

@@ -108,7 +108,13 @@ export const PROTOCOL: readonly Mistake[] = [
   {
     what: "the fence ahead of step_word is missing",
     of: grids,
-    change: swap(/(NEXT:\n)\tfence\.acq_rel\.sys;\n/, "$1"),
+    change: swap(/(NEXT:\n)\tfence\.acq_rel\.gpu;\n/, "$1"),
+    rule: /step_word is written without a fence behind everything else/,
+  },
+  {
+    what: "the fence at the end of a unit does not reach the host",
+    of: grids,
+    change: swap(/\tfence\.acq_rel\.sys;(\n\tbra \$CALYPTE_MOVE)/, "\tfence.acq_rel.gpu;$1"),
     rule: /step_word is written without a fence of system scope behind everything else/,
   },
   {
