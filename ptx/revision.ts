@@ -9,4 +9,4 @@
 export const REVISION = 3;
 
 /** SHA-256 of what this revision makes of the fixtures. */
-export const FIXTURES_SHA256 = "d2bdcbb723b74ec379ba2f81ff2ac02240628e3c8c54f442200321ba607efa2f";
+export const FIXTURES_SHA256 = "9aafa7551a4f1e50830bbb5dd1e0f4b9838b95c0fe749335fcc96f9a3a6fddb9";

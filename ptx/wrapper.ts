@@ -292,15 +292,15 @@ ${label}DEALT:
 	cvta.to.global.u64 ${r}control, ${r}control;
 	ld.relaxed.sys.global.u32 ${r}entry, [${r}control];
 ${label}COUNT:
-	// Asked for by all, though the last one alone needs them: it would wait for them behind the count.
-	ld.relaxed.sys.global.u64 ${r}word, [${r}control+${STEP_WORD}];
-	ld.relaxed.sys.global.u64 ${r}record, [${r}control+${MIRROR}];
 	// Releases what this block wrote, without giving up the L1 cache that others on this SM still use.
 	atom.release.gpu.global.add.u32 ${r}w4, [${r}control+${COMPLETED}], ${r}count;
 	add.u32 ${r}w4, ${r}w4, ${r}count;
 	ld.param.u32 ${r}w2, [${param("total")}];
 	setp.ne.u32 ${r}go, ${r}w4, ${r}w2;
 	@${r}go bra ${label}END;
+	// The last one. All others leave these words alone by now, and so are not asked for them.
+	ld.relaxed.sys.global.u64 ${r}word, [${r}control+${STEP_WORD}];
+	ld.relaxed.sys.global.u64 ${r}record, [${r}control+${MIRROR}];
 	fence.acq_rel.gpu;
 	mov.u32 ${r}w4, 0;
 	st.relaxed.sys.global.u32 [${r}control+${COMPLETED}], ${r}w4;
