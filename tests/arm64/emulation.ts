@@ -55,18 +55,31 @@ export function calypte(
   );
 }
 
-/** A native program for arm64, to its end. */
+/**
+ * A native program for arm64, to its end. Where an assertion of the emulator itself fails, as seldom happens where many threads begin at once,
+ * nothing was said of the program, and it is run again.
+ */
 export async function native(program: string, args: readonly string[], timeoutMs = 120_000): Promise<Ended> {
-  const command = new Deno.Command(`${EMULATED}/run`, {
-    args: [program, ...args],
-    // Of a thousand random missions: the others differ in nothing that depends on the processor. In fewer, what is seldom is not met.
-    env: { CALYPTE_MISSIONS: "200" },
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-    signal: AbortSignal.timeout(timeoutMs),
-  });
-  return ended(await command.output());
+  for (let again = 3;; --again) {
+    const command = new Deno.Command(`${EMULATED}/run`, {
+      args: [program, ...args],
+      // Of a thousand random missions: the others differ in nothing that depends on the processor. In fewer, what is seldom is not met.
+      env: { CALYPTE_MISSIONS: "200" },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+      signal: AbortSignal.timeout(timeoutMs),
+    });
+    const result = ended(await command.output());
+    const itself = ownFailure(result);
+    if (itself === undefined || again === 0) return result;
+    console.warn(`the emulator failed and is started again: ${itself}`);
+  }
+}
+
+/** The assertion of the emulator's own sources that ended a program; `undefined`: the program ended by itself. */
+export function ownFailure({ code, err }: Ended): string | undefined {
+  return code === 0 ? undefined : err.match(/^Bail out! (ERROR:\.\.\/\.\.\/.*)$/m)?.[1];
 }
 
 export function ended({ code, stdout, stderr }: Deno.CommandOutput): Ended {

@@ -28,7 +28,7 @@ struct Interrupting {
   ~Interrupting() { sigaction(SIGUSR2, &before, nullptr); }
 };
 
-constexpr int kSignals = 200;
+constexpr int kSignals = 50;
 
 // Sends signals to `thread` while it waits: they are spread over turns of the scheduler, not over time.
 void disturb(pthread_t thread, const std::atomic<bool> &over) {
