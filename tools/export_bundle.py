@@ -141,6 +141,7 @@ def main(argv=None):
     progress(f"comparing with PyTorch, {options.check} inputs")
     runner = verify.Bundle(options.out, own)
     worst = verify.worst_error(runner.run(inputs, recording.outputs), flat)
+    varies = False
     for seed in range(options.check):
         torch.manual_seed(1000 + seed)
         some = tuple(
@@ -148,6 +149,7 @@ def main(argv=None):
         )
         with torch.inference_mode():
             wanted = torch.utils._pytree.tree_leaves(model(*some))
+        varies = varies or any(not torch.equal(a, b) for a, b in zip(wanted, flat))
         worst = max(worst, verify.worst_error(runner.run(some, recording.outputs), wanted))
     report = {
         "name": name, "out": options.out, "dtype": options.dtype, "torch": torch.__version__, "triton": triton.__version__,
@@ -178,6 +180,11 @@ def main(argv=None):
         print(f"largest difference from PyTorch {worst:.2e} of the largest output, on {report['inputsCompared']} inputs")
         if options.time:
             print(f"GPU time {report['bundleUs']:.0f} us; torch.compile {report['compileUs']:.0f}, eager {report['eagerUs']:.0f}")
+    if options.check > 0 and not varies:
+        fail(
+            f"the outputs are the same for all of {options.check} random inputs: comparing them shows nothing",
+            "are the weights loaded? a head that begins with zeros answers everything alike",
+        )
     if not worst <= tolerance:
         fail(f"the bundle differs from the model by {worst:.2e}, more than {tolerance:.0e}", "--dtype fp32, or --tolerance")
 

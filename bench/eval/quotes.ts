@@ -3,7 +3,12 @@
  *
  *     <!--eval bench/results/NAME detector.vegetation.periodic-100.calypte-anticipated.p99Us-->184.2<!--/eval-->
  *
- * The first names a run's folder, from the root, and one figure; what stands between is computed from that folder's raw samples:
+ * The first names a run's folder, from the root, and one figure. Where many follow, as in a table, folder and load are named once ahead:
+ *
+ *     <!--eval-of bench/results/NAME detector.vegetation.periodic-100-->
+ *     <!--eval calypte-anticipated.p99Us-->184.2<!--/eval--> <!--eval mps.p99Us-->201.0<!--/eval-->
+ *
+ * What stands between is computed from that folder's raw samples:
  *
  *     .tools/deno run -A bench/eval/quotes.ts           # says what differs
  *     .tools/deno run -A bench/eval/quotes.ts --write   # puts the figures in
@@ -16,7 +21,8 @@ import { Store } from "./store.ts";
 import { type Figures, overRounds, ratioToReference, summarise, type Summary, systemOf } from "./summary.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
-const QUOTE = /<!--eval (\S+) (\S+?)-->(.*?)<!--\/eval-->/g;
+const QUOTE = /<!--eval (?:(\S+) )?(\S+?)-->(.*?)<!--\/eval-->/g;
+const LOAD = /<!--eval-of (\S+) (\S+?)-->/;
 
 type Figure = { of: (figures: Figures) => number; digits: number };
 
@@ -91,18 +97,26 @@ export async function checkQuotes(
   const wrong: string[] = [];
   let count = 0;
   const lines: string[] = [];
+  let load: { folder: string; key: string } | undefined;
   for (const [i, line] of text.split("\n").entries()) {
+    const [, named, of] = line.match(LOAD) ?? [];
+    if (named !== undefined) load = { folder: named, key: of! };
     let changed = line;
-    for (const [whole, folder, key, written] of line.matchAll(QUOTE)) {
+    for (const [whole, from, rest, written] of line.matchAll(QUOTE)) {
       count++;
       try {
-        const summary = await summaryOf(folder!);
+        const folder = from ?? load?.folder;
+        if (folder === undefined) {
+          throw new Error(`${rest} is of no run: name its folder, or put <!--eval-of FOLDER LOAD--> ahead`);
+        }
+        const key = from === undefined ? `${load!.key}.${rest}` : rest!;
+        const summary = await summaryOf(folder);
         if (summary.backend === "sim" && !/simulated/i.test(line.replaceAll(/<!--.*?-->/g, ""))) {
           throw new Error(`a line that quotes a simulated run must say "simulated"`);
         }
-        const is = figureText(summary, key!);
+        const is = figureText(summary, key);
         if (is !== written) wrong.push(`${file}:${i + 1}: ${key} is ${is}, not ${written}`);
-        changed = changed.replace(whole, `<!--eval ${folder} ${key}-->${is}<!--/eval-->`);
+        changed = changed.replace(whole, whole.replace(`-->${written}<`, `-->${is}<`));
       } catch (error) {
         wrong.push(`${file}:${i + 1}: ${error instanceof Error ? error.message : error}`);
       }

@@ -2,7 +2,8 @@
  * Where do raw samples lie, and which cells are done?
  *
  * One gzip JSON file for each cell, `DIR/raw/KEY.json.gz`, written under another name and renamed, so that a file that is there
- * is whole. A cell that has a file is not repeated. `DIR/run.json` holds what all have in common.
+ * is whole. A cell that has a file is not repeated. `DIR/run.json` holds what all have in common. In the file spans lie as one
+ * list of differences, each from the time before it: half the bytes.
  */
 import { path } from "../../agent/std/mod.ts";
 import type { Cell, Matrix } from "./cells.ts";
@@ -10,7 +11,7 @@ import { keyOf } from "./cells.ts";
 import type { Machine } from "./machine.ts";
 import type { Span } from "./statistics.ts";
 
-export const FORMAT = "calypte-eval/2";
+export const FORMAT = "calypte-eval/3";
 export type RunBackend = "sim" | "cuda";
 const FAILURES = "failed.json";
 
@@ -137,7 +138,7 @@ export class Store {
 
   async write(raw: RawCell): Promise<void> {
     const file = this.#file(raw.cell);
-    await Deno.writeFile(`${file}.part`, await gzip(JSON.stringify(raw)));
+    await Deno.writeFile(`${file}.part`, await gzip(JSON.stringify({ ...raw, busy: differences(raw.busy) })));
     await Deno.rename(`${file}.part`, file);
   }
 
@@ -159,14 +160,25 @@ export class Store {
     return await Promise.all(
       names.sort().map(async (name) => {
         const file = path.join(dir, "raw", name);
-        const raw = JSON.parse(await gunzip(await Deno.readFile(file))) as RawCell;
+        const raw = JSON.parse(await gunzip(await Deno.readFile(file))) as RawCell & { busy: number[] };
         if (raw.format !== FORMAT) {
           throw new Error(`Cannot read ${file}: its format is ${raw.format}, not ${FORMAT}`);
         }
-        return raw;
+        return { ...raw, busy: spans(raw.busy) };
       }),
     );
   }
+}
+
+function differences(spans: readonly Span[]): number[] {
+  const times = spans.flat();
+  return times.map((at, i) => at - (times[i - 1] ?? 0));
+}
+
+function spans(differences: readonly number[]): Span[] {
+  let at = 0;
+  const times = differences.map((difference) => at += difference);
+  return Array.from({ length: times.length / 2 }, (_, i): Span => [times[2 * i]!, times[2 * i + 1]!]);
 }
 
 async function read(file: string): Promise<string | undefined> {

@@ -1,6 +1,8 @@
 """Factories of well-known models, to try the export with: `export_bundle.py tools/export/models.py:resnet18 ...`.
 
 Each returns a module in evaluation mode with seeded weights, channels-last where it is convolutional, and example inputs.
+Weights are random, but so that outputs depend on inputs as a trained model's do: torchvision begins some heads with zeros,
+and norms that have seen nothing let a deep model fade out.
 """
 
 import torch
@@ -15,8 +17,22 @@ def _vision(name, size=224):
     import torchvision
 
     torch.manual_seed(0)
-    model = getattr(torchvision.models, name)()
+    model = _lively(getattr(torchvision.models, name)(), _image(size))
     return model.eval().to(memory_format=torch.channels_last), (_image(size),)
+
+
+def _lively(model, image):
+    """Gives heads that are all zeros small weights, and lets batch norms see some noise."""
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear) and not layer.weight.any():
+            nn.init.normal_(layer.weight, std=0.02)
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = None  # the mean of all it sees
+    model.train()
+    with torch.no_grad():
+        for _ in range(4):
+            model(torch.randn_like(image.repeat(4, 1, 1, 1)))
+    return model
 
 
 def resnet18():

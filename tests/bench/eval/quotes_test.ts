@@ -76,6 +76,19 @@ Deno.test("a quote that differs, that has no samples, or that hides the simulato
   assertEquals((await check("no quotes")).count, 0);
 });
 
+Deno.test("quotes of one load name it once, ahead of them", async () => {
+  const check = (text: string) => checkQuotes("x.md", text, () => Promise.resolve(made("cuda")));
+  const table = (p99: string) =>
+    `<!--eval-of run detector.nbody.periodic-30-->\n\n| <!--eval mps.p99Us-->${p99}<!--/eval--> | <!--eval exclusive.p99Us-->200.0<!--/eval--> |`;
+  assertEquals(await check(table("500.0")), { text: table("500.0"), count: 2, wrong: [] });
+  const { text, wrong } = await check(table("200.0"));
+  assertEquals([text, wrong], [table("500.0"), [`x.md:3: ${KEY}.p99Us is 500.0, not 200.0`]]);
+  assertStringIncludes(
+    (await check("<!--eval mps.p99Us-->1<!--/eval-->")).wrong.join(),
+    "x.md:1: mps.p99Us is of no run",
+  );
+});
+
 Deno.test("sums are over all rounds, medians over rounds", () => {
   assertEquals(figureText(made("cuda"), `${KEY}.requests`), "300");
   assertEquals(figureText(made("cuda"), `${KEY}.attainedPercent`), "98.10");
