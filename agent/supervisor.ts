@@ -15,6 +15,7 @@ import type { CheckpointCompiler } from "./checkpoint.ts";
 import { type Counters, createCounters } from "./counters.ts";
 import { EventLog } from "./events.ts";
 import { type FlightStore, STORE_MS } from "./flight_store.ts";
+import { InputError } from "./errors.ts";
 import { settleLevels } from "./levels.ts";
 import { ForeignAccounts, type ForeignReport } from "./foreign/accounts.ts";
 import type { ForeignSource } from "./foreign/foreign.ts";
@@ -31,7 +32,13 @@ import { needsMemory } from "./memory.ts";
 import { MIN_TICK_NS, type Planner, tickNs } from "./planner.ts";
 import { createPlanner } from "./planning.ts";
 import { type OpenConditions, openConditions } from "./open_conditions.ts";
-import { type MissionFiles, type PreparedMission, prepareMission, type Seat } from "./prepare.ts";
+import {
+  builtInPolicy,
+  type MissionFiles,
+  type PreparedMission,
+  prepareMission,
+  type Seat,
+} from "./prepare.ts";
 import { BUILT_IN, type ProfileName } from "./profile.ts";
 import { drain } from "./pump.ts";
 import { describeFlight, type FlightTap, type Recorder } from "./record.ts";
@@ -299,10 +306,23 @@ class Run {
   obey(): void {
     const { engine, log } = this.#options;
     const { jobs, safeModeSince } = this.#live.orders.state();
+    this.#obeyPolicy();
     for (const { job, bar, since } of jobs) log.warn(`${job} is ${bar}, as was ordered at ${since}`, { job });
     if (safeModeSince === null) return;
     log.warn(`safe mode is forced, as was ordered at ${safeModeSince}`);
     engine.hold("safe-mode", true);
+  }
+
+  #obeyPolicy(): void {
+    const { log } = this.#options;
+    try {
+      const policy = this.#live.obeyPolicy((named) => builtInPolicy(named, ""));
+      if (policy !== undefined) log.warn(`the policy is ${policy.name}, as was ordered at ${policy.since}`);
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      this.#live.orders.endPolicy();
+      log.warn(`the policy is the mission's; the one that was ordered does not fit: ${error.message}`);
+    }
   }
 
   start(): void {

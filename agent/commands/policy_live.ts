@@ -25,6 +25,8 @@ interface InForce {
   /** Of a policy of one's own. */
   file: string | null;
   options: Record<string, unknown>;
+  /** When it was set by hand; `null`: it is the mission's. */
+  since: string | null;
 }
 
 export const policyShowCommand: Command = {
@@ -43,8 +45,8 @@ export const policyShowCommand: Command = {
 
 const SET_HELP = `Usage: calypte policy set NAME [options]
 
-Gives the running agent another built-in policy, from the next plan on. It holds until the agent ends, or a
-reload that changes the policy. A policy of your own comes by the mission.
+Gives the running agent another built-in policy, from the next plan on. It holds until the run ends in
+order, or a reload that changes the policy. A policy of your own comes by the mission.
 
 Options:
   --options LIST       numbers for the policy, such as reserve=0.2; several between commas. calypte policy
@@ -108,10 +110,12 @@ async function report(
     terminal.err(noAnswer(address, answer));
     return 1;
   }
-  const { name, file, options } = answer;
+  const { name, file, options, since } = answer;
   const given = Object.entries(options).map(([key, value]) => ` ${key}=${value}`).join("");
   terminal.out(
-    json ? JSON.stringify(answer) + "\n" : `${file === null ? name : `${file}, else ${name}`}${given}\n`,
+    json
+      ? JSON.stringify(answer) + "\n"
+      : `${file === null ? name : `${file}, else ${name}`}${given}${since ? `  (set at ${since})` : ""}\n`,
   );
   return 0;
 }

@@ -24,6 +24,9 @@ const policySchema = z.object({
   name: z.string(),
   file: z.string().nullable(),
   options: z.record(z.string(), z.unknown()),
+  since: z.string().nullable().describe(
+    "When it was ordered in the place of the mission's; null: it is the mission's.",
+  ),
   builtIn: z.record(z.string(), z.array(z.string())),
 });
 const safeModeSchema = z.looseObject({ on: z.boolean(), reasons: z.array(z.string()) });
@@ -112,7 +115,8 @@ function safeModeRoutes(agent: AgentView): Route[] {
 function policyRoutes(agent: AgentView): Route[] {
   const now = () => {
     const { name, file, options } = agent.live.values.policy;
-    return json({ name, file: file?.file ?? null, options, builtIn: { ...POLICY_OPTIONS } });
+    const since = agent.live.orders.policy?.since ?? null;
+    return json({ name, file: file?.file ?? null, options, since, builtIn: { ...POLICY_OPTIONS } });
   };
   const answers = { 200: { description: "The policy in force.", schema: policySchema } };
   return [
@@ -127,14 +131,14 @@ function policyRoutes(agent: AgentView): Route[] {
       summary: "Another built-in policy, from the next plan on.",
       description: `One of ${
         POLICY_NAMES.join(", ")
-      }. A policy of your own comes by the mission, and a reload. It holds until the next reload that changes the policy.`,
+      }. A policy of your own comes by the mission, and a reload. It holds until the next reload that changes the policy, over a crash of the agent too.`,
       tag: "policy",
       body: { schema: policyBody, maxBytes: SMALL_BYTES },
       answers,
       handle({ body }) {
         try {
           const builtIn = builtInPolicy(body, "");
-          agent.live.apply({ policy: { name: body.name, builtIn, file: undefined, options: body.options } });
+          agent.live.orderPolicy({ name: body.name, builtIn, file: undefined, options: body.options });
         } catch (error) {
           if (!(error instanceof InputError)) throw error;
           const errors = error.problems.map(({ field, rule }) => ({

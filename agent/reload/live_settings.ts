@@ -8,7 +8,7 @@
 import type { SafeModeRule } from "../../ffi/safe_mode.ts";
 import type { Phase, Policy } from "../../policies/policy.ts";
 import type { BackgroundJob } from "../config.ts";
-import { type JobOrder, Orders } from "../orders.ts";
+import { type JobOrder, type OrderedPolicy, Orders } from "../orders.ts";
 import type { PolicyFile } from "../policy_sandbox.ts";
 import type { PlannedJob, PolicyOptions } from "../policy_snapshot.ts";
 import type { MissionFiles } from "../prepare.ts";
@@ -70,10 +70,12 @@ export function livePolicyOf({ mission, policy, userPolicy }: MissionFiles): Liv
 
 export class LiveSettings {
   #values: LiveValues;
+  #missionPolicy: string;
   readonly orders: Orders;
 
   constructor(values: LiveValues, orders: Orders = new Orders()) {
     this.#values = values;
+    this.#missionPolicy = textOf(values.policy);
     this.orders = orders;
   }
 
@@ -82,9 +84,38 @@ export class LiveSettings {
     return this.#values;
   }
 
-  /** Replaces what is given and leaves the rest; the planner takes it up at its next look. */
+  /**
+   * The mission's word: replaces what is given and leaves the rest; the planner takes it up at its next look. A policy ends
+   * one that an operator has ordered.
+   */
   apply(changes: Partial<LiveValues>): void {
     this.#values = { ...this.#values, ...changes };
+    if (changes.policy === undefined) return;
+    this.#missionPolicy = textOf(changes.policy);
+    this.orders.endPolicy();
+  }
+
+  /** An operator's word: a built-in policy in the place of the mission's. */
+  orderPolicy(policy: LivePolicy): void {
+    const { name, options } = policy;
+    this.#values = { ...this.#values, policy };
+    this.orders.orderPolicy({ name, options, instead: this.#missionPolicy });
+  }
+
+  /**
+   * Ahead of the first plan: takes up the policy that was ordered in a run that did not end in order. Of a mission that names
+   * another policy now than then, the order is over. `find` may throw `InputError`. Returns the policy; `undefined`: none.
+   */
+  obeyPolicy(find: (named: Pick<OrderedPolicy, "name" | "options">) => Policy): OrderedPolicy | undefined {
+    const { policy: ordered } = this.orders;
+    if (ordered === null) return undefined;
+    if (ordered.instead !== this.#missionPolicy) {
+      this.orders.endPolicy();
+      return undefined;
+    }
+    const { name, options } = ordered;
+    this.#values = { ...this.#values, policy: { name, options, builtIn: find(ordered), file: undefined } };
+    return ordered;
   }
 
   /** An operator's word about a job. Returns false for one that is cancelled, or not of this mission: nothing was done. */
@@ -106,4 +137,9 @@ export class LiveSettings {
       return { ...job, weight, deadlineNs, when };
     });
   }
+}
+
+/** What the mission names; not what a file holds, which may have been mended. */
+function textOf({ name, file, options }: LivePolicy): string {
+  return JSON.stringify([name, file?.file ?? null, options]);
 }

@@ -327,6 +327,7 @@ Deno.test("what was ordered outlives a crash of the agent, and not the end of th
       const orders = new Orders(store);
       orders.order("map", "pause");
       orders.forceSafeMode(true);
+      orders.orderPolicy({ name: "round-robin", options: {}, instead: '["weighted-fair",null,{}]' });
     }
     await fly(new FakeEngine(), async ({ engine, status }) => {
       counted(engine, 10, 100);
@@ -336,7 +337,8 @@ Deno.test("what was ordered outlives a crash of the agent, and not the end of th
       assertEquals(engine.calls.filter((call) => call.startsWith("hold")), ["hold safe-mode true"]);
       const first = engine.plans[0];
       assertEquals(first?.entries.map(({ job }) => job), [1]);
-      assertEquals(said.filter((line) => line.includes("as was ordered at")).length, 2);
+      assertEquals(said.filter((line) => line.includes("as was ordered at")).length, 3);
+      assertEquals(said.filter((line) => line.includes("the policy is round-robin")).length, 1);
     });
     await fly(new FakeEngine(), async ({ engine, status }) => {
       counted(engine, 10, 100);

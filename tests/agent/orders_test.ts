@@ -49,6 +49,7 @@ Deno.test("what was kept holds in the next run, and goes through JSON as it is",
   before.order("map", "pause");
   before.order("gone", "cancel");
   before.forceSafeMode(true);
+  before.orderPolicy({ name: "energy", options: { reserve: 0.2 }, instead: "the mission's" });
   const state = parseOrders(JSON.parse(JSON.stringify(before.state())));
   const next = new Orders(keeper(state));
   assertEquals([next.of("map")?.bar, next.of("gone")?.bar, next.safeModeForced], [
@@ -57,6 +58,12 @@ Deno.test("what was kept holds in the next run, and goes through JSON as it is",
     true,
   ]);
   assertEquals(next.state(), before.state());
+  assertEquals(next.policy, {
+    name: "energy",
+    options: { reserve: 0.2 },
+    since: "day 4",
+    instead: "the mission's",
+  });
   assertEquals(parseOrders(NO_ORDERS), NO_ORDERS);
   const wrong = [undefined, [], { jobs: [] }, { jobs: 1, safeModeSince: null }, {
     jobs: [],
@@ -65,5 +72,21 @@ Deno.test("what was kept holds in the next run, and goes through JSON as it is",
     jobs: [{ job: "map", bar: "stopped", since: "" }],
     safeModeSince: null,
   }];
+  for (
+    const policy of [1, {}, { ...next.policy, options: { reserve: "0.2" } }, { ...next.policy, since: null }]
+  ) {
+    wrong.push({ ...NO_ORDERS, policy } as never);
+  }
   for (const value of wrong) assertThrows(() => parseOrders(value), TypeError);
+});
+
+Deno.test("a policy is kept until it is ended, and orders of a version that knew none are read", () => {
+  const keeps = keeper();
+  const orders = new Orders(keeps);
+  orders.endPolicy();
+  assertEquals(keeps.kept.length, 0);
+  orders.orderPolicy({ name: "energy", options: {}, instead: "" });
+  orders.endPolicy();
+  assertEquals(keeps.kept.map(({ policy }) => policy?.name), ["energy", undefined]);
+  assertEquals(parseOrders({ jobs: [], safeModeSince: null }), NO_ORDERS);
 });

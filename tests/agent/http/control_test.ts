@@ -59,8 +59,10 @@ Deno.test("what is wrong with a body is said by field", async () => {
 Deno.test("another built-in policy takes over; one that is none changes nothing", async () => {
   const { json, agent } = setUpHttp();
   const [, before] = await json("/v1/policy");
-  assertEquals([before.name, before.file], ["weighted-fair", null]);
-  assertEquals((await json("/v1/policy", withJson("PUT", { name: "round-robin" })))[1].name, "round-robin");
+  assertEquals([before.name, before.file, before.since], ["weighted-fair", null, null]);
+  const [, after] = await json("/v1/policy", withJson("PUT", { name: "round-robin" }));
+  assertEquals([after.name, typeof after.since], ["round-robin", "string"]);
+  assertEquals(agent.live.orders.policy?.name, "round-robin");
   const { values } = agent.live;
   for (
     const wrong of [{ name: "roundrobin" }, { name: "energy", options: { nothing: 1 } }, { name: 3 }, {

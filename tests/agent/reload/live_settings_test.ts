@@ -3,6 +3,7 @@ import type { Conditions } from "../../../agent/conditions.ts";
 import { SILENT } from "../../../agent/log.ts";
 import { Planner } from "../../../agent/planner.ts";
 import { LiveSettings, type LiveValues } from "../../../agent/reload/live_settings.ts";
+import { Orders, type OrdersState } from "../../../agent/orders.ts";
 import type { OpenSandbox } from "../../../agent/policy_sandbox.ts";
 import { UserPolicy } from "../../../agent/user_policy.ts";
 import type { Policy, PolicySnapshot } from "../../../policies/policy.ts";
@@ -105,6 +106,38 @@ Deno.test("another policy takes over at the next look with its options; counted 
   assertEquals(planner.policyFaults, 1);
   live.apply({ policy: policyOf(({ options }) => (seen.push(options), { entries: [] }), { floor: 0.5 }) });
   assertEquals([entries(), seen, planner.policyFaults], [[], [{ floor: 0.5 }], 1]);
+});
+
+Deno.test("a policy that was ordered holds in the next run as long as the mission names the same one", () => {
+  const other: Policy = () => ({ entries: [] });
+  const values = setUp().live.values;
+  const run = (mission: LiveValues["policy"], kept?: OrdersState) => {
+    const stored: OrdersState[] = [];
+    const orders = new Orders({
+      orders: kept,
+      keepOrders: (state) => void stored.push(state),
+      stamp: () => "noon",
+    });
+    return { live: new LiveSettings({ ...values, policy: mission }, orders), stored };
+  };
+  const first = run(policyOf(byWeight));
+  first.live.orderPolicy({ ...policyOf(other, { reserve: 0.5 }), name: "energy" });
+  assertEquals(first.live.values.policy.builtIn, other);
+  const kept = first.stored.at(-1)!;
+
+  const same = run(policyOf(byWeight), kept);
+  assertEquals(same.live.obeyPolicy(({ name }) => (assertEquals(name, "energy"), other))?.since, "noon");
+  const { policy } = same.live.values;
+  assertEquals([policy.name, policy.builtIn, policy.options], ["energy", other, { reserve: 0.5 }]);
+
+  const edited = run(policyOf(byWeight, { floor: 1 }), kept);
+  assertEquals(edited.live.obeyPolicy(() => other), undefined);
+  assertEquals([edited.live.values.policy.builtIn, edited.stored.at(-1)?.policy], [byWeight, null]);
+
+  same.live.apply({ limits: {} });
+  assertEquals(same.live.values.policy.name, "energy");
+  same.live.apply({ policy: policyOf(byWeight, { floor: 2 }) });
+  assertEquals([same.live.values.policy.name, same.live.orders.policy], ["p", null]);
 });
 
 Deno.test("a user's policy is started when it is applied, left alone by other changes, and closed when it is replaced", () => {
