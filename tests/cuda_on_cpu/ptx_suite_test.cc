@@ -1,5 +1,6 @@
 // Do whole kernels of the tree give what plain C++ gives? Small whole numbers, so that sums are exact in whatever
 // order.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -71,18 +72,21 @@ void fill(Aligned<uint16_t> &of, Random &random) {
 
 TEST_CASE("the built-in copies and fills move every byte and no other, however they are aligned") {
   Rig rig(file_text("ffi/native/kernels/builtin.ptx"));
-  for (uint32_t shift : {0u, 1u, 4u}) {
-    Aligned<uint8_t> from(40000), to(40000, 7);
-    for (uint32_t i = 0; i < from.size; i++) from[i] = static_cast<uint8_t>(i * 31 + 1);
-    uint64_t bytes = 35001;
-    CHECK(rig.run("calypte_copy", {3, 1, 1}, {256, 1, 1}, to.data() + shift, from.data() + shift, bytes) ==
-          Ended::done);
-    CHECK(memcmp(to.data() + shift, from.data() + shift, bytes) == 0);
-    CHECK(to[shift + bytes] == 7);
-    CHECK(rig.run("calypte_fill", {3, 1, 1}, {256, 1, 1}, to.data() + shift, 0x1abu, bytes) == Ended::done);
-    CHECK(to[shift] == 0xab);
-    CHECK(to[shift + bytes - 1] == 0xab);
-    CHECK(to[shift + bytes] == 7);
+  for (uint32_t shift : {0u, 1u, 4u, 16u}) {
+    // Blocks of 16 KiB: whole ones, and last ones with and without room for four vectors of each thread.
+    for (uint64_t bytes : {1ull, 4095ull, 12289ull, 16384ull, 30384ull, 32767ull, 35001ull}) {
+      Aligned<uint8_t> from(40000), to(40000, 7);
+      for (uint32_t i = 0; i < from.size; i++) from[i] = static_cast<uint8_t>(i * 31 + 1);
+      const auto outside = [&] { return (shift == 0 || to[shift - 1] == 7) && to[shift + bytes] == 7; };
+      CAPTURE(bytes);
+      CHECK(rig.run("calypte_copy", {3, 1, 1}, {256, 1, 1}, to.data() + shift, from.data() + shift, bytes) ==
+            Ended::done);
+      CHECK(memcmp(to.data() + shift, from.data() + shift, bytes) == 0);
+      CHECK(outside());
+      CHECK(rig.run("calypte_fill", {3, 1, 1}, {256, 1, 1}, to.data() + shift, 0x1abu, bytes) == Ended::done);
+      CHECK(std::count(to.data() + shift, to.data() + shift + bytes, 0xab) == static_cast<std::ptrdiff_t>(bytes));
+      CHECK(outside());
+    }
   }
 }
 

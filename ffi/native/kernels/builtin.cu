@@ -18,11 +18,12 @@ namespace {
 constexpr uint64_t CHUNK_BYTES = 16 * 1024;
 constexpr unsigned THREADS = 256;
 constexpr unsigned VECTOR_BYTES = 16;
+constexpr unsigned STRIDE_BYTES = THREADS * VECTOR_BYTES;
 /* Offset of step_word in the control block; its upper 48 bits are the unit. */
 constexpr uint64_t CONTROL_STEP_WORD = 16;
 constexpr unsigned UNIT_SHIFT = 16;
 
-static_assert(CHUNK_BYTES % (THREADS * VECTOR_BYTES) == 0, "a full chunk is a whole number of vectors per thread");
+static_assert(CHUNK_BYTES % STRIDE_BYTES == 0, "a full chunk is a whole number of vectors per thread");
 
 struct Chunk {
   uint64_t begin;
@@ -40,8 +41,18 @@ __device__ __forceinline__ void copy_chunk(uint64_t dst, uint64_t src, uint64_t 
   uint64_t at = chunk.begin;
   if (((dst | src) & (VECTOR_BYTES - 1)) == 0) {
     const uint64_t vectors_end = chunk.begin + ((chunk.end - chunk.begin) & ~uint64_t(VECTOR_BYTES - 1));
-#pragma unroll 4
-    for (uint64_t i = at + threadIdx.x * VECTOR_BYTES; i < vectors_end; i += THREADS * VECTOR_BYTES) {
+    uint64_t i = at + threadIdx.x * VECTOR_BYTES;
+    /* All loads ahead of the first store: a compiler that cannot tell `dst` from `src` would wait for the bus at each of them. */
+#pragma unroll 1
+    for (; i + 3 * STRIDE_BYTES < vectors_end; i += 4 * STRIDE_BYTES) {
+      uint4 vectors[4];
+#pragma unroll
+      for (int k = 0; k < 4; ++k) vectors[k] = *reinterpret_cast<const uint4*>(src + i + k * STRIDE_BYTES);
+#pragma unroll
+      for (int k = 0; k < 4; ++k) *reinterpret_cast<uint4*>(dst + i + k * STRIDE_BYTES) = vectors[k];
+    }
+#pragma unroll 1
+    for (; i < vectors_end; i += STRIDE_BYTES) {
       *reinterpret_cast<uint4*>(dst + i) = *reinterpret_cast<const uint4*>(src + i);
     }
     at = vectors_end;
@@ -70,7 +81,7 @@ extern "C" __global__ void __launch_bounds__(256) calypte_fill(uint64_t dst, uin
   if ((dst & (VECTOR_BYTES - 1)) == 0) {
     const uint64_t vectors_end = chunk.begin + ((chunk.end - chunk.begin) & ~uint64_t(VECTOR_BYTES - 1));
 #pragma unroll 4
-    for (uint64_t i = at + threadIdx.x * VECTOR_BYTES; i < vectors_end; i += THREADS * VECTOR_BYTES) {
+    for (uint64_t i = at + threadIdx.x * VECTOR_BYTES; i < vectors_end; i += STRIDE_BYTES) {
       *reinterpret_cast<uint4*>(dst + i) = make_uint4(word, word, word, word);
     }
     at = vectors_end;
