@@ -25,6 +25,7 @@ export function settleLevels(engine: Engine, jobs: readonly LoadedWork[], preemp
       report.workers = workers;
       report.runBlocks = runBlocks;
       report.drainNs = level === "loop" ? loopDrainNs : blockDrainNs;
+      if (level === "loop" && blockDrainNs > 0) report.blockLastsNs = blockDrainNs;
       if (report.drainNs <= preemptionBoundNs) continue;
       const [drain, bound] = [formatDurationNs(report.drainNs), formatDurationNs(preemptionBoundNs)];
       const why = report.whyNoLoop === undefined ? "" : `; ${report.whyNoLoop}`;

@@ -70,6 +70,8 @@ export interface StepReport {
   runBlocks?: number;
   /** Longest time seen from closing the gate to the last worker gone; 0: not measured, as it ends soon by itself. */
   drainNs?: number;
+  /** Level `loop`: so long a block of it lasts, as it was seen leaving behind its blocks only; absent: not measured. */
+  blockLastsNs?: number;
 }
 
 export interface LoadedWork {

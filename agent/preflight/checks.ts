@@ -61,6 +61,34 @@ export function preemptionFindings(
   return [...found, finding(what, "ok", `${longest}; ${bound}`)];
 }
 
+/** A critical task, alone, whose requests come at a stated rate. */
+export interface Rhythm {
+  name: string;
+  periodNs: number;
+  executionNs: number;
+}
+
+/**
+ * Jobs that would get nowhere: a block that is left in its loop begins again, and one that lasts longer than the GPU is free
+ * between two requests never ends. `jobs`: their levels are settled.
+ */
+export function progressFindings(jobs: readonly LoadedWork[], rhythms: readonly Rhythm[]): Finding[] {
+  const [tightest] = rhythms
+    .map(({ name, periodNs, executionNs }) => ({ name, freeNs: Math.max(0, periodNs - executionNs) }))
+    .toSorted((a, b) => a.freeNs - b.freeNs);
+  if (tightest === undefined) return [];
+  return jobs.flatMap(({ name, steps }) => {
+    const longest = steps.toSorted((a, b) => (b.blockLastsNs ?? 0) - (a.blockLastsNs ?? 0))[0];
+    if ((longest?.blockLastsNs ?? 0) <= tightest.freeNs) return [];
+    const lasts = formatDurationNs(longest!.blockLastsNs!);
+    const free = formatDurationNs(tightest.freeNs);
+    const text =
+      `${name}: a block of ${longest!.kernel} lasts ${lasts}, and the GPU is free for ${free} between ` +
+      `requests of ${tightest.name}: it begins again each time, and the job gets nowhere`;
+    return [finding("progress", "warn", text, "make its blocks shorter, and more of them")];
+  });
+}
+
 export function memoryFinding(
   mission: Mission,
   bundles: ReadonlyMap<string, Bundle>,

@@ -11,6 +11,7 @@ import type { Bundle } from "../bundle.ts";
 import { checkModules, type CheckpointCompiler } from "../checkpoint.ts";
 import type { VerifiedBundles } from "../containment/isolation.ts";
 import { verifiedKey } from "../containment/isolation.ts";
+import type { CriticalTask } from "../config.ts";
 import { createCounters } from "../counters.ts";
 import { type Finding, finding, look } from "../doctor/finding.ts";
 import {
@@ -31,7 +32,14 @@ import { type MissionFiles, prepareMission } from "../prepare.ts";
 import { loadReference } from "../reference.ts";
 import type { Quarantined } from "../store/quarantine.ts";
 import { verifyOnGpu, verifyReference } from "../verify.ts";
-import { deviceFinding, memoryFinding, preemptionFindings, quarantineFindings } from "./checks.ts";
+import {
+  deviceFinding,
+  memoryFinding,
+  preemptionFindings,
+  progressFindings,
+  quarantineFindings,
+  type Rhythm,
+} from "./checks.ts";
 
 /** Where it is to fly; tests stand in for it. */
 export interface Ground extends Tuning {
@@ -153,6 +161,7 @@ async function loadFindings(files: MissionFiles, ground: Ground): Promise<Findin
       needsMemory({ file: mission.file, field: "" }, "the mission as a whole", () => engine.warmUp());
       settleLevels(engine, prepared.jobs, mission.preemptionBoundNs);
       found.push(...preemptionFindings(prepared.jobs, mission.preemptionBoundNs, simulated));
+      found.push(...progressFindings(prepared.jobs, rhythmsOf(engine, mission.critical)));
       found.push(
         ...await look("deadlines", () => {
           const warnings: string[] = [];
@@ -171,6 +180,15 @@ async function loadFindings(files: MissionFiles, ground: Ground): Promise<Findin
   } finally {
     engine.close();
   }
+}
+
+/** Of those with a rate, and that do not wait for background: whoever does gives a block its time. */
+function rhythmsOf(engine: Engine, tasks: readonly CriticalTask[]): Rhythm[] {
+  return tasks.flatMap(({ name, source, yield: yields }, id) => {
+    // The rate of an API is the most that may come.
+    if (source.kind === "api" || source.periodNs === 0 || yields === "when-needed") return [];
+    return [{ name, periodNs: source.periodNs, executionNs: engine.timing(id).p50Ns }];
+  });
 }
 
 /** Also beside a run. On the simulator the host's affairs are the machine's, too: it keeps real time. */

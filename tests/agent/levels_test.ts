@@ -46,6 +46,13 @@ Deno.test("steps get the level that the engine chose, each by its first launch",
   ]);
 });
 
+Deno.test("of a step at level loop it is known how long its blocks last", () => {
+  const engine = new FakeEngine();
+  const steps = [report("wide"), report("sliced", { launches: 3 }), report("stuck")];
+  settleLevels(engine, [jobOf(engine, steps)], BOUND_NS);
+  assertEquals(steps.map(({ blockLastsNs }) => blockLastsNs), [90_000, undefined, undefined]);
+});
+
 Deno.test("a step that keeps the GPU longer than the mission allows says so, with the measured time and the reason", () => {
   const engine = new FakeEngine();
   const steps = [

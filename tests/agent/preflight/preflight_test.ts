@@ -5,8 +5,8 @@ import { closeLibrary, openEngine } from "../../../agent/commands/engines.ts";
 import { loadMission } from "../../../agent/config.ts";
 import type { Finding } from "../../../agent/doctor/finding.ts";
 import { main } from "../../../agent/main.ts";
-import type { LoadedWork } from "../../../agent/load.ts";
-import { preemptionFindings } from "../../../agent/preflight/checks.ts";
+import type { LoadedWork, StepReport } from "../../../agent/load.ts";
+import { preemptionFindings, progressFindings } from "../../../agent/preflight/checks.ts";
 import { type Ground, preflight } from "../../../agent/preflight/preflight.ts";
 import { runningFindings, type RunningStatus } from "../../../agent/preflight/running.ts";
 import { readMissionFiles } from "../../../agent/prepare.ts";
@@ -197,7 +197,7 @@ Deno.test("each look is told before it is taken", async () => {
 
 // ---- What a GPU measured
 
-function job(name: string, steps: { level: "block" | "loop" | "whole"; drainNs?: number }[]): LoadedWork {
+function job(name: string, steps: Pick<StepReport, "level" | "drainNs" | "blockLastsNs">[]): LoadedWork {
   const whole = steps.map((step) => ({
     ...{ kernel: "k", launches: 1, notes: [], blocksPerSm: 1, blocksPerSmUntouched: 1 },
     ...step,
@@ -224,6 +224,27 @@ Deno.test("a job that cannot be preempted is to look at", () => {
   );
   assertEquals(found.map(({ verdict }) => verdict), ["warn", "ok"]);
   assertMatch(found[0]!.text, /1 of 2 steps cannot be preempted/);
+});
+
+Deno.test("a job whose blocks last longer than the GPU is ever free is to look at: it would get nowhere", () => {
+  const steps = (lastsNs: number) => [
+    { level: "block" as const, drainNs: 9e6 },
+    { level: "loop" as const, drainNs: 8000, blockLastsNs: lastsNs },
+  ];
+  const rhythms = [
+    { name: "chain", periodNs: 10e6, executionNs: 1e6 },
+    { name: "detector", periodNs: 4.5e6, executionNs: 0.5e6 },
+  ];
+  const jobs = (lastsNs: number) => [job("map", steps(3.9e6)), job("survey", steps(lastsNs))];
+  assertEquals(progressFindings(jobs(4e6), rhythms), []);
+  const [found, ...others] = progressFindings(jobs(4.1e6), rhythms);
+  assertEquals([found?.verdict, others], ["warn", []]);
+  assertMatch(
+    found!.text,
+    /^survey: a block of k lasts 4.1 ms, and the GPU is free for 4 ms between requests of detector/,
+  );
+  assertEquals(progressFindings(jobs(4.1e6), [rhythms[0]!]), []);
+  assertEquals(progressFindings(jobs(1e9), []), []);
 });
 
 // ---- What an agent says of itself
