@@ -10,6 +10,7 @@ import os
 
 import torch
 
+from .chips import too_much_shared
 from .driver import Driver
 from .ptx import merge
 from .record import Pointer
@@ -108,10 +109,9 @@ def compile_for(kernel, arch):
 
 def write(recording, out, name, description, archs, own_arch, samples, tolerances, progress):
     """`samples`: (inputs, outputs) of one run, tensors. Returns the manifest."""
-    os.makedirs(out, exist_ok=True)
     names = name_kernels(recording)
     shared = {key: 0 for key in names}
-    modules = []
+    merged = []
     for arch in archs:
         texts = {}
         for number, (key, (new, kernel)) in enumerate(names.items()):
@@ -126,7 +126,16 @@ def write(recording, out, name, description, archs, own_arch, samples, tolerance
                 raise SystemExit(f"export_bundle: {new} has {threads} threads on sm_{arch}")
             texts[new] = (ptx, entry)
             shared[key] = max(shared[key], bytes_)
-        text, target = merge(texts)
+        merged.append(merge(texts))
+    problems = too_much_shared({names[key][0]: bytes_ for key, bytes_ in shared.items()}, archs)
+    if problems:
+        raise SystemExit(
+            "export_bundle: " + "\n  ".join(problems)
+            + "\n  export for each chip into a bundle of its own, or choose kernels where there is as little: a GPU of sm_86 or sm_89"
+        )
+    os.makedirs(out, exist_ok=True)
+    modules = []
+    for text, target in merged:
         file = f"kernels.{target}.ptx"
         with open(os.path.join(out, file), "w", encoding="utf-8") as module:
             module.write(text)
