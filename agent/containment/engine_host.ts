@@ -448,7 +448,7 @@ export class EngineHost extends LoadedEngine implements Engine {
       const process = world.spawn();
       try {
         const native = await connect(world, open, process);
-        await this.journal.replay(native);
+        await this.journal.replay(native, world);
         teach(native, this.#learned, log);
         this.#start(native);
         this.#changeOver(native, process);

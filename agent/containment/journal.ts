@@ -8,6 +8,10 @@
 import type { IsolatedJob, OutputRing, StepInfo, StepSpec, WorkKind, WorkSpec } from "../../ffi/engine.ts";
 import type { PluginSpec } from "../../ffi/plugin.ts";
 import type { NativeEngine } from "../../ffi/mod.ts";
+import type { HostWorld } from "./connect.ts";
+
+/** So long calls are made one behind the other: as long as the agent's shortest timer. */
+const TURN_NS = 10_000_000;
 
 type Counted = "module" | "kernel" | "buffer" | "plugin" | "frames" | "channel" | WorkKind;
 
@@ -118,13 +122,16 @@ export class LoadJournal {
   }
 
   /**
-   * All of it on a new engine, in the old order, which has critical work first; gives the event loop a turn between calls.
-   * Throws `EngineError`.
+   * All of it on a new engine, in the old order, which has critical work first. Timers get their turn between calls: plans of
+   * an engine that serves meanwhile are made in time, and their lease does not end. Throws `EngineError`.
    */
-  async replay(engine: NativeEngine): Promise<void> {
+  async replay(engine: NativeEngine, { nowNs, pause }: Pick<HostWorld, "nowNs" | "pause">): Promise<void> {
+    let sinceNs = nowNs();
     for (const call of this.#calls) {
       run(call, engine);
-      await Promise.resolve();
+      if (nowNs() < sinceNs + TURN_NS) continue;
+      await pause(0);
+      sinceNs = nowNs();
     }
   }
 
